@@ -1,0 +1,37 @@
+import type { Bitmap } from '../core/bitmap.ts';
+import type { ObjectId } from '../core/ids.ts';
+import type { ContentKey } from '../core/wire.ts';
+import type { Coding, Run } from '../store/types.ts';
+
+/** What the HTTP surface needs to know of an artifact that a host holds, in part or whole. */
+export interface Holding {
+  readonly key: ContentKey;
+  readonly size: number;
+  readonly spans: Bitmap;
+}
+
+/**
+ * The content a host can serve, whatever it lies in: an origin's store, a gateway's cache, a device's slots. Undefined
+ * always means "not here" and becomes 404. Implementations never return bytes they have not verified as they leave.
+ */
+export interface ContentProvider {
+  /** Everything held. */
+  holdings(): Promise<readonly Holding[]>;
+  holding(key: ContentKey): Promise<Holding | undefined>;
+  /** An encoded index page that belongs to `key`. */
+  page(key: ContentKey, id: ObjectId): Promise<Uint8Array | undefined>;
+  /**
+   * The chunks of span `span` (all of them, or those at `positions`), as runs whose bytes are sent one after another.
+   * All runs have one coding when `accept` has only identity; else the answer is `zstd` as a whole (frames may follow
+   * each other, RFC 8878 section 3.1) or identity as a whole.
+   */
+  span(key: ContentKey, span: number, positions: string | undefined, accept: readonly Coding[]): Promise<readonly Run[] | undefined>;
+}
+
+/** The TUF repository as files: what `name` may be is checked by the implementation, not trusted from the URL. */
+export interface MetadataProvider {
+  /** `timestamp.json`, `3.root.json`, … */
+  metadata(name: string): Promise<Uint8Array | undefined>;
+  /** A target file by its path on the wire, hash prefix included (TUF 6.2, consistent snapshots). */
+  target(path: string): Promise<Uint8Array | undefined>;
+}
