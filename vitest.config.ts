@@ -1,4 +1,4 @@
-import { defineConfig } from 'vitest/config'
+import { defineConfig } from 'vitest/config';
 
 // Two projects: `unit` is what `npm test` runs and stays quick; `long` builds, installs, kills and measures.
 // A test is long when its name ends in `.long.test.ts`.
@@ -28,4 +28,4 @@ export default defineConfig({
       },
     ],
   },
-})
+});

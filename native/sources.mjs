@@ -1,7 +1,7 @@
 // Lists the kernels' C++ files, one a line, relative to native/: every native/<kernel>/*.cc except the test drivers.
-import { readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs';
 
-const here = new URL('.', import.meta.url)
+const here = new URL('.', import.meta.url);
 
 export function kernelSources() {
   return readdirSync(here, { withFileTypes: true })
@@ -11,9 +11,9 @@ export function kernelSources() {
         .filter((name) => name.endsWith('.cc'))
         .map((name) => `${folder.name}/${name}`),
     )
-    .sort()
+    .sort();
 }
 
 if (process.argv[1] !== undefined && import.meta.filename === process.argv[1]) {
-  console.log(kernelSources().join('\n'))
+  console.log(kernelSources().join('\n'));
 }

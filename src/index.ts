@@ -1,3 +1,3 @@
 /** Shoal's public entry: everything a program that embeds it may rely on, and nothing else. */
-export { ShoalError, type Retry, type ShoalErrorOptions } from './core/errors.ts'
-export { type Tier, type Tiers, tiers } from './kernel/tiers.ts'
+export { ShoalError, type Retry, type ErrorDetails, type ErrorIds, isShoalError } from './core/errors.ts';
+export { type Tier, type Tiers, tiers } from './kernel/tiers.ts';

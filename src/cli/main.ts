@@ -1,27 +1,31 @@
-import { readFileSync } from 'node:fs'
-import { Command, Option } from 'commander'
+import { readFileSync } from 'node:fs';
+import { Command, Option } from 'commander';
 
 interface Package {
-  readonly version: string
+  readonly version: string;
 }
 
 /** The same relative place from src/cli and from dist/cli. */
 function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as Package).version
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as Package).version;
 }
 
 async function printVersion(json: boolean): Promise<void> {
-  const { tiers } = await import('../kernel/tiers.ts')
-  const version = packageVersion()
-  const node = process.versions.node
+  const { tiers } = await import('../kernel/tiers.ts');
+  const version = packageVersion();
+  const node = process.versions.node;
   if (json) {
-    console.log(JSON.stringify({ name: 'shoal', version, node, platform: process.platform, arch: process.arch, tiers }))
-    return
+    console.log(
+      JSON.stringify({ name: 'shoal', version, node, platform: process.platform, arch: process.arch, tiers }),
+    );
+    return;
   }
-  console.log(`shoal ${version} on Node ${node}`)
-  for (const [name, { tier, reason }] of Object.entries(tiers as unknown as Record<string, { tier: string; reason?: string }>)) {
-    console.log(`  ${name.padEnd(6)} ${tier}${reason === undefined ? '' : `  (${reason})`}`)
+  console.log(`shoal ${version} on Node ${node}`);
+  for (const [name, { tier, reason }] of Object.entries(
+    tiers as unknown as Record<string, { tier: string; reason?: string }>,
+  )) {
+    console.log(`  ${name.padEnd(6)} ${tier}${reason === undefined ? '' : `  (${reason})`}`);
   }
 }
 
@@ -31,15 +35,15 @@ const program = new Command('shoal')
   .addOption(new Option('--json', 'one JSON object as the last line of standard output'))
   .exitOverride()
   .action(async (options: { readonly version?: boolean; readonly json?: boolean }) => {
-    if (options.version === true) await printVersion(options.json === true)
-    else program.outputHelp()
-  })
+    if (options.version === true) await printVersion(options.json === true);
+    else program.outputHelp();
+  });
 
 try {
-  await program.parseAsync()
+  await program.parseAsync();
 } catch (error) {
   // Commander has printed its message already; its own errors are wrong usage, except help asked for.
-  const { exitCode } = error as { readonly exitCode?: number }
-  if (exitCode === undefined) throw error
-  process.exitCode = exitCode === 0 ? 0 : 2
+  const { exitCode } = error as { readonly exitCode?: number };
+  if (exitCode === undefined) throw error;
+  process.exitCode = exitCode === 0 ? 0 : 2;
 }

@@ -2,45 +2,45 @@
  * BLAKE3-256 on the fastest implementation present: `@napi-rs/blake-hash`, else hash-wasm, else noble.
  * `SHOAL_HASH=native|wasm|noble` forces one.
  */
-import { ShoalError } from '../core/errors.ts'
-import { type Tier, forcedTier, unavailable } from './choice.ts'
-import { loadNativeHash } from './hash-native.ts'
-import { nobleHash } from './hash-noble.ts'
-import type { HashTier, Hasher } from './hash-tier.ts'
-import { loadWasmHash } from './hash-wasm.ts'
+import { ShoalError } from '../core/errors.ts';
+import { type Tier, forcedTier, unavailable } from './choice.ts';
+import { loadNativeHash } from './hash-native.ts';
+import { nobleHash } from './hash-noble.ts';
+import type { HashTier, Hasher } from './hash-tier.ts';
+import { loadWasmHash } from './hash-wasm.ts';
 
-export type { Hasher } from './hash-tier.ts'
+export type { Hasher } from './hash-tier.ts';
 
 /** Bytes in a hash and in a key. */
-export const HASH_BYTES = 32
+export const HASH_BYTES = 32;
 
 async function choose(): Promise<{ readonly hash: HashTier; readonly tier: Tier }> {
-  const forced = forcedTier('SHOAL_HASH', ['native', 'wasm', 'noble'])
-  const reasons: string[] = forced === undefined || forced === 'native' ? [] : [`SHOAL_HASH=${forced}`]
-  const told = (tier: string): Tier => (reasons.length === 0 ? { tier } : { tier, reason: reasons.join('; ') })
+  const forced = forcedTier('SHOAL_HASH', ['native', 'wasm', 'noble']);
+  const reasons: string[] = forced === undefined || forced === 'native' ? [] : [`SHOAL_HASH=${forced}`];
+  const told = (tier: string): Tier => (reasons.length === 0 ? { tier } : { tier, reason: reasons.join('; ') });
   if (forced === undefined || forced === 'native') {
-    const found = loadNativeHash()
-    if (typeof found !== 'string') return { hash: found, tier: told('native') }
-    if (forced === 'native') unavailable('SHOAL_HASH', forced, found)
-    reasons.push(found)
+    const found = loadNativeHash();
+    if (typeof found !== 'string') return { hash: found, tier: told('native') };
+    if (forced === 'native') unavailable('SHOAL_HASH', forced, found);
+    reasons.push(found);
   }
   if (forced !== 'noble') {
-    const found = await loadWasmHash()
-    if (typeof found !== 'string') return { hash: found, tier: told('wasm') }
-    if (forced === 'wasm') unavailable('SHOAL_HASH', forced, found)
-    reasons.push(found)
+    const found = await loadWasmHash();
+    if (typeof found !== 'string') return { hash: found, tier: told('wasm') };
+    if (forced === 'wasm') unavailable('SHOAL_HASH', forced, found);
+    reasons.push(found);
   }
-  return { hash: nobleHash, tier: told('noble') }
+  return { hash: nobleHash, tier: told('noble') };
 }
 
-const chosen = await choose()
+const chosen = await choose();
 
 /** Which implementation hashes. */
-export const hashTier: Tier = chosen.tier
+export const hashTier: Tier = chosen.tier;
 
 /** BLAKE3-256 of `bytes`: 32 fresh bytes. */
 export function blake3(bytes: Uint8Array): Uint8Array {
-  return chosen.hash.hash(bytes)
+  return chosen.hash.hash(bytes);
 }
 
 /**
@@ -50,8 +50,8 @@ export function blake3(bytes: Uint8Array): Uint8Array {
  * @throws ShoalError `HASH_KEY` for a key of another length
  */
 export function blake3Keyed(key: Uint8Array, bytes: Uint8Array): Uint8Array {
-  checkKey(key)
-  return chosen.hash.keyed(key, bytes)
+  checkKey(key);
+  return chosen.hash.keyed(key, bytes);
 }
 
 /**
@@ -61,12 +61,12 @@ export function blake3Keyed(key: Uint8Array, bytes: Uint8Array): Uint8Array {
  * @throws ShoalError `HASH_KEY` for a key of another length
  */
 export function createHasher(key?: Uint8Array): Hasher {
-  if (key !== undefined) checkKey(key)
-  return chosen.hash.hasher(key)
+  if (key !== undefined) checkKey(key);
+  return chosen.hash.hasher(key);
 }
 
 function checkKey(key: Uint8Array): void {
   if (key.length !== HASH_BYTES) {
-    throw new ShoalError('HASH_KEY', `A BLAKE3 key has ${HASH_BYTES} bytes, not ${key.length}.`)
+    throw new ShoalError('HASH_KEY', `A BLAKE3 key has ${HASH_BYTES} bytes, not ${key.length}.`);
   }
 }

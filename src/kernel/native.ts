@@ -1,42 +1,42 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
-import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts'
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 1
+const ABI = 1;
 
 /** The functions of native/addon.cc. Each kernel's TypeScript side adds what it uses. */
 export interface NativeAddon {
-  abi(): number
+  abi(): number;
 }
 
 interface Loaded {
-  readonly addon: NativeAddon | undefined
-  readonly tier: Tier
+  readonly addon: NativeAddon | undefined;
+  readonly tier: Tier;
 }
 
 function load(): Loaded {
-  const forced = forcedTier('SHOAL_KERNEL', ['native', 'portable'])
-  if (forced === 'portable') return { addon: undefined, tier: { tier: 'portable', reason: 'SHOAL_KERNEL=portable' } }
+  const forced = forcedTier('SHOAL_KERNEL', ['native', 'portable']);
+  if (forced === 'portable') return { addon: undefined, tier: { tier: 'portable', reason: 'SHOAL_KERNEL=portable' } };
   // The same relative place from src/kernel and from dist/kernel.
-  const path = fileURLToPath(new URL('../../native/build/Release/shoal.node', import.meta.url))
-  let reason: string
+  const path = fileURLToPath(new URL('../../native/build/Release/shoal.node', import.meta.url));
+  let reason: string;
   try {
-    const addon = createRequire(import.meta.url)(path) as NativeAddon
-    const abi = addon.abi()
-    if (abi === ABI) return { addon, tier: { tier: 'native' } }
-    reason = `the native addon is version ${abi}, this code needs ${ABI}: run \`npm run native\``
+    const addon = createRequire(import.meta.url)(path) as NativeAddon;
+    const abi = addon.abi();
+    if (abi === ABI) return { addon, tier: { tier: 'native' } };
+    reason = `the native addon is version ${abi}, this code needs ${ABI}: run \`npm run native\``;
   } catch (error) {
-    reason = `the native addon does not load (${firstLine(error)})`
+    reason = `the native addon does not load (${firstLine(error)})`;
   }
-  if (forced === 'native') unavailable('SHOAL_KERNEL', forced, reason)
-  return { addon: undefined, tier: { tier: 'portable', reason } }
+  if (forced === 'native') unavailable('SHOAL_KERNEL', forced, reason);
+  return { addon: undefined, tier: { tier: 'portable', reason } };
 }
 
-const loaded = load()
+const loaded = load();
 
 /** The native kernels, or undefined on the portable tier. */
-export const native: NativeAddon | undefined = loaded.addon
+export const native: NativeAddon | undefined = loaded.addon;
 
 /** Which tier Shoal's own kernels (the chunker and later ones) run on. */
-export const nativeTier: Tier = loaded.tier
+export const nativeTier: Tier = loaded.tier;

@@ -1,9 +1,9 @@
-import { fileURLToPath } from 'node:url'
-import { expect, it } from 'vitest'
-import { checkArchitecture } from '../../tools/arch/check.ts'
-import { table } from '../../tools/arch/table.ts'
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { checkArchitecture } from '../../tools/arch/check.ts';
+import { table } from '../../tools/arch/table.ts';
 
-const fixture = fileURLToPath(new URL('../fixtures/arch', import.meta.url))
+const fixture = fileURLToPath(new URL('../fixtures/arch', import.meta.url));
 
 it('finds every kind of violation in a tree that has one of each, and nothing else', () => {
   expect(checkArchitecture(fixture, table)).toEqual([
@@ -21,15 +21,15 @@ it('finds every kind of violation in a tree that has one of each, and nothing el
     'trust/sideways.ts:2: trust/ may import only types from store/, which is on the same tier',
     'trust/sideways.ts:3: trust/ may import only types from store/, which is on the same tier',
     'trust/sideways.ts:4: trust/ may import only types from store/, which is on the same tier',
-  ])
-})
+  ]);
+});
 
 it('passes the project itself', () => {
-  expect(checkArchitecture(fileURLToPath(new URL('../../src', import.meta.url)), table)).toEqual([])
-})
+  expect(checkArchitecture(fileURLToPath(new URL('../../src', import.meta.url)), table)).toEqual([]);
+});
 
 it('lets a listed pair of one tier share values', () => {
-  const sideways = [{ from: 'trust', to: 'store', reason: 'for this test' }]
-  const found = checkArchitecture(fixture, { ...table, sideways })
-  expect(found.filter((line) => line.startsWith('trust/'))).toEqual([])
-})
+  const sideways = [{ from: 'trust', to: 'store', reason: 'for this test' }];
+  const found = checkArchitecture(fixture, { ...table, sideways });
+  expect(found.filter((line) => line.startsWith('trust/'))).toEqual([]);
+});

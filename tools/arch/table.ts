@@ -4,16 +4,16 @@
  */
 export interface ArchTable {
   /** Lowest first. */
-  readonly tiers: readonly (readonly string[])[]
+  readonly tiers: readonly (readonly string[])[];
   /** Value imports inside a tier that are wanted nevertheless: `from`, `to`, and why. */
-  readonly sideways: readonly { readonly from: string; readonly to: string; readonly reason: string }[]
+  readonly sideways: readonly { readonly from: string; readonly to: string; readonly reason: string }[];
   /** Folders that see types of these folders alone, values of none. */
-  readonly typesOnly: Readonly<Record<string, readonly string[]>>
+  readonly typesOnly: Readonly<Record<string, readonly string[]>>;
   /** Folders that must stay free of I/O, and so of `ioModules`. */
-  readonly pure: readonly string[]
-  readonly ioModules: readonly string[]
+  readonly pure: readonly string[];
+  readonly ioModules: readonly string[];
   /** Files directly in src/, and the folders they may not reach. */
-  readonly entries: Readonly<Record<string, { readonly never: readonly string[] }>>
+  readonly entries: Readonly<Record<string, { readonly never: readonly string[] }>>;
 }
 
 export const table: ArchTable = {
@@ -30,8 +30,21 @@ export const table: ArchTable = {
   typesOnly: { dashboard: ['core'] },
   pure: ['core', 'plan'],
   ioModules: [
-    'node:child_process', 'node:cluster', 'node:dgram', 'node:dns', 'node:fs', 'node:fs/promises', 'node:http',
-    'node:http2', 'node:https', 'node:net', 'node:sqlite', 'node:tls', 'node:worker_threads', 'fastify', 'undici',
+    'node:child_process',
+    'node:cluster',
+    'node:dgram',
+    'node:dns',
+    'node:fs',
+    'node:fs/promises',
+    'node:http',
+    'node:http2',
+    'node:https',
+    'node:net',
+    'node:sqlite',
+    'node:tls',
+    'node:worker_threads',
+    'fastify',
+    'undici',
   ],
   entries: { 'index.ts': { never: ['cli'] } },
-}
+};
