@@ -1,0 +1,185 @@
+import { constants } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { ShoalError } from '../core/errors.ts';
+
+/**
+ * The file layer: everything durable code asks of a file system, and no more. Whatever keeps promises across a power cut
+ * takes it as a parameter, so that a test can record what was written and synced and then drop, tear and reorder the rest
+ * (test/support/crash-files.ts). Positions and lengths are bytes.
+ *
+ * Every method throws `NO_SUCH_FILE`, `FILE_EXISTS`, `DISK_FULL` (retry again) or `FILE_IO`, naming the path.
+ */
+export interface Files {
+  open(path: string, mode: OpenMode, options?: OpenOptions): Promise<OpenFile>;
+  /** Replaces `to` at once. Durable only after `syncDirectory`. */
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file; one that is not there is no error. Durable only after `syncDirectory`. */
+  remove(path: string): Promise<void>;
+  /** Creates one directory; says whether it was not there before. Its parent must exist. Durable after `syncDirectory(parent)`. */
+  makeDirectory(path: string): Promise<boolean>;
+  /** Makes creations, renames and removals inside `path` durable. */
+  syncDirectory(path: string): Promise<void>;
+  /** Names of the files and directories in `path`, sorted. */
+  list(path: string): Promise<readonly string[]>;
+  /** What is at `path`, or undefined when nothing is. */
+  stat(path: string): Promise<FileStat | undefined>;
+}
+
+/**
+ * - `read`: must exist;
+ * - `update`: must exist, read and write;
+ * - `create`: read and write, created empty when it is not there;
+ * - `replace`: read and write, emptied when it is there;
+ * - `exclusive`: read and write, must not be there (`FILE_EXISTS`).
+ */
+export type OpenMode = 'read' | 'update' | 'create' | 'replace' | 'exclusive';
+
+export interface OpenOptions {
+  /** Permission bits of a file that is created, before the umask. Default 0o666; keys want 0o600. */
+  readonly permissions?: number;
+}
+
+export interface FileStat {
+  readonly kind: 'file' | 'directory' | 'other';
+  readonly size: number;
+  /** Last change of the contents, milliseconds since the epoch. */
+  readonly modified: number;
+}
+
+export interface OpenFile {
+  /** Fills `into` from `position`; returns how many bytes there were: fewer than asked only at the end of the file. */
+  read(into: Uint8Array, position: number): Promise<number>;
+  /** Writes all of `bytes`. Durable only after `sync`. */
+  write(bytes: Uint8Array, position: number): Promise<void>;
+  truncate(size: number): Promise<void>;
+  /** Returns when contents and size are on the medium. After a failure nothing is known of unsynced writes: do not retry. */
+  sync(): Promise<void>;
+  size(): Promise<number>;
+  close(): Promise<void>;
+}
+
+const FLAGS: Readonly<Record<OpenMode, number>> = {
+  read: constants.O_RDONLY,
+  update: constants.O_RDWR,
+  create: constants.O_RDWR | constants.O_CREAT,
+  replace: constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC,
+  exclusive: constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
+};
+
+const CODES: Readonly<Record<string, readonly [code: string, problem: string]>> = {
+  ENOENT: ['NO_SUCH_FILE', 'does not exist'],
+  ENOTDIR: ['NO_SUCH_FILE', 'does not exist'],
+  EEXIST: ['FILE_EXISTS', 'exists already'],
+  ENOSPC: ['DISK_FULL', 'could not be written: the disk is full'],
+  EDQUOT: ['DISK_FULL', 'could not be written: the disk quota is used up'],
+};
+
+/** Turns what a file call threw into a `ShoalError` that names the path. Errors that have a code of ours pass through. */
+export function fileError(cause: unknown, path: string): ShoalError {
+  if (cause instanceof ShoalError) return cause;
+  const errno = (cause as { readonly code?: unknown }).code;
+  const known = typeof errno === 'string' ? CODES[errno] : undefined;
+  if (known === undefined) return new ShoalError('FILE_IO', `${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause, ids: { path } });
+  const [code, problem] = known;
+  return new ShoalError(code, `${path} ${problem}`, {
+    cause,
+    ids: { path },
+    ...(code === 'DISK_FULL' ? { retry: 'again' as const, hint: 'Free some space and try again.' } : {}),
+  });
+}
+
+async function at<T>(path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw fileError(error, path);
+  }
+}
+
+class NodeFile implements OpenFile {
+  readonly #handle: FileHandle;
+  readonly #path: string;
+
+  constructor(handle: FileHandle, path: string) {
+    this.#handle = handle;
+    this.#path = path;
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    let done = 0;
+    while (done < into.byteLength) {
+      const { bytesRead } = await at(this.#path, this.#handle.read(into, done, into.byteLength - done, position + done));
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    return done;
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < bytes.byteLength; ) {
+      done += (await at(this.#path, this.#handle.write(bytes, done, bytes.byteLength - done, position + done))).bytesWritten;
+    }
+  }
+
+  truncate(size: number): Promise<void> {
+    return at(this.#path, this.#handle.truncate(size));
+  }
+
+  sync(): Promise<void> {
+    return at(this.#path, this.#handle.sync());
+  }
+
+  async size(): Promise<number> {
+    return (await at(this.#path, this.#handle.stat())).size;
+  }
+
+  close(): Promise<void> {
+    return at(this.#path, this.#handle.close());
+  }
+}
+
+/** The file system of this machine. */
+export const nodeFiles: Files = {
+  async open(path, mode, options = {}) {
+    return new NodeFile(await at(path, open(path, FLAGS[mode], options.permissions ?? 0o666)), path);
+  },
+
+  rename: (from, to) => at(from, rename(from, to)),
+
+  remove: (path) => at(path, rm(path, { force: true })),
+
+  async makeDirectory(path) {
+    try {
+      await mkdir(path);
+      return true;
+    } catch (error) {
+      if ((error as { readonly code?: unknown }).code === 'EEXIST' && (await this.stat(path))?.kind === 'directory') return false;
+      throw fileError(error, path);
+    }
+  },
+
+  async syncDirectory(path) {
+    const handle = await at(path, open(path, constants.O_RDONLY | constants.O_DIRECTORY));
+    try {
+      await at(path, handle.sync());
+    } finally {
+      await handle.close();
+    }
+  },
+
+  async list(path) {
+    return (await at(path, readdir(path))).sort();
+  },
+
+  async stat(path) {
+    try {
+      const found = await stat(path);
+      return { kind: found.isFile() ? 'file' : found.isDirectory() ? 'directory' : 'other', size: found.size, modified: found.mtimeMs };
+    } catch (error) {
+      const failure = fileError(error, path);
+      if (failure.code === 'NO_SUCH_FILE') return undefined;
+      throw failure;
+    }
+  },
+};
