@@ -1,4 +1,5 @@
 import type { ObjectId } from '../core/ids.ts';
+import type { ContentKey } from '../core/wire.ts';
 import type { VerifiedChunk, VerifiedPage } from '../merkle/verify.ts';
 
 /**
@@ -27,13 +28,18 @@ export interface ChunkReader {
   /** Raw bytes of one chunk, or undefined when it is not here. */
   chunk(id: ObjectId): Promise<Uint8Array | undefined>;
   /**
-   * The chunks `ids`, in order, as the fewest runs: whole blocks as they lie where they fit, the rest re-encoded.
-   * Undefined when one of them is not here. `accept` names the codings the reader takes; identity is always taken.
+   * The chunks `ids`, in order, as few runs whose bytes are sent one after another: whole blocks as they lie where they
+   * fit, the rest re-encoded. All runs of one answer have one coding: zstd as a whole (frames may follow each other, RFC
+   * 8878 section 3.1) when `accept` names it and something is compressed, identity as a whole otherwise. Undefined when
+   * a chunk is not here. `open` may be called within a minute, also when gc removes the chunks meanwhile.
    */
   runs(ids: readonly ObjectId[], accept: readonly Coding[]): Promise<readonly Run[] | undefined>;
 }
 
-/** Small content-addressed objects other than chunks: index pages now, delta maps and segment payloads later. */
+/**
+ * Small content-addressed objects other than chunks. A page belongs to every artifact whose index reaches it; a delta
+ * object (map or segment payload, id = BLAKE3-256 of its bytes) to the artifacts it was put for.
+ */
 export type ObjectKind = 'page' | 'delta';
 
 export interface ObjectReader {
@@ -60,7 +66,12 @@ export interface StoreBatch {
   /** Keeps the chunks that are not yet here, together as one block. Returns how many bytes that took. */
   putSpan(chunks: readonly VerifiedChunk[]): Promise<number>;
   putPage(page: VerifiedPage): Promise<void>;
-  putObject(kind: ObjectKind, id: ObjectId, bytes: Uint8Array): Promise<void>;
+  /** Keeps an object for as long as the artifact with root `owner` lives. Throws `OBJECT_MISMATCH` when `id` is not its hash. */
+  putObject(kind: 'delta', id: ObjectId, bytes: Uint8Array, owner: ObjectId): Promise<void>;
+  /**
+   * Makes the artifacts visible and durable, all or none. Throws `INCOMPLETE_ARTIFACT` when a page or chunk that one of
+   * them needs is not here, and `BATCH_CLOSED` after an earlier commit or abort.
+   */
   commit(artifacts: readonly StoredArtifact[]): Promise<void>;
   abort(): Promise<void>;
 }
@@ -71,23 +82,61 @@ export interface StoreWriter extends StoreReader {
 }
 
 export interface GcReport {
+  /** Bytes of dead space given up. Their files go once no reader can still be in them (a minute at most). */
   readonly freedBytes: number;
   readonly keptBytes: number;
+  /** Bytes copied to get at dead space between live blocks. */
   readonly rewrittenBytes: number;
+}
+
+/** What an artifact lacks, or has damaged. */
+export interface IncompleteArtifact extends ContentKey {
+  /** At most 1,000 ids of pages and chunks. */
+  readonly missing: readonly ObjectId[];
 }
 
 export interface VerifyReport {
   readonly chunks: number;
+  readonly objects: number;
+  /** Stored bytes read. */
   readonly bytes: number;
-  /** Ids whose stored bytes are not what the id says, or that an artifact needs and that are not here. */
+  /** Ids of chunks and objects whose stored bytes are not what the id says. */
   readonly damaged: readonly ObjectId[];
+  readonly incomplete: readonly IncompleteArtifact[];
+}
+
+export interface VerifyOptions {
+  /** Called now and then with stored bytes done and to do. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Forget what is damaged, so that publishing or fetching it again heals the store. Default false. */
+  readonly discard?: boolean;
+}
+
+export interface Lease {
+  release(): Promise<void>;
 }
 
 export interface PrunableStore extends StoreWriter {
-  /** Drops an artifact from the roots. Its space comes back with the next gc, when no lease holds it. */
-  forget(root: ObjectId): Promise<void>;
-  /** Keeps everything under `root` from gc until released or `ttlMs` has passed: for readers and half-done transfers. */
-  lease(root: ObjectId, ttlMs: number): Promise<{ release(): Promise<void> }>;
+  /** Drops an artifact from the roots; says whether it was there. Its space comes back with the next gc, when no lease holds it. */
+  forget(key: ContentKey): Promise<boolean>;
+  /**
+   * Keeps everything under `root` from gc until released or `ttlMs` has passed, also across restarts. Throws
+   * `NO_SUCH_ARTIFACT` unless an artifact or another lease holds the root at the time.
+   */
+  lease(root: ObjectId, ttlMs: number): Promise<Lease>;
   gc(): Promise<GcReport>;
-  verify(onProgress?: (done: number, total: number) => void): Promise<VerifyReport>;
+  /** Reads and hashes everything. */
+  verify(options?: VerifyOptions): Promise<VerifyReport>;
+}
+
+/** A bounded store that makes room by itself, for a gateway: what was not used for long goes first. */
+export interface CacheStore extends StoreReader {
+  /** Keeps the chunks that are not yet here as one block. Returns how many bytes that took. */
+  putSpan(chunks: readonly VerifiedChunk[]): Promise<number>;
+  putPage(page: VerifiedPage): Promise<void>;
+  /** Remembers, across restarts, that parts of `artifact` may be here. At most 4,096 artifacts, the oldest go first. */
+  note(artifact: StoredArtifact): Promise<void>;
+  artifacts(): Promise<readonly StoredArtifact[]>;
+  /** Bytes on the medium now, and at most. */
+  usage(): Promise<{ readonly bytes: number; readonly maxBytes: number }>;
 }
