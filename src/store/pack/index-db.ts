@@ -1,0 +1,355 @@
+import { rmSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import type { StatementSync } from 'node:sqlite';
+import { ShoalError } from '../../core/errors.ts';
+import { idFromBytes, idToBytes } from '../../core/ids.ts';
+import type { ObjectId } from '../../core/ids.ts';
+import type { ContentKey } from '../../core/wire.ts';
+import type { Coding, ObjectKind, StoredArtifact } from '../types.ts';
+import { codingNumber, codingOf, objectKindNumber, objectKindOf } from './format.ts';
+import type { BlockHead, ObjectHead } from './format.ts';
+
+/**
+ * The index of the packs: where each chunk and object lies. It is a cache of what the packs and the catalog say, and can
+ * be lost, old or thrown away. Rows are written inside one open transaction that is committed only after the packs they
+ * speak of are synced; until then only this connection sees them. Memory: SQLite's page cache, bounded below.
+ */
+
+const VERSION = 1;
+/** KiB of SQLite page cache. */
+const CACHE_KIB = 32 * 1024;
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS packs (number INTEGER PRIMARY KEY, uid BLOB NOT NULL, length INTEGER NOT NULL, retired INTEGER);
+  CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY AUTOINCREMENT, pack INTEGER NOT NULL, offset INTEGER NOT NULL, head INTEGER NOT NULL,
+    stored INTEGER NOT NULL, raw INTEGER NOT NULL, coding INTEGER NOT NULL, crc INTEGER NOT NULL, count INTEGER NOT NULL, first INTEGER NOT NULL);
+  CREATE INDEX IF NOT EXISTS blocks_by_pack ON blocks (pack);
+  CREATE TABLE IF NOT EXISTS chunks (id BLOB PRIMARY KEY, block INTEGER NOT NULL, position INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS objects (number INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, id BLOB NOT NULL, pack INTEGER NOT NULL,
+    offset INTEGER NOT NULL, head INTEGER NOT NULL, stored INTEGER NOT NULL, crc INTEGER NOT NULL, UNIQUE (kind, id));
+  CREATE INDEX IF NOT EXISTS objects_by_pack ON objects (pack);
+  CREATE TABLE IF NOT EXISTS claims (owner BLOB NOT NULL, kind INTEGER NOT NULL, id BLOB NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (owner, kind, id)) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS claims_by_object ON claims (kind, id);
+  CREATE TABLE IF NOT EXISTS artifacts (namespace TEXT NOT NULL, root BLOB NOT NULL, size INTEGER NOT NULL, spans INTEGER NOT NULL, PRIMARY KEY (namespace, root)) WITHOUT ROWID;
+`;
+
+export interface PackRow {
+  readonly number: number;
+  readonly uid: Uint8Array;
+  /** Bytes of header and records known here. */
+  readonly length: number;
+  /** When its live content had moved elsewhere (milliseconds since the epoch); undefined while it is in use. */
+  readonly retired: number | undefined;
+}
+
+export interface ChunkRow {
+  readonly block: number;
+  /** Place among the chunks of the block. */
+  readonly position: number;
+  /** Byte offset in the decoded block. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Where a payload lies. */
+export interface Place {
+  readonly pack: number;
+  readonly offset: number;
+  /** Bytes of the record before its payload. */
+  readonly head: number;
+  readonly stored: number;
+  readonly crc: number;
+}
+
+export interface BlockRow extends Place {
+  readonly id: number;
+  readonly raw: number;
+  readonly coding: Coding;
+  readonly count: number;
+  /** Number of its first chunk in the running count of all chunks ever stored: the key of liveness bitmaps. */
+  readonly first: number;
+}
+
+export interface ObjectRow extends Place {
+  readonly number: number;
+  readonly kind: ObjectKind;
+  readonly id: ObjectId;
+}
+
+export interface ClaimRow {
+  readonly owner: ObjectId;
+  readonly kind: ObjectKind;
+  readonly id: ObjectId;
+}
+
+type Row = Record<string, number | string | Uint8Array | null>;
+
+const asId = (value: Row[string] | undefined): ObjectId => idFromBytes(value as Uint8Array);
+const place = (row: Row): Place => ({ pack: row.pack as number, offset: row.offset as number, head: row.head as number, stored: row.stored as number, crc: row.crc as number });
+const block = (row: Row): BlockRow => ({
+  ...place(row), id: row.id as number, raw: row.raw as number, coding: codingOf(row.coding as number), count: row.count as number, first: row.first as number,
+});
+const object = (row: Row): ObjectRow => ({ ...place(row), number: row.number as number, kind: objectKindOf(row.kind as number), id: asId(row.id) });
+
+export class PackIndex {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  #writing = false;
+  #nextChunk = 0;
+
+  /** `path` is a file, or `:memory:`. A file that is no index, or one of another version, is replaced by an empty index. */
+  static open(path: string): PackIndex {
+    try {
+      const index = new PackIndex(path);
+      if (index.#version() === VERSION) return index;
+      index.close();
+    } catch (error) {
+      if (![11, 26].includes((error as { readonly errcode?: number }).errcode ?? 0)) throw indexError(error);
+    }
+    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+    return new PackIndex(path);
+  }
+
+  private constructor(path: string) {
+    this.#db = new DatabaseSync(path, { timeout: 30_000 });
+    // FULL: a committed transaction is on the medium, so the index is never older than what it has acknowledged.
+    this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -${String(CACHE_KIB)}; PRAGMA temp_store = MEMORY;`);
+    if (this.#version() === 0) this.#db.exec(`BEGIN IMMEDIATE; ${SCHEMA} PRAGMA user_version = ${String(VERSION)}; COMMIT;`);
+    this.refresh();
+  }
+
+  #version(): number {
+    return (this.#db.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;
+  }
+
+  /** Takes note of what other processes wrote. */
+  refresh(): void {
+    this.#nextChunk = (this.#get('SELECT coalesce(max(first + count), 0) AS next FROM blocks')?.next as number | undefined) ?? 0;
+  }
+
+  chunk(id: ObjectId): ChunkRow | undefined {
+    return this.#get('SELECT block, position, offset, length FROM chunks WHERE id = ?', idToBytes(id)) as ChunkRow | undefined;
+  }
+
+  block(id: number): BlockRow | undefined {
+    const row = this.#get('SELECT * FROM blocks WHERE id = ?', id);
+    return row && block(row);
+  }
+
+  blocksOf(pack: number): readonly BlockRow[] {
+    return this.#all('SELECT * FROM blocks WHERE pack = ? ORDER BY offset', pack).map(block);
+  }
+
+  /** The chunks that are read from a block. Looks through all chunks of the store: an index by block would be a third of the database. */
+  chunksOf(block: number): readonly (ChunkRow & { readonly id: ObjectId })[] {
+    return this.#all('SELECT * FROM chunks WHERE block = ?', block).map((row) => ({
+      id: asId(row.id), block, position: row.position as number, offset: row.offset as number, length: row.length as number,
+    }));
+  }
+
+  object(kind: ObjectKind, id: ObjectId): ObjectRow | undefined {
+    const row = this.#get('SELECT * FROM objects WHERE kind = ? AND id = ?', objectKindNumber(kind), idToBytes(id));
+    return row && object(row);
+  }
+
+  objectsOf(pack: number): readonly ObjectRow[] {
+    return this.#all('SELECT * FROM objects WHERE pack = ? ORDER BY offset', pack).map(object);
+  }
+
+  claimsIn(pack: number): readonly ClaimRow[] {
+    return this.#all('SELECT owner, kind, id FROM claims WHERE pack = ?', pack).map((row) => ({ owner: asId(row.owner), kind: objectKindOf(row.kind as number), id: asId(row.id) }));
+  }
+
+  hasClaim(owner: ObjectId, kind: ObjectKind, id: ObjectId): boolean {
+    return this.#get('SELECT 1 AS one FROM claims WHERE owner = ? AND kind = ? AND id = ?', idToBytes(owner), objectKindNumber(kind), idToBytes(id)) !== undefined;
+  }
+
+  /** Numbers of the objects that were put for `owner`. */
+  ownedBy(owner: ObjectId): readonly number[] {
+    return this.#all('SELECT objects.number FROM claims JOIN objects USING (kind, id) WHERE owner = ?', idToBytes(owner)).map((row) => row.number as number);
+  }
+
+  packs(): readonly PackRow[] {
+    return this.#all('SELECT * FROM packs ORDER BY number').map((row) => ({
+      number: row.number as number, uid: row.uid as Uint8Array, length: row.length as number, retired: (row.retired as number | null) ?? undefined,
+    }));
+  }
+
+  /** Largest ids given out: what came later was put later. */
+  newest(): { readonly block: number; readonly object: number } {
+    const row = this.#get('SELECT (SELECT coalesce(max(id), 0) FROM blocks) AS block, (SELECT coalesce(max(number), 0) FROM objects) AS object');
+    return { block: row?.block as number, object: row?.object as number };
+  }
+
+  counts(): { readonly chunks: number; readonly objects: number } {
+    const row = this.#get('SELECT (SELECT count(*) FROM chunks) AS chunks, (SELECT count(*) FROM objects) AS objects');
+    return { chunks: row?.chunks as number, objects: row?.objects as number };
+  }
+
+  artifacts(): readonly StoredArtifact[] {
+    return this.#all('SELECT * FROM artifacts ORDER BY namespace, root').map((row) => ({
+      namespace: row.namespace as string, root: asId(row.root), size: row.size as number, spans: row.spans as number,
+    }));
+  }
+
+  holdsRoot(root: ObjectId): boolean {
+    return this.#get('SELECT 1 AS one FROM artifacts WHERE root = ? LIMIT 1', idToBytes(root)) !== undefined;
+  }
+
+  addArtifact({ namespace, root, size, spans }: StoredArtifact): void {
+    this.#run('INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?)', namespace, idToBytes(root), size, spans);
+  }
+
+  removeArtifact({ namespace, root }: ContentKey): void {
+    this.#run('DELETE FROM artifacts WHERE namespace = ? AND root = ?', namespace, idToBytes(root));
+  }
+
+  addPack(number: number, uid: Uint8Array, length: number): void {
+    this.#run('INSERT OR REPLACE INTO packs VALUES (?, ?, ?, NULL)', number, uid, length);
+  }
+
+  setLength(pack: number, length: number): void {
+    this.#run('UPDATE packs SET length = ? WHERE number = ?', length, pack);
+  }
+
+  /** Forgets what lies in a pack whose live content is elsewhere; the file stays for readers that are still in it. */
+  retire(pack: number, now: number): void {
+    this.#run('DELETE FROM claims WHERE pack = ?', pack);
+    this.#run('UPDATE packs SET retired = ? WHERE number = ?', now, pack);
+  }
+
+  dropPack(pack: number): void {
+    this.#run('DELETE FROM packs WHERE number = ?', pack);
+  }
+
+  /** Forgets a pack and every chunk and object in it: the slow way, for packs that were lost. */
+  dropPackAndContents(pack: number): void {
+    this.#run('DELETE FROM chunks WHERE block IN (SELECT id FROM blocks WHERE pack = ?)', pack);
+    this.#run('DELETE FROM blocks WHERE pack = ?', pack);
+    this.#run('DELETE FROM objects WHERE pack = ?', pack);
+    this.#run('DELETE FROM claims WHERE pack = ?', pack);
+    this.dropPack(pack);
+  }
+
+  /** Adds a block and those of its chunks that are nowhere else. Returns its number. */
+  addBlock(pack: number, offset: number, head: BlockHead): number {
+    const id = Number(this.#run(
+      'INSERT INTO blocks (pack, offset, head, stored, raw, coding, crc, count, first) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      pack, offset, head.head, head.stored, head.raw, codingNumber(head.coding), head.crc, head.chunks.length, this.#nextChunk,
+    ).lastInsertRowid);
+    this.#nextChunk += head.chunks.length;
+    let at = 0;
+    for (const [position, chunk] of head.chunks.entries()) {
+      this.#run('INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?)', idToBytes(chunk.id), id, position, at, chunk.length);
+      at += chunk.length;
+    }
+    return id;
+  }
+
+  /** Points a block at its copy elsewhere. Its chunks may be fewer than before: the ones left out have no rows any more. */
+  moveBlock(id: number, pack: number, offset: number, head: BlockHead): void {
+    this.#run('UPDATE blocks SET pack = ?, offset = ?, head = ?, stored = ?, raw = ?, coding = ?, crc = ?, count = ? WHERE id = ?',
+      pack, offset, head.head, head.stored, head.raw, codingNumber(head.coding), head.crc, head.chunks.length, id);
+    let at = 0;
+    for (const [position, chunk] of head.chunks.entries()) {
+      this.#run('UPDATE chunks SET position = ?, offset = ? WHERE id = ? AND block = ?', position, at, idToBytes(chunk.id), id);
+      at += chunk.length;
+    }
+  }
+
+  removeChunk(id: ObjectId, of: number): void {
+    this.#run('DELETE FROM chunks WHERE id = ? AND block = ?', idToBytes(id), of);
+  }
+
+  removeBlock(id: number): void {
+    this.#run('DELETE FROM blocks WHERE id = ?', id);
+  }
+
+  /** Adds an object, or another owner of one. Returns its number. */
+  addObject(pack: number, offset: number, head: ObjectHead): number {
+    const kind = objectKindNumber(head.object);
+    const id = idToBytes(head.id);
+    if (head.owner !== undefined) this.#run('INSERT OR IGNORE INTO claims VALUES (?, ?, ?, ?)', idToBytes(head.owner), kind, id, pack);
+    if (head.kind === 'object') {
+      this.#run('INSERT OR IGNORE INTO objects (kind, id, pack, offset, head, stored, crc) VALUES (?, ?, ?, ?, ?, ?, ?)', kind, id, pack, offset, head.head, head.stored, head.crc);
+    }
+    return this.object(head.object, head.id)?.number ?? 0;
+  }
+
+  moveObject(number: number, pack: number, offset: number, head: ObjectHead): void {
+    this.#run('UPDATE objects SET pack = ?, offset = ?, head = ? WHERE number = ?', pack, offset, head.head, number);
+  }
+
+  moveClaim(claim: ClaimRow, pack: number): void {
+    this.#run('UPDATE claims SET pack = ? WHERE owner = ? AND kind = ? AND id = ?', pack, idToBytes(claim.owner), objectKindNumber(claim.kind), idToBytes(claim.id));
+  }
+
+  removeObject({ number, kind, id }: ObjectRow): void {
+    this.#run('DELETE FROM objects WHERE number = ?', number);
+    this.#run('DELETE FROM claims WHERE kind = ? AND id = ?', objectKindNumber(kind), idToBytes(id));
+  }
+
+  /** Makes what was written durable. Only after the packs it speaks of were synced. Says whether there was anything. */
+  commit(): boolean {
+    if (!this.#writing) return false;
+    try {
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      throw indexError(error);
+    }
+    this.#writing = false;
+    return true;
+  }
+
+  rollback(): void {
+    if (this.#writing && this.#db.isTransaction) this.#db.exec('ROLLBACK');
+    this.#writing = false;
+    this.refresh();
+  }
+
+  /** A copy of what is committed, as its own file: for tests and backups. */
+  copyTo(path: string): void {
+    this.#db.prepare('VACUUM INTO ?').run(path);
+  }
+
+  close(): void {
+    if (this.#db.isOpen) this.#db.close();
+  }
+
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
+    return statement;
+  }
+
+  #get(sql: string, ...values: (number | string | Uint8Array)[]): Row | undefined {
+    return this.#statement(sql).get(...values) as Row | undefined;
+  }
+
+  #all(sql: string, ...values: (number | string | Uint8Array)[]): Row[] {
+    return this.#statement(sql).all(...values) as Row[];
+  }
+
+  #run(sql: string, ...values: (number | string | Uint8Array)[]): { readonly lastInsertRowid: number | bigint } {
+    try {
+      if (!this.#writing) {
+        this.#statement('BEGIN IMMEDIATE').run();
+        this.#writing = true;
+      }
+      return this.#statement(sql).run(...values);
+    } catch (error) {
+      throw indexError(error);
+    }
+  }
+}
+
+/** SQLITE_FULL and SQLITE_IOERR_WRITE-class failures mean a full disk often enough to say so for the first. */
+function indexError(cause: unknown): ShoalError {
+  if (cause instanceof ShoalError) return cause;
+  const full = (cause as { readonly errcode?: number }).errcode === 13;
+  return new ShoalError(full ? 'DISK_FULL' : 'STORE_INDEX', `the store's index: ${cause instanceof Error ? cause.message : String(cause)}`, {
+    cause,
+    retry: full ? 'again' : 'never',
+    ...(full ? { hint: 'Free some space and try again.' } : { hint: 'The index can be removed: it is made again from the packs when the store is opened.' }),
+  });
+}

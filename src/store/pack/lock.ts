@@ -1,0 +1,55 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { DatabaseSync } from 'node:sqlite';
+import { ShoalError } from '../../core/errors.ts';
+
+/** How long to wait between two tries, and for the lock in all. */
+const RETRY_MS = 50;
+const PATIENCE_MS = 60_000;
+
+/**
+ * One writer at a time among processes: a lock that the system takes back when its holder dies, however it dies. Node
+ * has no flock; SQLite's write lock on an empty database is one (fcntl underneath).
+ */
+export class WriterLock {
+  readonly #path: string | undefined;
+  #held: DatabaseSync | undefined;
+
+  /** Without a path there is nothing to lock: a store that no other process can see. */
+  constructor(path: string | undefined) {
+    this.#path = path;
+  }
+
+  /** Waits for the lock. Throws `STORE_BUSY` after a minute. */
+  async acquire(): Promise<void> {
+    if (this.#path === undefined) return;
+    for (let waited = 0; !this.tryAcquire(); waited += RETRY_MS) {
+      if (waited >= PATIENCE_MS) {
+        throw new ShoalError('STORE_BUSY', 'another process has been writing to the store for a minute', {
+          ids: { lock: this.#path }, retry: 'again', hint: 'Wait until it has finished, or stop it.',
+        });
+      }
+      await delay(RETRY_MS);
+    }
+  }
+
+  /** Takes the lock when it is free. */
+  tryAcquire(): boolean {
+    if (this.#path === undefined) return true;
+    const database = new DatabaseSync(this.#path, { timeout: 0 });
+    try {
+      database.exec('BEGIN IMMEDIATE');
+      this.#held = database;
+      return true;
+    } catch (error) {
+      database.close();
+      // SQLITE_BUSY; anything else is no lock at all.
+      if ((error as { readonly errcode?: number }).errcode === 5) return false;
+      throw new ShoalError('STORE_LOCK', `the store's lock cannot be taken: ${error instanceof Error ? error.message : String(error)}`, { cause: error, ids: { lock: this.#path } });
+    }
+  }
+
+  release(): void {
+    this.#held?.close();
+    this.#held = undefined;
+  }
+}

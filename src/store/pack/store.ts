@@ -1,0 +1,216 @@
+import { join } from 'node:path';
+import type { ObjectId } from '../../core/ids.ts';
+import type { ContentKey } from '../../core/wire.ts';
+import { chunkIdOf } from '../../merkle/verify.ts';
+import { makeDirectories } from '../durable.ts';
+import { batchClosed, incomplete, noSuchArtifact, objectMismatch, whatIsMissing } from '../reach.ts';
+import type { Coding, GcReport, Lease, ObjectKind, PrunableStore, Run, StoreBatch, StoredArtifact, VerifyOptions, VerifyReport } from '../types.ts';
+import { readCatalog, writeCatalog } from './catalog.ts';
+import { PackEngine } from './engine.ts';
+import type { PackOptions } from './engine.ts';
+import { collect } from './gc.ts';
+import { Leases } from './leases.ts';
+import type { Pins } from './pins.ts';
+import { verifyStore } from './verify.ts';
+
+export type { PackOptions } from './engine.ts';
+
+/** The store on one disk: pack files, an index beside them, a catalog of artifacts (docs/store.md). */
+export class PackStore implements PrunableStore {
+  readonly #engine: PackEngine;
+  readonly #catalog: string;
+  readonly #leases: Leases;
+  /** Changes of the catalog, one at a time. */
+  #cataloguing: Promise<unknown> = Promise.resolve();
+  /** gc and verify, one at a time. */
+  #maintaining: Promise<unknown> = Promise.resolve();
+
+  /** Opens the store in `directory`, creating it when there is none, and recovers from whatever happened to it. */
+  static async open(directory: string, options: PackOptions = {}): Promise<PackStore> {
+    const catalog = join(directory, 'artifacts.json');
+    const engine = await PackEngine.open(directory, options, ({ files, index }) => followCatalog(index, () => readCatalog(files, catalog)));
+    await makeDirectories(engine.files, join(directory, 'leases'));
+    return new PackStore(engine, catalog);
+  }
+
+  private constructor(engine: PackEngine, catalog: string) {
+    this.#engine = engine;
+    this.#catalog = catalog;
+    const serial = (): string => Buffer.from(engine.randomBytes(8)).toString('hex');
+    this.#leases = new Leases(engine.files, join(engine.directory, 'leases'), engine.now, serial);
+  }
+
+  async has(ids: readonly ObjectId[]): Promise<readonly boolean[]> {
+    return Promise.resolve(this.#engine.reader.has(ids));
+  }
+
+  chunk(id: ObjectId): Promise<Uint8Array | undefined> {
+    return this.#engine.reader.chunk(id);
+  }
+
+  runs(ids: readonly ObjectId[], accept: readonly Coding[]): Promise<readonly Run[] | undefined> {
+    return this.#engine.reader.runs(ids, accept);
+  }
+
+  object(kind: ObjectKind, id: ObjectId): Promise<Uint8Array | undefined> {
+    return this.#engine.reader.object(kind, id);
+  }
+
+  async artifacts(): Promise<readonly StoredArtifact[]> {
+    return Promise.resolve(this.#engine.index.artifacts());
+  }
+
+  async begin(): Promise<StoreBatch> {
+    await this.#engine.enter();
+    return new PackBatch(this.#engine, (batch, artifacts) => this.#commit(batch, artifacts));
+  }
+
+  async forget(key: ContentKey): Promise<boolean> {
+    return this.#engine.writing(() =>
+      this.#inOrder(async () => {
+        const all = this.#engine.index.artifacts();
+        const left = all.filter(({ namespace, root }) => namespace !== key.namespace || root !== key.root);
+        if (left.length === all.length) return false;
+        await writeCatalog(this.#engine.files, this.#catalog, left);
+        this.#engine.index.removeArtifact(key);
+        await this.#engine.appender.flush();
+        return true;
+      }),
+    );
+  }
+
+  async lease(root: ObjectId, ttlMs: number): Promise<Lease> {
+    const held = async (except?: string): Promise<boolean> => this.#engine.index.holdsRoot(root) || (await this.#leases.roots(except)).has(root);
+    if (!(await held())) throw noSuchArtifact(root);
+    const lease = await this.#leases.take(root, ttlMs);
+    // Looked at again now that the lease is there: whoever let go of the root in between is seen here, and a gc that
+    // begins later sees the lease.
+    if (await held(lease.name)) return lease;
+    await lease.release();
+    throw noSuchArtifact(root);
+  }
+
+  gc(): Promise<GcReport> {
+    return this.#maintain(async () => {
+      const { pins, index } = this.#engine;
+      pins.beginCollecting();
+      try {
+        await this.#leases.removeExpired();
+        // The artifacts first: a lease is granted only while an artifact, or another lease, is still there.
+        const roots = new Set(index.artifacts().map(({ root }) => root));
+        for (const root of await this.#leases.roots()) roots.add(root);
+        return await collect(this.#engine.sweepParts, pins, roots);
+      } finally {
+        pins.endCollecting();
+        await this.#engine.removeRetired();
+      }
+    });
+  }
+
+  verify(options: VerifyOptions = {}): Promise<VerifyReport> {
+    return this.#maintain(async () => {
+      await this.#engine.appender.flush();
+      const report = await verifyStore(this.#engine.verifyParts, options);
+      await this.#engine.appender.flush();
+      return report;
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#engine.close();
+  }
+
+  async #commit(pins: Pins, artifacts: readonly StoredArtifact[]): Promise<void> {
+    const { index, reader, appender, files } = this.#engine;
+    for (const artifact of artifacts) {
+      const page = (id: ObjectId): Promise<Uint8Array | undefined> => {
+        const row = index.object('page', id);
+        if (row !== undefined) pins.objects.add(row.number);
+        return reader.object('page', id);
+      };
+      const has = (ids: readonly ObjectId[]): boolean[] => ids.map((id) => {
+        const row = index.chunk(id);
+        if (row !== undefined) pins.blocks.add(row.block);
+        return row !== undefined;
+      });
+      const missing = await whatIsMissing(artifact, page, has);
+      if (missing.length > 0) throw incomplete(artifact, missing);
+    }
+    await appender.flush();
+    if (artifacts.length === 0) return;
+    await this.#inOrder(async () => {
+      const all = new Map([...index.artifacts(), ...artifacts].map((artifact) => [`${artifact.namespace}/${artifact.root}`, artifact]));
+      await writeCatalog(files, this.#catalog, [...all.values()]);
+      for (const artifact of artifacts) index.addArtifact(artifact);
+      await appender.flush();
+    });
+  }
+
+  #maintain<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#maintaining.then(() => this.#engine.writing(work));
+    this.#maintaining = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #inOrder<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#cataloguing.then(work);
+    this.#cataloguing = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+/** The catalog is the truth about artifacts; the index follows it. */
+async function followCatalog(index: PackEngine['index'], read: () => Promise<readonly StoredArtifact[]>): Promise<void> {
+  const wanted = new Map((await read()).map((artifact) => [`${artifact.namespace}/${artifact.root}`, artifact]));
+  for (const artifact of index.artifacts()) if (!wanted.delete(`${artifact.namespace}/${artifact.root}`)) index.removeArtifact(artifact);
+  for (const artifact of wanted.values()) index.addArtifact(artifact);
+}
+
+class PackBatch implements StoreBatch {
+  readonly #engine: PackEngine;
+  readonly #pins: Pins;
+  readonly #commit: (pins: Pins, artifacts: readonly StoredArtifact[]) => Promise<void>;
+  #open = true;
+
+  constructor(engine: PackEngine, commit: (pins: Pins, artifacts: readonly StoredArtifact[]) => Promise<void>) {
+    this.#engine = engine;
+    this.#pins = engine.pins.open();
+    this.#commit = commit;
+  }
+
+  async putSpan(chunks: Parameters<StoreBatch['putSpan']>[0]): Promise<number> {
+    this.#check();
+    return this.#engine.putter.span(chunks, this.#pins);
+  }
+
+  async putPage(page: Parameters<StoreBatch['putPage']>[0]): Promise<void> {
+    this.#check();
+    return this.#engine.putter.page(page, this.#pins);
+  }
+
+  async putObject(kind: 'delta', id: ObjectId, bytes: Uint8Array, owner: ObjectId): Promise<void> {
+    this.#check();
+    if (chunkIdOf(bytes) !== id) throw objectMismatch(id);
+    return this.#engine.putter.owned(kind, id, bytes, owner, this.#pins);
+  }
+
+  async commit(artifacts: readonly StoredArtifact[]): Promise<void> {
+    this.#check();
+    await this.#commit(this.#pins, artifacts);
+    await this.#end();
+  }
+
+  async abort(): Promise<void> {
+    if (this.#open) await this.#end();
+  }
+
+  async #end(): Promise<void> {
+    this.#open = false;
+    this.#engine.pins.close(this.#pins);
+    await this.#engine.leave();
+  }
+
+  #check(): void {
+    if (!this.#open) throw batchClosed();
+  }
+}
