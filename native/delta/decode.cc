@@ -1,0 +1,41 @@
+#include <cstring>
+
+#include "delta.h"
+#include "map.h"
+#include "residual.h"
+
+int32_t shoal_delta_decode_page(const uint8_t* page, size_t size, uint64_t target_begin, uint64_t target_end,
+                                uint64_t base_size, shoal_delta_cover* covers, size_t cover_count) {
+  if ((page == nullptr && size != 0) || (covers == nullptr && cover_count != 0) || target_begin > target_end ||
+      target_end > SHOAL_DELTA_MAX_SIZE || base_size > SHOAL_DELTA_MAX_SIZE ||
+      cover_count > SHOAL_DELTA_MAX_PAGE_COVERS)
+    return SHOAL_DELTA_BAD_ARGUMENT;
+  return shoal::delta::decodeMapPage(page, size, target_begin, target_end, base_size, covers, cover_count)
+             ? SHOAL_DELTA_OK
+             : SHOAL_DELTA_DAMAGED;
+}
+
+int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_t payload_size, uint8_t* buffer,
+                                   size_t size, const shoal_delta_piece* pieces, size_t piece_count) {
+  if (buffer == nullptr || size == 0 || size > SHOAL_DELTA_MAX_SEGMENT || (payload == nullptr && payload_size != 0) ||
+      (pieces == nullptr && piece_count != 0) || payload_size > size)
+    return SHOAL_DELTA_BAD_ARGUMENT;
+  if (codec == SHOAL_DELTA_COPY) return payload_size == 0 ? SHOAL_DELTA_OK : SHOAL_DELTA_DAMAGED;
+  if (codec == SHOAL_DELTA_RAW) {
+    if (payload_size != size) return SHOAL_DELTA_DAMAGED;
+    memcpy(buffer, payload, size);
+    return SHOAL_DELTA_OK;
+  }
+  if (codec != SHOAL_DELTA_MODEL) return SHOAL_DELTA_BAD_ARGUMENT;
+  size_t left = size;
+  for (size_t i = 0; i < piece_count; i++) {
+    if (pieces[i].length > left || pieces[i].length == 0) return SHOAL_DELTA_BAD_ARGUMENT;
+    left -= pieces[i].length;
+  }
+  if (left != 0) return SHOAL_DELTA_BAD_ARGUMENT;
+  shoal::delta::RangeDecoder coder(payload, payload_size);
+  shoal::delta::Residual<shoal::delta::RangeDecoder> residual(coder);
+  if (!residual.ready()) return SHOAL_DELTA_NO_MEMORY;
+  residual.run(buffer, nullptr, size, pieces, piece_count);
+  return SHOAL_DELTA_OK;
+}

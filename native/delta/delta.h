@@ -1,0 +1,95 @@
+/* The delta kernel: matches a target against a base and codes what differs, segment by segment. Pure computation: no
+ * I/O, no exceptions. Three parts make a delta: pages of the alignment map (what predicts what), segment payloads
+ * (what the prediction got wrong), and the list of segments, which the caller writes in its manifest.
+ *
+ * A decoder reads map pages, fills a buffer with the prediction of one segment (base bytes, fill bytes, and later
+ * what structure-aware predictors make of them: they work between the two calls), then corrects it in place. */
+#ifndef SHOAL_DELTA_H
+#define SHOAL_DELTA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SHOAL_DELTA_MAX_SEGMENT (8u << 20)       /* target bytes one segment may make */
+#define SHOAL_DELTA_MAX_PAGE_COVERS (32768u)     /* covers one map page may hold */
+#define SHOAL_DELTA_MAX_SIZE ((uint64_t)1 << 37) /* bytes of a base or a target */
+
+enum shoal_delta_status {
+  SHOAL_DELTA_OK = 0,
+  SHOAL_DELTA_BAD_ARGUMENT = 1,
+  SHOAL_DELTA_DAMAGED = 2,
+  SHOAL_DELTA_NO_MEMORY = 3,
+  SHOAL_DELTA_CANCELLED = 4,
+};
+
+enum shoal_delta_codec {
+  SHOAL_DELTA_COPY = 0,  /* the prediction is the target; no payload */
+  SHOAL_DELTA_RAW = 1,   /* the payload is the target */
+  SHOAL_DELTA_MODEL = 2, /* the payload is context-modelled corrections */
+};
+
+/* Target bytes [target, target+length) resemble base bytes [base, base+length); if the top bit of `base` is set they
+ * resemble a run of the byte in its lowest 8 bits instead. */
+typedef struct {
+  uint64_t target, base, length;
+} shoal_delta_cover;
+
+/* A stretch of a segment: with a prediction or without one. */
+typedef struct {
+  uint32_t length, predicted;
+} shoal_delta_piece;
+
+typedef struct {
+  uint64_t target_begin, target_end; /* cut on span ends */
+  uint64_t payload_offset;           /* in the result's payload bytes */
+  uint32_t payload_size, codec, page;
+} shoal_delta_segment;
+
+typedef struct {
+  uint64_t target_begin, target_end; /* whole segments */
+  uint64_t offset;                   /* in the result's map bytes */
+  uint32_t size, covers;
+} shoal_delta_page;
+
+typedef struct {
+  uint64_t memory_cap;      /* bytes the match index may take; 0: two per base byte */
+  uint32_t segment_payload; /* estimated payload bytes at which a segment is closed; 0: 262144 */
+  uint32_t threads;         /* 0 or 1: only the calling one; the result does not depend on it */
+  volatile uint64_t* progress;     /* of about 3 * target_size; may be null; written atomically */
+  const volatile uint32_t* cancel; /* non-zero: stop soon; may be null; read atomically */
+} shoal_delta_options;
+
+typedef struct {
+  const shoal_delta_segment* segments;
+  const shoal_delta_page* pages;
+  const uint8_t* payloads;
+  const uint8_t* map;
+  size_t segment_count, page_count, payload_size, map_size;
+  void* owner;
+} shoal_delta_result;
+
+/* span_ends: strictly ascending, the last one target_size, no two further apart than SHOAL_DELTA_MAX_SEGMENT.
+ * On success `result` must be released. */
+int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_t* target, uint64_t target_size,
+                           const uint64_t* span_ends, size_t span_count, const shoal_delta_options* options,
+                           shoal_delta_result* result);
+void shoal_delta_release(shoal_delta_result* result);
+
+/* Every cover written lies in [target_begin, target_end) and in the base, in order, without overlap. */
+int32_t shoal_delta_decode_page(const uint8_t* page, size_t size, uint64_t target_begin, uint64_t target_end,
+                                uint64_t base_size, shoal_delta_cover* covers, size_t cover_count);
+
+/* `buffer` holds the prediction (zeros where there is none) and receives the target. The pieces add up to `size`.
+ * Wrong bytes from a damaged payload are the caller's to find by their hash; nothing is read or written outside. */
+int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_t payload_size, uint8_t* buffer,
+                                   size_t size, const shoal_delta_piece* pieces, size_t piece_count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,236 @@
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "delta.h"
+#include "map.h"
+#include "match.h"
+#include "parallel.h"
+#include "residual.h"
+
+namespace shoal::delta {
+namespace {
+
+struct Owned {
+  std::vector<shoal_delta_segment> segments;
+  std::vector<shoal_delta_page> pages;
+  std::vector<uint8_t> payloads, map;
+};
+
+class Encoder {
+ public:
+  Encoder(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize, const Progress& progress,
+          unsigned threads)
+      : base_(base), baseSize_(baseSize), target_(target), targetSize_(targetSize), progress_(progress),
+        threads_(threads) {}
+
+  int32_t run(const uint64_t* ends, size_t count, const MatchOptions& match, uint32_t segmentPayload, Owned& out) {
+    if (!findCovers(base_, baseSize_, target_, targetSize_, match, progress_, covers_)) return SHOAL_DELTA_CANCELLED;
+    cut(ends, count, segmentPayload, out);
+    payloads_.resize(out.segments.size());
+    std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
+    parallelFor(out.segments.size(), threads_, [&](size_t i) {
+      if (progress_.cancelled()) return;
+      status[i] = encode(out.segments[i], payloads_[i]);
+      progress_.add(out.segments[i].target_end - out.segments[i].target_begin);
+    });
+    if (progress_.cancelled()) return SHOAL_DELTA_CANCELLED;
+    for (const int32_t s : status)
+      if (s != SHOAL_DELTA_OK) return s;
+    for (size_t i = 0; i < out.segments.size(); i++) {
+      out.segments[i].payload_offset = out.payloads.size();
+      out.segments[i].payload_size = static_cast<uint32_t>(payloads_[i].size());
+      out.payloads.insert(out.payloads.end(), payloads_[i].begin(), payloads_[i].end());
+    }
+    writeMap(out);
+    return SHOAL_DELTA_OK;
+  }
+
+ private:
+  // The first cover that ends after `at`.
+  size_t coverAt(uint64_t at) const {
+    return static_cast<size_t>(std::partition_point(covers_.begin(), covers_.end(),
+                                                    [&](const Cover& c) { return c.target + c.length <= at; }) -
+                               covers_.begin());
+  }
+
+  void predict(uint64_t begin, uint64_t end, uint8_t* out, std::vector<Piece>& pieces) const {
+    uint64_t at = begin;
+    for (size_t i = coverAt(begin); i < covers_.size() && covers_[i].target < end; i++) {
+      const Cover& c = covers_[i];
+      const uint64_t from = std::max(begin, c.target), to = std::min(end, c.target + c.length);
+      if (from > at) {
+        memset(out + (at - begin), 0, from - at);
+        pieces.push_back({static_cast<uint32_t>(from - at), 0});
+      }
+      if (c.base & kFill)
+        memset(out + (from - begin), static_cast<int>(c.base & 0xFF), to - from);
+      else
+        memcpy(out + (from - begin), base_ + c.base + (from - c.target), to - from);
+      pieces.push_back({static_cast<uint32_t>(to - from), 1});
+      at = to;
+    }
+    if (at < end) {
+      memset(out + (at - begin), 0, end - at);
+      pieces.push_back({static_cast<uint32_t>(end - at), 0});
+    }
+  }
+
+  // Closes a segment when its output or its expected payload is large enough.
+  void cut(const uint64_t* ends, size_t count, uint32_t segmentPayload, Owned& out) {
+    std::vector<uint64_t> estimate(count);
+    parallelFor(count, threads_, [&](size_t i) {
+      const uint64_t begin = i == 0 ? 0 : ends[i - 1], end = ends[i];
+      std::vector<uint8_t> buffer(end - begin);
+      std::vector<Piece> pieces;
+      predict(begin, end, buffer.data(), pieces);
+      uint64_t wrong = 0, plain = 0, at = 0;
+      for (const Piece& p : pieces) {
+        if (p.predicted)
+          for (uint64_t k = at; k < at + p.length; k++) wrong += buffer[k] != target_[begin + k];
+        else
+          plain += p.length;
+        at += p.length;
+      }
+      estimate[i] = wrong / 3 + plain / 2;
+    });
+    uint64_t begin = 0, payload = 0;
+    for (size_t i = 0; i < count; i++) {
+      const bool large = ends[i] - begin > SHOAL_DELTA_MAX_SEGMENT ||
+                         (payload > 0 && payload + estimate[i] / 2 > segmentPayload);
+      const uint64_t last = i == 0 ? 0 : ends[i - 1];
+      if (large && last > begin) {
+        out.segments.push_back({begin, last, 0, 0, 0, 0});
+        begin = last;
+        payload = 0;
+      }
+      payload += estimate[i];
+    }
+    if (targetSize_ > begin) out.segments.push_back({begin, targetSize_, 0, 0, 0, 0});
+  }
+
+  int32_t encode(shoal_delta_segment& segment, std::vector<uint8_t>& payload) const {
+    const size_t size = static_cast<size_t>(segment.target_end - segment.target_begin);
+    const uint8_t* target = target_ + segment.target_begin;
+    std::vector<uint8_t> buffer(size);
+    std::vector<Piece> pieces;
+    predict(segment.target_begin, segment.target_end, buffer.data(), pieces);
+    if (memcmp(buffer.data(), target, size) == 0) {
+      segment.codec = SHOAL_DELTA_COPY;
+      return SHOAL_DELTA_OK;
+    }
+    RangeEncoder coder(payload);
+    Residual<RangeEncoder> residual(coder);
+    if (!residual.ready()) return SHOAL_DELTA_NO_MEMORY;
+    residual.run(buffer.data(), target, size, pieces.data(), pieces.size());
+    coder.finish();
+    segment.codec = SHOAL_DELTA_MODEL;
+    if (payload.size() >= size) {
+      payload.assign(target, target + size);
+      segment.codec = SHOAL_DELTA_RAW;
+    }
+    return SHOAL_DELTA_OK;
+  }
+
+  // A page closes at a segment's end; covers that cross it are cut there, so that pages decode alone.
+  void writeMap(Owned& out) const {
+    std::vector<Cover> part;
+    size_t first = 0;
+    auto flush = [&](size_t end) {
+      if (first == end) return;
+      const uint64_t begin = out.segments[first].target_begin;
+      const size_t offset = out.map.size();
+      encodeMapPage(part.data(), part.size(), begin, out.map);
+      out.pages.push_back({begin, out.segments[end - 1].target_end, offset,
+                           static_cast<uint32_t>(out.map.size() - offset), static_cast<uint32_t>(part.size())});
+      part.clear();
+      first = end;
+    };
+    std::vector<Cover> own;
+    for (size_t i = 0; i < out.segments.size(); i++) {
+      shoal_delta_segment& s = out.segments[i];
+      own.clear();
+      if (s.codec != SHOAL_DELTA_RAW) {
+        for (size_t k = coverAt(s.target_begin); k < covers_.size() && covers_[k].target < s.target_end; k++) {
+          Cover c = covers_[k];
+          const uint64_t end = std::min(s.target_end, c.target + c.length);
+          if (c.target < s.target_begin) {
+            if (!(c.base & kFill)) c.base += s.target_begin - c.target;
+            c.target = s.target_begin;
+          }
+          c.length = end - c.target;
+          own.push_back(c);
+        }
+      }
+      if (!part.empty() && part.size() + own.size() > SHOAL_DELTA_MAX_PAGE_COVERS) flush(i);
+      for (const Cover& c : own) {
+        if (!part.empty()) {
+          Cover& last = part.back();
+          const bool joins = last.target + last.length == c.target &&
+                             ((c.base & kFill) ? last.base == c.base
+                                               : !(last.base & kFill) && last.base + last.length == c.base);
+          if (joins) {
+            last.length += c.length;
+            continue;
+          }
+        }
+        part.push_back(c);
+      }
+      s.page = static_cast<uint32_t>(out.pages.size());
+    }
+    flush(out.segments.size());
+  }
+
+  const uint8_t* base_;
+  size_t baseSize_;
+  const uint8_t* target_;
+  size_t targetSize_;
+  const Progress& progress_;
+  unsigned threads_;
+  std::vector<Cover> covers_;
+  std::vector<std::vector<uint8_t>> payloads_;
+};
+
+}  // namespace
+}  // namespace shoal::delta
+
+using shoal::delta::Owned;
+
+int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_t* target, uint64_t target_size,
+                           const uint64_t* span_ends, size_t span_count, const shoal_delta_options* options,
+                           shoal_delta_result* result) {
+  if (result == nullptr || options == nullptr || (base == nullptr && base_size != 0) ||
+      (target == nullptr && target_size != 0) || (span_ends == nullptr && span_count != 0) ||
+      base_size > SHOAL_DELTA_MAX_SIZE || target_size > SHOAL_DELTA_MAX_SIZE)
+    return SHOAL_DELTA_BAD_ARGUMENT;
+  uint64_t at = 0;
+  for (size_t i = 0; i < span_count; i++) {
+    if (span_ends[i] <= at || span_ends[i] - at > SHOAL_DELTA_MAX_SEGMENT) return SHOAL_DELTA_BAD_ARGUMENT;
+    at = span_ends[i];
+  }
+  if (at != target_size) return SHOAL_DELTA_BAD_ARGUMENT;
+  Owned* owned = new (std::nothrow) Owned;
+  if (owned == nullptr) return SHOAL_DELTA_NO_MEMORY;
+  const shoal::delta::Progress progress{options->progress, options->cancel};
+  const unsigned threads = std::max(1u, std::min(64u, options->threads));
+  shoal::delta::MatchOptions match;
+  match.memoryCap = options->memory_cap;
+  match.threads = threads;
+  shoal::delta::Encoder encoder(base, base_size, target, target_size, progress, threads);
+  const int32_t status = encoder.run(span_ends, span_count, match,
+                                     options->segment_payload == 0 ? 262144 : options->segment_payload, *owned);
+  if (status != SHOAL_DELTA_OK) {
+    delete owned;
+    return status;
+  }
+  *result = {owned->segments.data(), owned->pages.data(),    owned->payloads.data(), owned->map.data(),
+             owned->segments.size(), owned->pages.size(),    owned->payloads.size(), owned->map.size(),
+             owned};
+  return SHOAL_DELTA_OK;
+}
+
+void shoal_delta_release(shoal_delta_result* result) {
+  if (result == nullptr) return;
+  delete static_cast<Owned*>(result->owner);
+  *result = {};
+}

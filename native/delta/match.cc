@@ -1,0 +1,453 @@
+#include "match.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "parallel.h"
+
+// Three passes. (1) Blocks of 64 bytes of the base are hashed and the target is rolled over them: this finds the long
+// identical runs that make up most of a rebuilt file. (2) What is left of the base is indexed at every byte by short
+// windows, and the whole base sparsely by long windows; a scan along the target keeps to the current diagonal
+// (base position minus target position) as long as it pays and jumps when a candidate matches clearly more. (3) Seeds
+// grow towards each other over unequal bytes, as bsdiff does (Percival 2003), with the best split where they meet.
+
+namespace shoal::delta {
+namespace {
+
+constexpr size_t kBlock = 64;
+constexpr size_t kLong = 32;
+constexpr size_t kLongStep = 16;
+constexpr size_t kShort = 8;
+constexpr size_t kShortWays = 4;
+constexpr size_t kSlice = size_t{4} << 20;  // target bytes one scan job handles; fixed, so results do not depend on threads
+constexpr size_t kMinRun = 256;
+constexpr size_t kFillRun = 64;
+constexpr size_t kMargin = 12;      // equal bytes among the next 64 that a new diagonal must gain
+constexpr int64_t kGrowDrop = 256;  // how far growth looks past unequal bytes
+constexpr uint64_t kRoll = 0x9E3779B97F4A7C15ull | 1;
+
+inline uint64_t load64(const uint8_t* p) {
+  uint64_t v;
+  memcpy(&v, p, 8);
+  return v;
+}
+inline uint64_t mix(uint64_t h) {
+  h ^= h >> 29;
+  h *= 0xBF58476D1CE4E5B9ull;
+  return h ^ (h >> 32);
+}
+inline uint64_t hashLong(const uint8_t* p) {
+  uint64_t h = load64(p) * 0x9E3779B97F4A7C15ull;
+  h = ((h << 23) | (h >> 41)) ^ (load64(p + 8) * 0xC2B2AE3D27D4EB4Full);
+  h = ((h << 23) | (h >> 41)) ^ (load64(p + 16) * 0x165667B19E3779F9ull);
+  h = ((h << 23) | (h >> 41)) ^ (load64(p + 24) * 0x27D4EB2F165667C5ull);
+  return mix(h);
+}
+inline uint64_t hashShort(const uint8_t* p) { return mix(load64(p) * 0x9E3779B97F4A7C15ull); }
+
+inline size_t equalForward(const uint8_t* a, const uint8_t* b, size_t limit) {
+  size_t i = 0;
+  while (i + 8 <= limit) {
+    const uint64_t x = load64(a + i) ^ load64(b + i);
+    if (x != 0) return i + (static_cast<size_t>(__builtin_ctzll(x)) >> 3);
+    i += 8;
+  }
+  while (i < limit && a[i] == b[i]) i++;
+  return i;
+}
+inline size_t equalBackward(const uint8_t* a, const uint8_t* b, size_t limit) {
+  size_t i = 0;
+  while (i < limit && a[-static_cast<ptrdiff_t>(i) - 1] == b[-static_cast<ptrdiff_t>(i) - 1]) i++;
+  return i;
+}
+// Equal bytes among `limit` (a multiple of 8 is fastest).
+inline size_t countEqual(const uint8_t* a, const uint8_t* b, size_t limit) {
+  size_t n = 0, i = 0;
+  for (; i + 8 <= limit; i += 8) {
+    uint64_t x = load64(a + i) ^ load64(b + i);
+    x |= x >> 4;
+    x |= x >> 2;
+    x |= x >> 1;
+    n += 8 - static_cast<size_t>(__builtin_popcountll(x & 0x0101010101010101ull));
+  }
+  for (; i < limit; i++) n += a[i] == b[i];
+  return n;
+}
+
+unsigned bitsFor(uint64_t entries) {
+  unsigned bits = 10;
+  while ((uint64_t{1} << bits) < entries && bits < 31) bits++;
+  return bits;
+}
+
+struct Interval {
+  size_t begin, end;
+};
+
+class Matcher {
+ public:
+  Matcher(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize, const MatchOptions& options,
+          const Progress& progress)
+      : b_(base), n_(baseSize), t_(target), m_(targetSize), options_(options), progress_(progress) {}
+
+  bool run(std::vector<Cover>& covers) {
+    const size_t slices = (m_ + kSlice - 1) / kSlice;
+    runs_.resize(slices);
+    seeds_.resize(slices);
+    if (n_ >= kBlock && m_ >= kBlock) findRuns(slices);
+    if (progress_.cancelled()) return false;
+    if (n_ >= kLong && m_ >= kLong) {
+      buildIndexes();
+      if (progress_.cancelled()) return false;
+      parallelFor(slices, options_.threads, [&](size_t i) { scan(i); });
+      if (progress_.cancelled()) return false;
+    }
+    std::vector<Cover> seeds;
+    for (const auto& part : seeds_) {
+      for (const auto& s : part) {
+        if (!seeds.empty()) {
+          Cover& last = seeds.back();
+          if (last.base - last.target == s.base - s.target) {
+            last.length = s.target + s.length - last.target;
+            continue;
+          }
+        }
+        seeds.push_back(s);
+      }
+    }
+    std::vector<Cover> grown;
+    extend(seeds, grown);
+    if (progress_.cancelled()) return false;
+    addFills(grown, covers);
+    return true;
+  }
+
+ private:
+  // Pass 1.
+  void findRuns(size_t slices) {
+    const unsigned bits = bitsFor(n_ / kBlock + n_ / kBlock / 2);
+    const unsigned shift = 64 - bits;
+    std::vector<uint32_t> table(size_t{1} << bits, 0);
+    uint64_t power = 1;
+    for (size_t i = 0; i < kBlock; i++) power *= kRoll;
+    auto hashBlock = [](const uint8_t* p) {
+      uint64_t h = 0;
+      for (size_t i = 0; i < kBlock; i++) h = h * kRoll + p[i] + 1;
+      return h;
+    };
+    for (size_t i = 0; i + kBlock <= n_; i += kBlock) {
+      if (load64(b_ + i) == load64(b_ + i + 8) && memcmp(b_ + i, b_ + i + 8, kBlock - 8) == 0) continue;
+      uint32_t& slot = table[mix(hashBlock(b_ + i)) >> shift];
+      if (slot == 0) slot = static_cast<uint32_t>(i / kBlock + 1);
+    }
+    if (progress_.cancelled()) return;
+    parallelFor(slices, options_.threads, [&](size_t slice) {
+      if (progress_.cancelled()) return;
+      const size_t begin = slice * kSlice, end = std::min(m_, begin + kSlice);
+      std::vector<Cover>& out = runs_[slice];
+      size_t t = begin, done = begin;
+      bool fresh = true;
+      uint64_t h = 0;
+      size_t lastBase = SIZE_MAX, lastTarget = 0;
+      while (t + kBlock <= end) {
+        if (lastBase != SIZE_MAX) {
+          // Same diagonal first: cheap, and right nearly always.
+          const size_t p = lastBase + (t - lastTarget);
+          if (fresh && p + kMinRun <= n_ && t + kMinRun <= end) {
+            size_t skip = 0;
+            size_t len = 0;
+            for (skip = 1; skip <= 64 && p + skip + kMinRun <= n_ && t + skip + kMinRun <= end; skip += len + 1) {
+              len = equalForward(b_ + p + skip, t_ + t + skip, std::min(n_ - p, end - t) - skip);
+              if (len >= kMinRun) break;
+            }
+            if (len >= kMinRun && skip <= 64) {
+              out.push_back({t + skip, p + skip, len});
+              t += skip + len;
+              done = t;
+              continue;
+            }
+          }
+        }
+        if (fresh) {
+          h = hashBlock(t_ + t);
+          fresh = false;
+        }
+        const uint32_t slot = table[mix(h) >> shift];
+        if (slot != 0) {
+          const size_t p = static_cast<size_t>(slot - 1) * kBlock;
+          if (memcmp(b_ + p, t_ + t, kBlock) == 0) {
+            const size_t back = equalBackward(b_ + p, t_ + t, std::min(p, t - done));
+            const size_t len = back + kBlock +
+                               equalForward(b_ + p + kBlock, t_ + t + kBlock, std::min(n_ - p, end - t) - kBlock);
+            if (len >= kMinRun) {
+              out.push_back({t - back, p - back, len});
+              lastBase = p;
+              lastTarget = t;
+              t += len - back;
+              done = t;
+              fresh = true;
+              continue;
+            }
+          }
+        }
+        if (t + kBlock >= end) break;
+        h = h * kRoll + t_[t + kBlock] + 1 - (t_[t] + uint64_t{1}) * power;
+        t++;
+      }
+      progress_.add(end - begin);
+    });
+  }
+
+  // Pass 2.
+  void buildIndexes() {
+    std::vector<Interval> used;
+    for (const auto& part : runs_)
+      for (const auto& r : part)
+        if (r.length > 2 * kLong) used.push_back({r.base + kLong, r.base + r.length - kLong});
+    std::sort(used.begin(), used.end(), [](const Interval& x, const Interval& y) { return x.begin < y.begin; });
+    size_t at = 0;
+    for (const auto& u : used) {
+      if (u.begin > at) free_.push_back({at, u.begin});
+      at = std::max(at, u.end);
+    }
+    if (at < n_) free_.push_back({at, n_});
+    size_t freeBytes = 0;
+    for (const auto& f : free_) freeBytes += f.end - f.begin;
+
+    const uint64_t cap = options_.memoryCap != 0 ? options_.memoryCap : std::max<uint64_t>(n_ * 2, 1 << 20);
+    unsigned longBits = bitsFor(n_ / kLongStep);
+    while (longBits > 10 && (uint64_t{4} << longBits) > cap / 4) longBits--;
+    longStep_ = kLongStep;
+    while (n_ / longStep_ > (uint64_t{2} << longBits)) longStep_ *= 2;
+    unsigned shortBits = bitsFor(freeBytes / kShortWays + freeBytes / kShortWays / 4);
+    while (shortBits > 10 && (uint64_t{4 * kShortWays} << shortBits) > cap * 3 / 4) shortBits--;
+    shortStep_ = 1;
+    while (freeBytes / shortStep_ > (uint64_t{2 * kShortWays} << shortBits)) shortStep_ *= 2;
+    longShift_ = 64 - longBits;
+    shortShift_ = 64 - shortBits;
+    parallelFor(2, options_.threads, [&](size_t which) {
+      if (which == 0) {
+        long_.assign(size_t{1} << longBits, 0);
+        for (size_t i = 0; i + kLong <= n_; i += longStep_) {
+          uint32_t& slot = long_[hashLong(b_ + i) >> longShift_];
+          if (slot == 0) slot = static_cast<uint32_t>(i / longStep_ + 1);
+        }
+      } else {
+        short_.assign(kShortWays << shortBits, 0);
+        for (const auto& f : free_) {
+          if (progress_.cancelled()) return;
+          for (size_t i = (f.begin + shortStep_ - 1) / shortStep_ * shortStep_; i + kShort <= f.end; i += shortStep_) {
+            const uint64_t v = load64(b_ + i);
+            if (v == (v << 8 | v >> 56)) continue;  // a run of one byte value says nothing about where
+            uint32_t* way = &short_[(hashShort(b_ + i) >> shortShift_) * kShortWays];
+            memmove(way + 1, way, (kShortWays - 1) * sizeof(uint32_t));
+            way[0] = static_cast<uint32_t>(i / shortStep_ + 1);
+          }
+        }
+      }
+    });
+  }
+
+  struct Candidate {
+    size_t base = 0, length = 0, score = 0;
+  };
+
+  // How well the target continues at base position p: equal bytes in a window, exact run weighted fully.
+  size_t score(size_t t, size_t p, size_t end) const {
+    const size_t limit = std::min<size_t>({64, end - t, n_ - p});
+    return countEqual(b_ + p, t_ + t, limit);
+  }
+
+  void scan(size_t slice) {
+    if (progress_.cancelled()) return;
+    const size_t begin = slice * kSlice, end = std::min(m_, begin + kSlice);
+    const std::vector<Cover>& runs = runs_[slice];
+    std::vector<Cover>& out = seeds_[slice];
+    size_t run = 0;
+    bool have = false;
+    size_t diagBase = 0, diagTarget = 0;  // the current diagonal
+    size_t t = begin;
+    auto onDiagonal = [&](size_t at) -> size_t {  // base position, or n_ when outside
+      const int64_t p = static_cast<int64_t>(diagBase) + (static_cast<int64_t>(at) - static_cast<int64_t>(diagTarget));
+      return p >= 0 && p < static_cast<int64_t>(n_) ? static_cast<size_t>(p) : n_;
+    };
+    auto emit = [&](size_t target, size_t base, size_t length) {
+      if (have && onDiagonal(target) == base) {
+        // Remember that the diagonal was confirmed here.
+        Cover& last = out.back();
+        last.length = target + length - last.target;
+      } else {
+        out.push_back({target, base, length});
+        have = true;
+      }
+      diagBase = base;
+      diagTarget = target;
+    };
+    size_t nextCheck = begin + (1 << 18);
+    while (t < end) {
+      if (t >= nextCheck) {
+        if (progress_.cancelled()) return;
+        nextCheck = t + (1 << 18);
+      }
+      if (run < runs.size() && t >= runs[run].target) {
+        const Cover& r = runs[run++];
+        if (r.target + r.length <= t) continue;
+        const size_t skip = t - r.target;
+        emit(t, r.base + skip, r.length - skip);
+        t = r.target + r.length;
+        continue;
+      }
+      size_t current = 0;
+      if (have) {
+        const size_t p = onDiagonal(t);
+        if (p < n_) {
+          const size_t len = equalForward(b_ + p, t_ + t, std::min(n_ - p, end - t));
+          if (len >= 32) {
+            emit(t, p, len);
+            t += len;
+            continue;
+          }
+          current = score(t, p, end);
+        }
+      }
+      if (t + kShort > end) break;
+      if (current + kMargin > 64) {
+        t++;
+        continue;
+      }
+      Candidate best = lookup(t, end, current);
+      if (best.length != 0) {
+        emit(t, best.base, best.length);
+        t += best.length;
+      } else {
+        t++;
+      }
+    }
+    progress_.add(end - begin);
+  }
+
+  Candidate lookup(size_t t, size_t end, size_t current) const {
+    Candidate best;
+    auto consider = [&](size_t p, size_t least, size_t margin) {
+      const size_t len = equalForward(b_ + p, t_ + t, std::min(n_ - p, end - t));
+      if (len < least) return;
+      const size_t s = score(t, p, end);
+      if (s < current + margin) return;
+      if (s + std::min<size_t>(len, 256) > best.score) best = {p, len, s + std::min<size_t>(len, 256)};
+    };
+    if (t + kLong <= end) {
+      const uint32_t slot = long_[hashLong(t_ + t) >> longShift_];
+      if (slot != 0) consider(static_cast<size_t>(slot - 1) * longStep_, kLong, 8);
+    }
+    const uint64_t v = load64(t_ + t);
+    if (v == (v << 8 | v >> 56)) return best;
+    const uint32_t* way = &short_[(hashShort(t_ + t) >> shortShift_) * kShortWays];
+    for (size_t i = 0; i < kShortWays && way[i] != 0; i++)
+      consider(static_cast<size_t>(way[i] - 1) * shortStep_, kShort, kMargin);
+    return best;
+  }
+
+  // Pass 3.
+  void extend(const std::vector<Cover>& seeds, std::vector<Cover>& covers) const {
+    for (size_t i = 0; i < seeds.size(); i++) {
+      if ((i & 1023) == 0 && progress_.cancelled()) return;
+      Cover c = seeds[i];
+      const size_t previousStop = covers.empty() ? 0 : covers.back().target + covers.back().length;
+      // Forward growth of the previous cover and backward growth of this one share the gap between them.
+      const size_t gapBegin = previousStop, gapEnd = c.target;
+      size_t forward = 0, backward = 0;
+      if (!covers.empty()) {
+        Cover& p = covers.back();
+        forward = grow(p.target + p.length, p.base + p.length, gapEnd - gapBegin, +1);
+      }
+      backward = grow(c.target, c.base, std::min<size_t>(gapEnd - gapBegin, c.base), -1);
+      if (forward + backward > gapEnd - gapBegin) {
+        // They overlap: the split with the most equal bytes.
+        const size_t lo = gapEnd - backward, hi = gapBegin + forward;
+        const Cover& p = covers.back();
+        int64_t gain = 0, bestGain = 0;
+        size_t best = lo;
+        for (size_t at = lo; at < hi; at++) {
+          gain += b_[p.base + (at - p.target)] == t_[at];
+          gain -= b_[c.base - (c.target - at)] == t_[at];
+          if (gain > bestGain) {
+            bestGain = gain;
+            best = at + 1;
+          }
+        }
+        forward = best - gapBegin;
+        backward = gapEnd - best;
+      }
+      if (!covers.empty()) covers.back().length += forward;
+      c.target -= backward;
+      c.base -= backward;
+      c.length += backward;
+      covers.push_back(c);
+    }
+    if (!covers.empty()) {
+      Cover& p = covers.back();
+      p.length += grow(p.target + p.length, p.base + p.length, m_ - p.target - p.length, +1);
+    }
+  }
+
+  // Runs of one byte value that nothing covers are predicted as such.
+  void addFills(const std::vector<Cover>& grown, std::vector<Cover>& covers) const {
+    covers.reserve(grown.size());
+    size_t at = 0;
+    auto gap = [&](size_t end) {
+      while (at + kFillRun <= end) {
+        size_t length = 1;
+        while (at + length < end && t_[at + length] == t_[at]) length++;
+        if (length >= kFillRun) covers.push_back({at, kFill | t_[at], length});
+        at += length;
+      }
+    };
+    for (const Cover& c : grown) {
+      gap(c.target);
+      covers.push_back(c);
+      at = c.target + c.length;
+    }
+    gap(m_);
+  }
+
+  // How far to go over unequal bytes so that equal ones outweigh them.
+  size_t grow(size_t t, size_t p, size_t limit, int direction) const {
+    int64_t s = 0, bestScore = 0;
+    size_t best = 0;
+    if (direction > 0) limit = std::min<size_t>(limit, n_ - p);
+    for (size_t i = 0; i < limit; i++) {
+      const bool same = direction > 0 ? b_[p + i] == t_[t + i] : b_[p - 1 - i] == t_[t - 1 - i];
+      s += same ? 1 : -1;
+      if (s > bestScore) {
+        bestScore = s;
+        best = i + 1;
+      } else if (s < bestScore - kGrowDrop) {
+        break;
+      }
+    }
+    return best;
+  }
+
+  const uint8_t* b_;
+  size_t n_;
+  const uint8_t* t_;
+  size_t m_;
+  const MatchOptions& options_;
+  const Progress& progress_;
+  std::vector<std::vector<Cover>> runs_, seeds_;
+  std::vector<Interval> free_;
+  std::vector<uint32_t> long_, short_;
+  size_t longStep_ = kLongStep, shortStep_ = 1;
+  unsigned longShift_ = 0, shortShift_ = 0;
+};
+
+}  // namespace
+
+bool findCovers(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize,
+                const MatchOptions& options, const Progress& progress, std::vector<Cover>& covers) {
+  covers.clear();
+  Matcher matcher(base, baseSize, target, targetSize, options, progress);
+  return matcher.run(covers);
+}
+
+}  // namespace shoal::delta

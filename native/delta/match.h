@@ -1,0 +1,30 @@
+// Finds where a target's bytes come from in a base. Internal C++ interface of the delta kernel.
+#ifndef SHOAL_DELTA_MATCH_H
+#define SHOAL_DELTA_MATCH_H
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "delta.h"
+#include "progress.h"
+
+namespace shoal::delta {
+
+// In Cover::base: the source is a run of the byte in the lowest 8 bits.
+constexpr uint64_t kFill = uint64_t{1} << 63;
+
+using Cover = shoal_delta_cover;
+
+struct MatchOptions {
+  uint64_t memoryCap = 0;  // bytes the index may take; 0: about two per base byte
+  unsigned threads = 2;
+};
+
+// Covers come in target order and do not overlap in the target. False when cancelled.
+bool findCovers(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize,
+                const MatchOptions& options, const Progress& progress, std::vector<Cover>& covers);
+
+}  // namespace shoal::delta
+
+#endif
