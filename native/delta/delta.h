@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 #define SHOAL_DELTA_MAX_SEGMENT (8u << 20)       /* target bytes one segment may make */
-#define SHOAL_DELTA_MAX_PAGE_COVERS (32768u)     /* covers one map page may hold */
+#define SHOAL_DELTA_MAX_PAGE_COVERS (1u << 18)    /* covers one map page may hold */
 #define SHOAL_DELTA_MAX_SIZE ((uint64_t)1 << 37) /* bytes of a base or a target */
 
 enum shoal_delta_status {

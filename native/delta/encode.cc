@@ -11,6 +11,11 @@
 namespace shoal::delta {
 namespace {
 
+// Spans with more covers than this keep only those of kCrowdedLength: SHOAL_DELTA_MAX_SEGMENT / kCrowdedLength plus
+// what crosses in is within SHOAL_DELTA_MAX_PAGE_COVERS, and so is a segment of several spans (see cut).
+constexpr uint64_t kCrowdedLength = 64;
+constexpr size_t kPageCovers = 65536;  // a page closes before this, unless one segment alone needs more
+
 struct Owned {
   std::vector<shoal_delta_segment> segments;
   std::vector<shoal_delta_page> pages;
@@ -26,6 +31,7 @@ class Encoder {
 
   int32_t run(const uint64_t* ends, size_t count, const MatchOptions& match, uint32_t segmentPayload, Owned& out) {
     if (!findCovers(base_, baseSize_, target_, targetSize_, match, progress_, covers_)) return SHOAL_DELTA_CANCELLED;
+    thin(ends, count);
     cut(ends, count, segmentPayload, out);
     payloads_.resize(out.segments.size());
     std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
@@ -42,8 +48,7 @@ class Encoder {
       out.segments[i].payload_size = static_cast<uint32_t>(payloads_[i].size());
       out.payloads.insert(out.payloads.end(), payloads_[i].begin(), payloads_[i].end());
     }
-    writeMap(out);
-    return SHOAL_DELTA_OK;
+    return writeMap(out) ? SHOAL_DELTA_OK : SHOAL_DELTA_NO_MEMORY;
   }
 
  private:
@@ -76,6 +81,20 @@ class Encoder {
     }
   }
 
+  // Keeps the covers of any one span few enough for a page: the shortest give way to literals.
+  void thin(const uint64_t* ends, size_t count) {
+    std::vector<Cover> kept;
+    size_t i = 0;
+    for (size_t span = 0; span < count; span++) {
+      size_t j = i;
+      while (j < covers_.size() && covers_[j].target < ends[span]) j++;
+      const bool crowded = j - i > kPageCovers;
+      for (; i < j; i++)
+        if (!crowded || covers_[i].length >= kCrowdedLength) kept.push_back(covers_[i]);
+    }
+    covers_.swap(kept);
+  }
+
   // Closes a segment when its output or its expected payload is large enough.
   void cut(const uint64_t* ends, size_t count, uint32_t segmentPayload, Owned& out) {
     std::vector<uint64_t> estimate(count);
@@ -94,17 +113,19 @@ class Encoder {
       }
       estimate[i] = wrong / 3 + plain / 2;
     });
-    uint64_t begin = 0, payload = 0;
+    uint64_t begin = 0, payload = 0, covers = 0;
     for (size_t i = 0; i < count; i++) {
-      const bool large = ends[i] - begin > SHOAL_DELTA_MAX_SEGMENT ||
-                         (payload > 0 && payload + estimate[i] / 2 > segmentPayload);
       const uint64_t last = i == 0 ? 0 : ends[i - 1];
+      const bool large = ends[i] - begin > SHOAL_DELTA_MAX_SEGMENT ||
+                         (payload > 0 && payload + estimate[i] / 2 > segmentPayload) || covers > kPageCovers;
       if (large && last > begin) {
         out.segments.push_back({begin, last, 0, 0, 0, 0});
         begin = last;
         payload = 0;
+        covers = 0;
       }
       payload += estimate[i];
+      covers += coverAt(ends[i]) - coverAt(last);
     }
     if (targetSize_ > begin) out.segments.push_back({begin, targetSize_, 0, 0, 0, 0});
   }
@@ -133,14 +154,15 @@ class Encoder {
   }
 
   // A page closes at a segment's end; covers that cross it are cut there, so that pages decode alone.
-  void writeMap(Owned& out) const {
+  bool writeMap(Owned& out) const {
     std::vector<Cover> part;
+    bool complete = true;
     size_t first = 0;
     auto flush = [&](size_t end) {
       if (first == end) return;
       const uint64_t begin = out.segments[first].target_begin;
       const size_t offset = out.map.size();
-      encodeMapPage(part.data(), part.size(), begin, out.map);
+      complete = encodeMapPage(part.data(), part.size(), begin, out.map) && complete;
       out.pages.push_back({begin, out.segments[end - 1].target_end, offset,
                            static_cast<uint32_t>(out.map.size() - offset), static_cast<uint32_t>(part.size())});
       part.clear();
@@ -162,7 +184,7 @@ class Encoder {
           own.push_back(c);
         }
       }
-      if (!part.empty() && part.size() + own.size() > SHOAL_DELTA_MAX_PAGE_COVERS) flush(i);
+      if (!part.empty() && part.size() + own.size() > kPageCovers) flush(i);
       for (const Cover& c : own) {
         if (!part.empty()) {
           Cover& last = part.back();
@@ -179,6 +201,7 @@ class Encoder {
       s.page = static_cast<uint32_t>(out.pages.size());
     }
     flush(out.segments.size());
+    return complete;
   }
 
   const uint8_t* base_;

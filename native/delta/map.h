@@ -11,7 +11,8 @@
 namespace shoal::delta {
 
 // Covers lie inside [begin, end), in order, without overlap.
-void encodeMapPage(const Cover* covers, size_t count, uint64_t begin, std::vector<uint8_t>& out);
+// False: no memory.
+bool encodeMapPage(const Cover* covers, size_t count, uint64_t begin, std::vector<uint8_t>& out);
 
 // Writes `count` covers, each checked against [begin, end) and the base. False: the page is damaged.
 bool decodeMapPage(const uint8_t* page, size_t size, uint64_t begin, uint64_t end, uint64_t baseSize, Cover* covers,

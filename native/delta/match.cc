@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "bytes.h"
+#include "grow.h"
 #include "parallel.h"
 
 // Three passes. (1) Blocks of 64 bytes of the base are hashed and the target is rolled over them: this finds the long
@@ -21,16 +23,9 @@ constexpr size_t kShort = 8;
 constexpr size_t kShortWays = 4;
 constexpr size_t kSlice = size_t{4} << 20;  // target bytes one scan job handles; fixed, so results do not depend on threads
 constexpr size_t kMinRun = 256;
-constexpr size_t kFillRun = 64;
 constexpr size_t kMargin = 12;      // equal bytes among the next 64 that a new diagonal must gain
-constexpr int64_t kGrowDrop = 256;  // how far growth looks past unequal bytes
 constexpr uint64_t kRoll = 0x9E3779B97F4A7C15ull | 1;
 
-inline uint64_t load64(const uint8_t* p) {
-  uint64_t v;
-  memcpy(&v, p, 8);
-  return v;
-}
 inline uint64_t mix(uint64_t h) {
   h ^= h >> 29;
   h *= 0xBF58476D1CE4E5B9ull;
@@ -44,35 +39,6 @@ inline uint64_t hashLong(const uint8_t* p) {
   return mix(h);
 }
 inline uint64_t hashShort(const uint8_t* p) { return mix(load64(p) * 0x9E3779B97F4A7C15ull); }
-
-inline size_t equalForward(const uint8_t* a, const uint8_t* b, size_t limit) {
-  size_t i = 0;
-  while (i + 8 <= limit) {
-    const uint64_t x = load64(a + i) ^ load64(b + i);
-    if (x != 0) return i + (static_cast<size_t>(__builtin_ctzll(x)) >> 3);
-    i += 8;
-  }
-  while (i < limit && a[i] == b[i]) i++;
-  return i;
-}
-inline size_t equalBackward(const uint8_t* a, const uint8_t* b, size_t limit) {
-  size_t i = 0;
-  while (i < limit && a[-static_cast<ptrdiff_t>(i) - 1] == b[-static_cast<ptrdiff_t>(i) - 1]) i++;
-  return i;
-}
-// Equal bytes among `limit` (a multiple of 8 is fastest).
-inline size_t countEqual(const uint8_t* a, const uint8_t* b, size_t limit) {
-  size_t n = 0, i = 0;
-  for (; i + 8 <= limit; i += 8) {
-    uint64_t x = load64(a + i) ^ load64(b + i);
-    x |= x >> 4;
-    x |= x >> 2;
-    x |= x >> 1;
-    n += 8 - static_cast<size_t>(__builtin_popcountll(x & 0x0101010101010101ull));
-  }
-  for (; i < limit; i++) n += a[i] == b[i];
-  return n;
-}
 
 unsigned bitsFor(uint64_t entries) {
   unsigned bits = 10;
@@ -115,11 +81,7 @@ class Matcher {
         seeds.push_back(s);
       }
     }
-    std::vector<Cover> grown;
-    extend(seeds, grown);
-    if (progress_.cancelled()) return false;
-    addFills(grown, covers);
-    return true;
+    return growCovers(b_, n_, t_, m_, progress_, seeds, covers);
   }
 
  private:
@@ -344,87 +306,6 @@ class Matcher {
     const uint32_t* way = &short_[(hashShort(t_ + t) >> shortShift_) * kShortWays];
     for (size_t i = 0; i < kShortWays && way[i] != 0; i++)
       consider(static_cast<size_t>(way[i] - 1) * shortStep_, kShort, kMargin);
-    return best;
-  }
-
-  // Pass 3.
-  void extend(const std::vector<Cover>& seeds, std::vector<Cover>& covers) const {
-    for (size_t i = 0; i < seeds.size(); i++) {
-      if ((i & 1023) == 0 && progress_.cancelled()) return;
-      Cover c = seeds[i];
-      const size_t previousStop = covers.empty() ? 0 : covers.back().target + covers.back().length;
-      // Forward growth of the previous cover and backward growth of this one share the gap between them.
-      const size_t gapBegin = previousStop, gapEnd = c.target;
-      size_t forward = 0, backward = 0;
-      if (!covers.empty()) {
-        Cover& p = covers.back();
-        forward = grow(p.target + p.length, p.base + p.length, gapEnd - gapBegin, +1);
-      }
-      backward = grow(c.target, c.base, std::min<size_t>(gapEnd - gapBegin, c.base), -1);
-      if (forward + backward > gapEnd - gapBegin) {
-        // They overlap: the split with the most equal bytes.
-        const size_t lo = gapEnd - backward, hi = gapBegin + forward;
-        const Cover& p = covers.back();
-        int64_t gain = 0, bestGain = 0;
-        size_t best = lo;
-        for (size_t at = lo; at < hi; at++) {
-          gain += b_[p.base + (at - p.target)] == t_[at];
-          gain -= b_[c.base - (c.target - at)] == t_[at];
-          if (gain > bestGain) {
-            bestGain = gain;
-            best = at + 1;
-          }
-        }
-        forward = best - gapBegin;
-        backward = gapEnd - best;
-      }
-      if (!covers.empty()) covers.back().length += forward;
-      c.target -= backward;
-      c.base -= backward;
-      c.length += backward;
-      covers.push_back(c);
-    }
-    if (!covers.empty()) {
-      Cover& p = covers.back();
-      p.length += grow(p.target + p.length, p.base + p.length, m_ - p.target - p.length, +1);
-    }
-  }
-
-  // Runs of one byte value that nothing covers are predicted as such.
-  void addFills(const std::vector<Cover>& grown, std::vector<Cover>& covers) const {
-    covers.reserve(grown.size());
-    size_t at = 0;
-    auto gap = [&](size_t end) {
-      while (at + kFillRun <= end) {
-        size_t length = 1;
-        while (at + length < end && t_[at + length] == t_[at]) length++;
-        if (length >= kFillRun) covers.push_back({at, kFill | t_[at], length});
-        at += length;
-      }
-    };
-    for (const Cover& c : grown) {
-      gap(c.target);
-      covers.push_back(c);
-      at = c.target + c.length;
-    }
-    gap(m_);
-  }
-
-  // How far to go over unequal bytes so that equal ones outweigh them.
-  size_t grow(size_t t, size_t p, size_t limit, int direction) const {
-    int64_t s = 0, bestScore = 0;
-    size_t best = 0;
-    if (direction > 0) limit = std::min<size_t>(limit, n_ - p);
-    for (size_t i = 0; i < limit; i++) {
-      const bool same = direction > 0 ? b_[p + i] == t_[t + i] : b_[p - 1 - i] == t_[t - 1 - i];
-      s += same ? 1 : -1;
-      if (s > bestScore) {
-        bestScore = s;
-        best = i + 1;
-      } else if (s < bestScore - kGrowDrop) {
-        break;
-      }
-    }
     return best;
   }
 

@@ -16,8 +16,8 @@ namespace shoal::delta {
 
 using Piece = shoal_delta_piece;
 
-constexpr unsigned kFlagLimit = 255;
-constexpr unsigned kValueLimit = 127;
+constexpr unsigned kFlagLimit = 100;
+constexpr unsigned kValueLimit = 30;
 constexpr unsigned kCleanBlock = 64;
 constexpr size_t kLiteralBlock = 1024;
 constexpr size_t kLeastRandom = 192;
@@ -69,11 +69,11 @@ class Residual {
       m = &flag[0][0];
       for (size_t i = 0; i < 7 * kTable; i++) m[i].state = 0x20000000u;
       for (auto& x : flagMixer)
-        for (auto& w : x.weight) w = 65536 / 7 / 3;
+        for (auto& w : x.weight) w = 65536 / 7 / 2;
       for (auto& x : valueMixer)
-        for (auto& w : x.weight) w = 65536 / 7 / 3;
+        for (auto& w : x.weight) w = 65536 / 7 / 2;
       for (auto& x : literalMixer)
-        for (auto& w : x.weight) w = 65536 / 6 / 3;
+        for (auto& w : x.weight) w = 65536 / 6 / 2;
     }
   };
 
@@ -235,7 +235,7 @@ class Residual {
         BitModel* m[7];
         for (int j = 0; j < 7; j++) m[j] = line[j] + sub;
         const int w = (want >> (7 - (half * 4 + bit))) & 1;
-        const int b = mixed<kValueLimit>(s.valueMixer[k * 256 + node], m, 7, 2, w);
+        const int b = mixed<kValueLimit>(s.valueMixer[k * 256 + node], m, 7, 1, w);
         sub = sub << 1 | static_cast<uint32_t>(b);
         node = node << 1 | static_cast<uint32_t>(b);
       }
@@ -308,7 +308,7 @@ class Residual {
           BitModel* m[6];
           for (int j = 0; j < 6; j++) m[j] = line[j] + sub;
           const int w = (want >> (7 - (half * 4 + bit))) & 1;
-          const int b = mixed<kValueLimit>(s.literalMixer[node], m, 6, 2, w);
+          const int b = mixed<kValueLimit>(s.literalMixer[node], m, 6, 1, w);
           sub = sub << 1 | static_cast<uint32_t>(b);
           node = node << 1 | static_cast<uint32_t>(b);
         }

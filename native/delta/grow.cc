@@ -1,0 +1,139 @@
+#include "grow.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "bytes.h"
+
+namespace shoal::delta {
+namespace {
+
+constexpr size_t kLeastGain = 26;    // equal minus unequal bytes a cover on a new diagonal must bring
+constexpr size_t kFillRun = 64;
+constexpr int64_t kGrowDrop = 256;  // how far growth looks past unequal bytes
+
+class Grower {
+ public:
+  Grower(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize, const Progress& progress)
+      : b_(base), n_(baseSize), t_(target), m_(targetSize), progress_(progress) {}
+
+  void extend(const std::vector<Cover>& seeds, std::vector<Cover>& covers) const {
+    for (size_t i = 0; i < seeds.size(); i++) {
+      if ((i & 1023) == 0 && progress_.cancelled()) return;
+      Cover c = seeds[i];
+      const size_t previousStop = covers.empty() ? 0 : covers.back().target + covers.back().length;
+      // Forward growth of the previous cover and backward growth of this one share the gap between them.
+      const size_t gapBegin = previousStop, gapEnd = c.target;
+      size_t forward = 0, backward = 0;
+      if (!covers.empty()) {
+        Cover& p = covers.back();
+        forward = grow(p.target + p.length, p.base + p.length, gapEnd - gapBegin, +1);
+      }
+      backward = grow(c.target, c.base, std::min<size_t>(gapEnd - gapBegin, c.base), -1);
+      if (forward + backward > gapEnd - gapBegin) {
+        // They overlap: the split with the most equal bytes.
+        const size_t lo = gapEnd - backward, hi = gapBegin + forward;
+        const Cover& p = covers.back();
+        int64_t gain = 0, bestGain = 0;
+        size_t best = lo;
+        for (size_t at = lo; at < hi; at++) {
+          gain += b_[p.base + (at - p.target)] == t_[at];
+          gain -= b_[c.base - (c.target - at)] == t_[at];
+          if (gain > bestGain) {
+            bestGain = gain;
+            best = at + 1;
+          }
+        }
+        forward = best - gapBegin;
+        backward = gapEnd - best;
+      }
+      if (!covers.empty()) covers.back().length += forward;
+      c.target -= backward;
+      c.base -= backward;
+      c.length += backward;
+      covers.push_back(c);
+    }
+    if (!covers.empty()) {
+      Cover& p = covers.back();
+      p.length += grow(p.target + p.length, p.base + p.length, m_ - p.target - p.length, +1);
+    }
+  }
+
+  // A cover costs a few bytes of map: those that save less are dropped, and their neighbours grow over them.
+  void prune(const std::vector<Cover>& grown, std::vector<Cover>& kept) const {
+    kept.clear();
+    for (const Cover& c : grown) {
+      const size_t same = countEqual(b_ + c.base, t_ + c.target, c.length);
+      const bool onDiagonal = !kept.empty() && kept.back().base - kept.back().target == c.base - c.target;
+      const size_t wrong = c.length - same;
+      if (same >= (onDiagonal ? kLeastGain / 4 : kLeastGain) + wrong) {
+        if (onDiagonal)
+          kept.back().length = c.target + c.length - kept.back().target;
+        else
+          kept.push_back(c);
+      }
+    }
+  }
+
+  // Runs of one byte value that nothing covers are predicted as such.
+  void addFills(const std::vector<Cover>& grown, std::vector<Cover>& covers) const {
+    covers.reserve(grown.size());
+    size_t at = 0;
+    auto gap = [&](size_t end) {
+      while (at + kFillRun <= end) {
+        size_t length = 1;
+        while (at + length < end && t_[at + length] == t_[at]) length++;
+        if (length >= kFillRun) covers.push_back({at, kFill | t_[at], length});
+        at += length;
+      }
+    };
+    for (const Cover& c : grown) {
+      gap(c.target);
+      covers.push_back(c);
+      at = c.target + c.length;
+    }
+    gap(m_);
+  }
+
+  // How far to go over unequal bytes so that equal ones outweigh them.
+  size_t grow(size_t t, size_t p, size_t limit, int direction) const {
+    int64_t s = 0, bestScore = 0;
+    size_t best = 0;
+    if (direction > 0) limit = std::min<size_t>(limit, n_ - p);
+    for (size_t i = 0; i < limit; i++) {
+      const bool same = direction > 0 ? b_[p + i] == t_[t + i] : b_[p - 1 - i] == t_[t - 1 - i];
+      s += same ? 1 : -1;
+      if (s > bestScore) {
+        bestScore = s;
+        best = i + 1;
+      } else if (s < bestScore - kGrowDrop) {
+        break;
+      }
+    }
+    return best;
+  }
+
+ private:
+  const uint8_t* b_;
+  size_t n_;
+  const uint8_t* t_;
+  size_t m_;
+  const Progress& progress_;
+};
+
+}  // namespace
+
+bool growCovers(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize,
+                const Progress& progress, std::vector<Cover>& seeds, std::vector<Cover>& covers) {
+  const Grower grower(base, baseSize, target, targetSize, progress);
+  std::vector<Cover> grown;
+  grower.extend(seeds, grown);
+  grower.prune(grown, seeds);
+  grown.clear();
+  grower.extend(seeds, grown);
+  if (progress.cancelled()) return false;
+  grower.addFills(grown, covers);
+  return true;
+}
+
+}  // namespace shoal::delta

@@ -1,0 +1,157 @@
+// Fuzzes the delta decoders, and the round trip on small inputs, without a framework's help where there is none.
+// With clang: c++ -g -O1 -fsanitize=fuzzer,address,undefined -DSHOAL_LIBFUZZER native/test/delta_fuzz.cc native/delta/*.cc
+// With gcc:   c++ -g -O1 -fsanitize=address,undefined native/test/delta_fuzz.cc native/delta/*.cc -lpthread && ./a.out SECONDS [SEED]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <vector>
+
+#include "../delta/delta.h"
+
+namespace {
+
+class Input {
+ public:
+  Input(const uint8_t* data, size_t size) : data_(data), left_(size) {}
+  uint32_t next() {
+    if (left_ == 0) return 0;
+    left_--;
+    return *data_++;
+  }
+  uint32_t next32() { return next() | next() << 8 | next() << 16 | next() << 24; }
+  const uint8_t* rest() const { return data_; }
+  size_t left() const { return left_; }
+
+ private:
+  const uint8_t* data_;
+  size_t left_;
+};
+
+void require(bool ok, const char* what) {
+  if (ok) return;
+  fprintf(stderr, "broken: %s\n", what);
+  abort();
+}
+
+void fuzzPage(Input in) {
+  const uint64_t begin = in.next32(), end = begin + (in.next32() >> in.next() % 32), base = in.next32();
+  std::vector<shoal_delta_cover> covers(in.next() * 4);
+  const int32_t status = shoal_delta_decode_page(in.rest(), in.left(), begin, end, base, covers.data(), covers.size());
+  if (status != SHOAL_DELTA_OK) return;
+  uint64_t at = begin;
+  for (const auto& c : covers) {
+    require(c.target >= at && c.length > 0 && c.length <= end - c.target && c.target <= end, "a cover leaves its page");
+    if (!(c.base >> 63)) require(c.base <= base && c.length <= base - c.base, "a cover leaves the base");
+    at = c.target + c.length;
+  }
+}
+
+void fuzzSegment(Input in) {
+  std::vector<shoal_delta_piece> pieces;
+  size_t size = 0;
+  for (uint32_t n = in.next() % 16; n > 0; n--) {
+    const uint32_t length = in.next() | (in.next() % 32) << 8;
+    pieces.push_back({length, in.next() & 1});
+    size += length;
+  }
+  const uint32_t codec = in.next() % 4;
+  size += in.next() == 77;
+  std::vector<uint8_t> buffer(size);
+  for (auto& b : buffer) b = static_cast<uint8_t>(&b - buffer.data());
+  (void)shoal_delta_decode_segment(codec, in.rest(), in.left(), buffer.data(), size, pieces.data(), pieces.size());
+}
+
+void fuzzRoundTrip(Input in) {
+  // A base and a target that share stretches.
+  std::vector<uint8_t> base, target;
+  uint32_t x = in.next32() | 1;
+  for (uint32_t n = in.next() * 64; n > 0; n--) base.push_back(static_cast<uint8_t>((x = x * 1664525 + 1013904223) >> 24));
+  while (in.left() > 4 && target.size() < 100000) {
+    const uint32_t kind = in.next() % 4, length = in.next() * (1 + in.next() % 16);
+    size_t from = base.empty() ? 0 : (in.next() | in.next() << 8) % base.size();
+    const uint32_t step = kind == 1 ? 3 + in.next() % 32 : 0;
+    for (uint32_t i = 0; i < length; i++, from++) {
+      if (kind == 3) target.push_back(static_cast<uint8_t>(step));
+      else if (kind == 2 || from >= base.size()) target.push_back(static_cast<uint8_t>((x = x * 1664525 + 1013904223) >> 24));
+      else target.push_back(static_cast<uint8_t>(base[from] + (step != 0 && i % step == 0)));
+    }
+  }
+  std::vector<uint64_t> ends;
+  for (uint64_t at = 0; at < target.size();) ends.push_back(at = std::min<uint64_t>(target.size(), at + 20000));
+  shoal_delta_options options = {};
+  options.threads = 1;
+  options.segment_payload = 1000;
+  options.memory_cap = in.next() << 8;
+  shoal_delta_result r;
+  require(shoal_delta_encode(base.data(), base.size(), target.data(), target.size(), ends.data(), ends.size(), &options,
+                             &r) == SHOAL_DELTA_OK, "encode");
+  uint64_t done = 0;
+  for (size_t i = 0; i < r.segment_count; i++) {
+    const auto& s = r.segments[i];
+    const auto& p = r.pages[s.page];
+    std::vector<shoal_delta_cover> covers(p.covers);
+    require(shoal_delta_decode_page(r.map + p.offset, p.size, p.target_begin, p.target_end, base.size(), covers.data(),
+                                    covers.size()) == SHOAL_DELTA_OK, "page");
+    std::vector<uint8_t> buffer(s.target_end - s.target_begin);
+    std::vector<shoal_delta_piece> pieces;
+    uint64_t at = s.target_begin;
+    for (const auto& c : covers) {
+      const uint64_t from = std::max(s.target_begin, c.target), to = std::min(s.target_end, c.target + c.length);
+      if (from >= to) continue;
+      if (from > at) pieces.push_back({static_cast<uint32_t>(from - at), 0});
+      for (uint64_t k = from; k < to; k++)
+        buffer[k - s.target_begin] = c.base >> 63 ? static_cast<uint8_t>(c.base) : base[c.base + (k - c.target)];
+      pieces.push_back({static_cast<uint32_t>(to - from), 1});
+      at = to;
+    }
+    if (at < s.target_end) pieces.push_back({static_cast<uint32_t>(s.target_end - at), 0});
+    require(shoal_delta_decode_segment(s.codec, r.payloads + s.payload_offset, s.payload_size, buffer.data(),
+                                       buffer.size(), pieces.data(), pieces.size()) == SHOAL_DELTA_OK, "segment");
+    require(s.target_begin == done && memcmp(buffer.data(), target.data() + done, buffer.size()) == 0, "bytes");
+    done = s.target_end;
+  }
+  require(done == target.size(), "the end");
+  shoal_delta_release(&r);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input in(data, size);
+  switch (in.next() % 3) {
+    case 0: fuzzPage(in); break;
+    case 1: fuzzSegment(in); break;
+    default: fuzzRoundTrip(in);
+  }
+  return 0;
+}
+
+#ifndef SHOAL_LIBFUZZER
+int main(int argc, char** argv) {
+  const double seconds = argc > 1 ? atof(argv[1]) : 10;
+  uint64_t seed = argc > 2 ? strtoull(argv[2], nullptr, 10) : static_cast<uint64_t>(time(nullptr));
+  printf("seed %llu\n", static_cast<unsigned long long>(seed));
+  const auto start = std::chrono::steady_clock::now();
+  uint64_t runs = 0;
+  std::vector<uint8_t> data;
+  while (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < seconds) {
+    auto random = [&] {
+      seed ^= seed << 13;
+      seed ^= seed >> 7;
+      seed ^= seed << 17;
+      return seed;
+    };
+    if (seed == 0) seed = 1;
+    data.resize(random() % 400);
+    const bool skewed = random() & 1;
+    for (auto& b : data) b = static_cast<uint8_t>(skewed ? (random() & random() & random()) : random());
+    LLVMFuzzerTestOneInput(data.data(), data.size());
+    runs++;
+  }
+  printf("runs %llu\n", static_cast<unsigned long long>(runs));
+  return 0;
+}
+#endif
