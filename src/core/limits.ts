@@ -57,3 +57,29 @@ export const PEERS_MAX = 512;
 export const CONNECT_TIMEOUT_MS = 10_000;
 export const STALL_TIMEOUT_MS = 20_000;
 export const CONTROL_TIMEOUT_MS = 30_000;
+
+/** What one host serves at a time. A content response costs one piece of `SERVE_PIECE_BYTES` or one chunk, so this is memory. */
+export const SERVE_MAX_RESPONSES = 256;
+/** Content responses to one address: one neighbour, or one reverse proxy, never takes all places. */
+export const SERVE_MAX_RESPONSES_PER_CLIENT = 128;
+export const SERVE_MAX_CONNECTIONS = 2_048;
+/** Stored blocks that are decoded and checked at the same time: each costs at most two spans of memory. */
+export const SERVE_MAX_CHECKS = 4;
+export const SERVE_PIECE_BYTES = 256 * KiB;
+/** A request body of the control plane: an announcement is a URL and some roots. */
+export const REQUEST_BODY_MAX_BYTES = 64 * KiB;
+/** Request line and headers. A chunk set of a full span is 6 KiB at most. */
+export const REQUEST_HEAD_MAX_BYTES = 16 * KiB;
+/** Between connecting, or the last answer, and the end of the next request. */
+export const REQUEST_TIMEOUT_MS = 15_000;
+export const KEEP_ALIVE_MS = 65_000;
+/**
+ * A response of which not one piece was taken for so long is given up. Long, because the kernel may hold megabytes of a
+ * slow link's data and take the next piece only when a third of them is through.
+ */
+export const SERVE_STALL_MS = 120_000;
+
+/** Announcements: how long one stands, how many roots it may name, how many sites are remembered. */
+export const ANNOUNCE_TTL_MS = 300_000;
+export const ANNOUNCE_MAX_ROOTS = 256;
+export const SITES_MAX = 10_000;

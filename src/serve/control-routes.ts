@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { ObjectId } from '../core/ids.ts';
+import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_SPANS } from '../core/wire.ts';
+import { ShoalError } from '../core/errors.ts';
+import { tiers } from '../kernel/tiers.ts';
+import { notFound } from './answers.ts';
+import type { ContentProvider, MetadataProvider } from './content.ts';
+import type { App } from './context.ts';
+import type { SurfaceMetrics } from './metrics.ts';
+import { matchesEtag } from './negotiate.ts';
+import type { PeerRegistry } from './peers.ts';
+import { Announcement, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, SiteParams, TargetParams } from './schemas.ts';
+
+export interface ControlContext {
+  readonly role: string;
+  readonly version: string;
+  readonly instance: string;
+  readonly content: ContentProvider;
+  readonly metadata: MetadataProvider | undefined;
+  readonly peers: PeerRegistry | undefined;
+  readonly metrics: SurfaceMetrics;
+}
+
+const METADATA = 'application/json; charset=utf-8';
+/** A file whose name begins with its version never changes (TUF 6.1); `timestamp.json` is asked for anew each time. */
+const NUMBERED = /^[0-9]+\./;
+
+/** The control plane: who holds what, what is trusted, how this host is. Never cached, save what is numbered. */
+export function controlRoutes(app: App, context: ControlContext): void {
+  const { content, metadata, peers, metrics } = context;
+
+  if (metadata !== undefined) {
+    app.get(`${API}/tuf/metadata/:file`, { schema: { summary: 'TUF metadata', tags: ['trust'], params: MetadataParams } }, async (request, reply) => {
+      const { file } = request.params;
+      const bytes = await metadata.metadata(file);
+      if (bytes === undefined) throw notFound(file);
+      return answerFile(request, reply, bytes, NUMBERED.test(file) ? CACHE_IMMUTABLE : 'no-cache', METADATA);
+    });
+    app.get(`${API}/tuf/targets/*`, { schema: { summary: 'TUF targets: release manifests', tags: ['trust'], params: TargetParams } }, async (request, reply) => {
+      const bytes = await metadata.target(request.params['*']);
+      if (bytes === undefined) throw notFound('the target');
+      return answerFile(request, reply, bytes, CACHE_IMMUTABLE, 'application/octet-stream');
+    });
+  }
+
+  app.get(`${API}/holdings`, { schema: { summary: 'The artifacts held', tags: ['peers'], response: { 200: Holdings } } }, async (_request, reply) => {
+    void reply.header('cache-control', CACHE_NEVER);
+    const held = await content.holdings();
+    return { artifacts: held.map(({ key, size, spans }) => ({ ...key, size, spans: spans.count, held: spans.size })) };
+  });
+  app.get(`${API}/holdings/:namespace/:root`, { schema: { summary: 'Bitmap of the spans held', tags: ['peers'], params: KeyParams } }, async (request, reply) => {
+    const { namespace, root } = request.params;
+    const holding = await content.holding({ namespace, root: root as ObjectId });
+    if (holding === undefined) throw notFound('the artifact');
+    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: holding.spans.count });
+    return reply.send(Buffer.from(holding.spans.encode()));
+  });
+
+  if (peers !== undefined) {
+    app.put(
+      `${API}/sites/:site/peers/:instance`,
+      { schema: { summary: 'Announces a host of a site for five minutes', tags: ['peers'], params: PeerParams, body: Announcement } },
+      async (request, reply) => {
+        const { site, instance } = request.params;
+        const { url, roots } = request.body;
+        if (!URL.canParse(url)) throw new ShoalError('BAD_REQUEST', 'url is not a URL');
+        peers.announce(site, { instance, url, roots: roots as ObjectId[] });
+        return reply.code(204).header('cache-control', CACHE_NEVER).send();
+      },
+    );
+    app.get(`${API}/sites/:site/peers`, { schema: { summary: 'The hosts announced at a site', tags: ['peers'], params: SiteParams, response: { 200: Peers } } }, async (request, reply) => {
+      void reply.header('cache-control', CACHE_NEVER);
+      return Promise.resolve({ peers: peers.at(request.params.site).map((peer) => ({ ...peer, roots: [...peer.roots] })) });
+    });
+  }
+
+  app.get(`${API}/health`, { schema: { summary: 'Role, version, tiers', tags: ['operations'], response: { 200: Health } } }, async (_request, reply) => {
+    void reply.header('cache-control', CACHE_NEVER);
+    return Promise.resolve({ role: context.role, version: context.version, instance: context.instance, tiers });
+  });
+  app.get('/metrics', { schema: { summary: 'Prometheus text', tags: ['operations'] } }, async (_request, reply) => {
+    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': metrics.registry.contentType });
+    return reply.send(await metrics.registry.metrics());
+  });
+}
+
+function answerFile(request: FastifyRequest, reply: FastifyReply, bytes: Uint8Array, cache: string, type: string): FastifyReply {
+  const etag = `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`;
+  void reply.headers({ etag, 'cache-control': cache, 'x-content-type-options': 'nosniff' });
+  if (matchesEtag(request.headers['if-none-match'], etag)) return reply.code(304).send();
+  return reply.header('content-type', type).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+}

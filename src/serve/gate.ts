@@ -1,0 +1,59 @@
+import { ShoalError } from '../core/errors.ts';
+
+/** So many at a time, and so many for one client. Whoever is too many is sent away at once: waiting would cost memory. */
+export class Gate {
+  readonly #limit: number;
+  readonly #perClient: number;
+  readonly #clients = new Map<string, number>();
+  #inside = 0;
+
+  constructor(limit: number, perClient: number) {
+    this.#limit = limit;
+    this.#perClient = perClient;
+  }
+
+  get inside(): number {
+    return this.#inside;
+  }
+
+  /** Returns the function that gives the place back, once. Throws `BUSY` (retry elsewhere) when there is none. */
+  enter(client: string): () => void {
+    const mine = this.#clients.get(client) ?? 0;
+    if (this.#inside >= this.#limit || mine >= this.#perClient) {
+      throw new ShoalError('BUSY', 'this host serves as many responses as it can; ask again later or ask another', { retry: 'elsewhere' });
+    }
+    this.#inside++;
+    this.#clients.set(client, mine + 1);
+    let inside = true;
+    return () => {
+      if (!inside) return;
+      inside = false;
+      this.#inside--;
+      const left = (this.#clients.get(client) ?? 1) - 1;
+      if (left === 0) this.#clients.delete(client);
+      else this.#clients.set(client, left);
+    };
+  }
+}
+
+/** So many at a time; the others wait in order. For short work of our own, not for clients. */
+export class Turns {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(limit: number) {
+    this.#free = limit;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+}

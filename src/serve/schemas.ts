@@ -1,0 +1,37 @@
+import { Type } from '@fastify/type-provider-typebox';
+import { ANNOUNCE_MAX_ROOTS, LEAF_MAX_CHUNKS, NAME_MAX_LENGTH } from '../core/limits.ts';
+
+/** What may stand in a request, exactly; everything else is 400 before a handler runs. */
+
+/** As src/core/names.ts: one alphabet, no "..". */
+const NAME_PATTERN = '^(?!.*\\.\\.)[A-Za-z0-9][A-Za-z0-9._+-]*$';
+
+export const Name = Type.String({ minLength: 1, maxLength: NAME_MAX_LENGTH, pattern: NAME_PATTERN });
+export const Id = Type.String({ minLength: 64, maxLength: 64, pattern: '^[0-9a-f]{64}$', description: 'BLAKE3-256, 64 lower-case hexadecimal digits' });
+/** Canonical decimal: one span has one URL. Ten digits hold every span number. */
+const SpanNumber = Type.String({ maxLength: 10, pattern: '^(0|[1-9][0-9]*)$' });
+/** The form is checked here, order and bounds against the span itself. */
+const ChunkSet = Type.String({ maxLength: LEAF_MAX_CHUNKS * 5, pattern: '^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$', description: 'ascending chunk positions, runs joined by commas: 0-3,7' });
+
+export const KeyParams = Type.Object({ namespace: Name, root: Id });
+export const PageParams = Type.Object({ namespace: Name, root: Id, id: Id });
+export const SpanParams = Type.Object({ namespace: Name, root: Id, span: SpanNumber });
+export const SetParams = Type.Object({ namespace: Name, root: Id, span: SpanNumber, set: ChunkSet });
+
+/** `3.root.json`, `timestamp.json`, `3.product-x.json`. */
+export const MetadataParams = Type.Object({ file: Type.String({ maxLength: NAME_MAX_LENGTH + 32, pattern: '^(?!.*\\.\\.)[A-Za-z0-9][A-Za-z0-9._+-]*\\.json$' }) });
+/** Segments as names are, joined by slashes. */
+export const TargetParams = Type.Object({ '*': Type.String({ minLength: 1, maxLength: 512, pattern: '^(?!.*\\.\\.)[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*$' }) });
+
+export const SiteParams = Type.Object({ site: Name });
+export const PeerParams = Type.Object({ site: Name, instance: Name });
+export const Announcement = Type.Object(
+  { url: Type.String({ maxLength: 256, pattern: '^https?://[A-Za-z0-9._:\\[\\]-]+/?$' }), roots: Type.Array(Id, { maxItems: ANNOUNCE_MAX_ROOTS }) },
+  { additionalProperties: false },
+);
+
+export const Holdings = Type.Object({
+  artifacts: Type.Array(Type.Object({ namespace: Type.String(), root: Type.String(), size: Type.Integer(), spans: Type.Integer(), held: Type.Integer() })),
+});
+export const Peers = Type.Object({ peers: Type.Array(Type.Object({ instance: Type.String(), url: Type.String(), roots: Type.Array(Type.String()) })) });
+export const Health = Type.Object({ role: Type.String(), version: Type.String(), instance: Type.String() }, { additionalProperties: true });

@@ -1,0 +1,236 @@
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { fastifySwagger } from '@fastify/swagger';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import { fastify } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { systemClock } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
+import { ShoalError, isShoalError } from '../core/errors.ts';
+import {
+  CONTROL_TIMEOUT_MS,
+  KEEP_ALIVE_MS,
+  REQUEST_BODY_MAX_BYTES,
+  REQUEST_HEAD_MAX_BYTES,
+  REQUEST_TIMEOUT_MS,
+  SERVE_MAX_CONNECTIONS,
+  SERVE_MAX_RESPONSES,
+  SERVE_MAX_RESPONSES_PER_CLIENT,
+  SERVE_STALL_MS,
+} from '../core/limits.ts';
+import { API } from '../core/wire.ts';
+import { errorAnswer, notFound, sendError } from './answers.ts';
+import type { ContentProvider, MetadataProvider } from './content.ts';
+import { contentRoutes } from './content-routes.ts';
+import type { App, ContentContext } from './context.ts';
+import { controlRoutes } from './control-routes.ts';
+import { Gate } from './gate.ts';
+import { SurfaceMetrics } from './metrics.ts';
+import type { PeerRegistry } from './peers.ts';
+import { sendBody } from './send.ts';
+
+export interface SurfaceLimits {
+  /** Content responses at a time; the next are answered 503. */
+  readonly responses: number;
+  readonly responsesPerClient: number;
+  readonly connections: number;
+  /** Milliseconds in which a client must take at least one piece. */
+  readonly stallMs: number;
+  /** Milliseconds in which a request must be complete. */
+  readonly requestMs: number;
+}
+
+export interface SurfaceOptions {
+  readonly role: 'origin' | 'gateway' | 'agent';
+  readonly version: string;
+  /** Tells this host from others for as long as it runs. Default: random. */
+  readonly instance?: string;
+  readonly content: ContentProvider;
+  readonly metadata?: MetadataProvider;
+  readonly peers?: PeerRegistry;
+  /** Further routes of the control plane, such as the origin's upload. */
+  readonly control?: (app: App) => void;
+  /** Key, certificate and, for the control plane, the fleet's CA; plain HTTP without it. */
+  readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer; readonly ca?: string | Buffer; readonly requestCert?: boolean };
+  readonly limits?: Partial<SurfaceLimits>;
+  readonly clock?: Clock;
+  /** Told of failures that are ours: the client sees no more than a code. */
+  readonly onError?: (error: unknown, url: string) => void;
+}
+
+export interface Surface {
+  readonly app: App;
+  readonly metrics: SurfaceMetrics;
+  readonly instance: string;
+  /** Listens and returns the URL. Port 0 picks a free one. */
+  listen(host: string, port: number): Promise<string>;
+  /** Takes no new requests, lets running ones end within `graceMs`, then cuts them. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** Anything a path of ours never has: escapes, empty or dot segments, backslashes. Two spellings would be two cache entries. */
+const STRANGE_PATH = /%|\\|\/\/|\/\.{1,2}(?:\/|$)/;
+
+/** The one HTTP surface of origin, gateway and device (docs/protocol.md). */
+export async function createSurface(options: SurfaceOptions): Promise<Surface> {
+  const limits: SurfaceLimits = {
+    responses: SERVE_MAX_RESPONSES,
+    responsesPerClient: SERVE_MAX_RESPONSES_PER_CLIENT,
+    connections: SERVE_MAX_CONNECTIONS,
+    stallMs: SERVE_STALL_MS,
+    requestMs: REQUEST_TIMEOUT_MS,
+    ...options.limits,
+  };
+  const clock = options.clock ?? systemClock;
+  const instance = options.instance ?? randomUUID();
+  const gate = new Gate(limits.responses, limits.responsesPerClient);
+  const metrics = new SurfaceMetrics(() => gate.inside);
+  const app = build(options, limits);
+  const report = (error: unknown, url: string): void => options.onError?.(error, url);
+
+  measure(app, metrics);
+  refuseStrangePaths(app);
+  app.setErrorHandler(async (error, request, reply) => {
+    const answer = errorAnswer(error);
+    if (answer.status >= 500 && answer.status !== 503) report(error, request.url);
+    if (answer.code === 'BUSY') metrics.refused();
+    await sendError(reply, answer);
+  });
+  app.setNotFoundHandler(() => {
+    throw notFound('what you ask for');
+  });
+
+  await app.register(fastifySwagger, {
+    openapi: { openapi: '3.1.0', info: { title: `Shoal ${options.role}`, version: options.version, description: 'Content plane: immutable, cacheable. Control plane: never cached. See docs/protocol.md.' } },
+  });
+  const send: ContentContext['send'] = async (request, reply, status, headers, body) => {
+    if (request.method === 'HEAD') {
+      reply.hijack();
+      reply.raw.writeHead(status, { ...headers, 'content-length': body.length }).end();
+      return reply;
+    }
+    const leave = gate.enter(request.ip);
+    reply.hijack();
+    try {
+      await sendBody(reply.raw, status, headers, body, clock, limits.stallMs);
+    } catch (error) {
+      failed(reply, error);
+      if (!isShoalError(error, 'CLIENT_GONE') && !isShoalError(error, 'CLIENT_STALLED')) report(error, request.url);
+    } finally {
+      leave();
+    }
+    return reply;
+  };
+  const failed = (reply: FastifyReply, error: unknown): void => {
+    metrics.broken(error instanceof ShoalError ? error.code : 'INTERNAL');
+    if (reply.raw.headersSent || reply.raw.destroyed) return;
+    const { status, code, message } = errorAnswer(error);
+    const text = JSON.stringify({ error: code, message });
+    reply.raw.writeHead(status, { 'cache-control': 'no-store', 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) });
+    reply.raw.end(text);
+  };
+  await app.register(
+    async (plane) => {
+      contentRoutes(plane, { content: options.content, send });
+      onlyRead(plane, '/*');
+      await Promise.resolve();
+    },
+    { prefix: `${API}/content` },
+  );
+  await app.register(async (plane) => {
+    const { role, version, content, metadata, peers } = options;
+    controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics });
+    onlyRead(plane, `${API}/tuf/*`);
+    options.control?.(plane);
+    plane.get('/openapi.json', { schema: { summary: 'This description', tags: ['operations'] } }, () => app.swagger());
+    await Promise.resolve();
+  });
+
+  return {
+    app,
+    metrics,
+    instance,
+    listen: async (host, port) => app.listen({ host, port }),
+    close: async (graceMs = 10_000) => {
+      const stop = clock.after(graceMs, () => {
+        app.server.closeAllConnections();
+      });
+      try {
+        await app.close();
+      } finally {
+        stop();
+      }
+    },
+  };
+}
+
+function build({ tls }: SurfaceOptions, limits: SurfaceLimits): App {
+  const common = {
+    logger: false,
+    bodyLimit: REQUEST_BODY_MAX_BYTES,
+    connectionTimeout: 0,
+    requestTimeout: limits.requestMs,
+    handlerTimeout: 0,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+    exposeHeadRoutes: true,
+    // One spelling of a path. A full span's chunk set has some 6,000 characters.
+    routerOptions: { maxParamLength: 8_192, caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
+    clientErrorHandler,
+  } as const;
+  const http = { maxHeaderSize: REQUEST_HEAD_MAX_BYTES, headersTimeout: limits.requestMs, connectionsCheckingInterval: Math.min(CONTROL_TIMEOUT_MS, limits.requestMs), noDelay: true, highWaterMark: 64 * 1024 };
+  const app = (tls === undefined ? fastify({ ...common, http }) : fastify({ ...common, https: { ...http, ...tls, minVersion: 'TLSv1.3' } })) as unknown as App;
+  app.server.maxConnections = limits.connections;
+  app.server.maxHeadersCount = 100;
+  return app.withTypeProvider<TypeBoxTypeProvider>();
+}
+
+/** What never became a request: Node's parser refused it. */
+function clientErrorHandler(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [status, code, text] =
+    error.code === 'HPE_HEADER_OVERFLOW' ? ['431 Request Header Fields Too Large', 'TOO_LARGE', 'the request head is too long']
+    : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? ['408 Request Timeout', 'TIMEOUT', 'the request took too long to arrive']
+    : ['400 Bad Request', 'BAD_REQUEST', 'this is not HTTP/1.1'];
+  const body = JSON.stringify({ error: code, message: text });
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`);
+}
+
+function refuseStrangePaths(app: App): void {
+  app.addHook('onRequest', async (request) => {
+    const [path = '', query] = request.url.split('?', 2);
+    if (STRANGE_PATH.test(path)) throw new ShoalError('BAD_PATH', 'paths here have no escapes and no empty or dot segments');
+    if (query !== undefined && path.startsWith(`${API}/content/`)) throw new ShoalError('BAD_PATH', 'content URLs have no query');
+    await Promise.resolve();
+  });
+}
+
+/** Every other method is refused before a body is read. */
+function onlyRead(app: App, url: string): void {
+  const refuse = async (request: FastifyRequest, reply: FastifyReply): Promise<never> => {
+    void reply.header('allow', 'GET, HEAD');
+    await Promise.resolve();
+    throw new ShoalError('METHOD_NOT_ALLOWED', `${request.method} is not possible here`);
+  };
+  app.route({ method: ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], url, schema: { hide: true }, onRequest: refuse, handler: refuse });
+}
+
+/** Counts what the socket sent between one response's end and the next, heads and all. */
+function measure(app: App, metrics: SurfaceMetrics): void {
+  const counted = new WeakMap<Socket, number>();
+  app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
+    const { socket } = request.raw;
+    reply.raw.once('close', () => {
+      const total = socket.bytesWritten;
+      const plane = request.url.startsWith(`${API}/content/`) ? 'content' : 'control';
+      metrics.answered(plane, request.routeOptions.url ?? 'none', reply.raw.statusCode, Math.max(0, total - (counted.get(socket) ?? 0)));
+      counted.set(socket, total);
+    });
+    await Promise.resolve();
+  });
+}

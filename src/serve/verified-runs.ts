@@ -1,0 +1,99 @@
+import { ShoalError } from '../core/errors.ts';
+import { SERVE_MAX_CHECKS, SPAN_MAX_BYTES } from '../core/limits.ts';
+import { zstdDecompressAsync } from '../kernel/zstd.ts';
+import type { ChunkRef } from '../merkle/page.ts';
+import { verifyChunk } from '../merkle/verify.ts';
+import type { Run } from '../store/types.ts';
+import { Turns } from './gate.ts';
+
+/** Blocks remembered as checked: a key is some 100 bytes. */
+const CHECKED_MAX = 65_536;
+
+/**
+ * Wraps stored runs so that what leaves has been verified. Identity: every chunk is hashed before its bytes go on. zstd:
+ * a block is decoded and hashed the first time it is sent, then taken as good; the medium's own checksum guards it after
+ * that, and the receiver hashes anyway.
+ */
+export class RunVerifier {
+  readonly #turns = new Turns(SERVE_MAX_CHECKS);
+  readonly #checked = new Set<string>();
+
+  /** `chunks` are those the runs decode to, in order. Throws `RUNS_MISMATCH` when the runs end elsewhere than chunks do. */
+  verified(runs: readonly Run[], chunks: readonly ChunkRef[]): readonly Run[] {
+    let at = 0;
+    const wrapped = runs.map((run) => {
+      const from = at;
+      for (let left = run.rawLength; left > 0; at++) {
+        left -= chunks[at]?.length ?? Infinity;
+        if (left < 0) throw mismatch();
+      }
+      const mine = chunks.slice(from, at);
+      return { ...run, open: () => (run.coding === 'identity' ? verifiedChunks(run, mine) : this.#frames(run, mine)) };
+    });
+    if (at !== chunks.length) throw mismatch();
+    return wrapped;
+  }
+
+  async *#frames(run: Run, chunks: readonly ChunkRef[]): AsyncGenerator<Uint8Array> {
+    const key = `${chunks[0]?.id ?? ''} ${chunks.at(-1)?.id ?? ''} ${String(chunks.length)} ${String(run.storedLength)}`;
+    if (!this.#checked.has(key)) {
+      await this.#turns.run(() => checkFrames(run, chunks));
+      for (const oldest of this.#checked) {
+        if (this.#checked.size < CHECKED_MAX) break;
+        this.#checked.delete(oldest);
+      }
+      this.#checked.add(key);
+    }
+    yield* run.open();
+  }
+}
+
+async function checkFrames(run: Run, chunks: readonly ChunkRef[]): Promise<void> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of run.open()) pieces.push(piece);
+  const raw = await zstdDecompressAsync(Buffer.concat(pieces), Math.min(run.rawLength, SPAN_MAX_BYTES));
+  let at = 0;
+  for (const { id, length } of chunks) {
+    verifyChunk(id, raw.subarray(at, at + length));
+    at += length;
+  }
+  if (at !== raw.byteLength) throw mismatch();
+}
+
+/** Pieces of `run`, cut so that each is whole chunks, every one of them hashed. Copies only what a piece cuts in two. */
+export async function* verifiedChunks(run: Pick<Run, 'open'>, chunks: readonly ChunkRef[]): AsyncGenerator<Uint8Array> {
+  let at = 0;
+  let part: Uint8Array | undefined;
+  let filled = 0;
+  for await (const piece of run.open()) {
+    let done = 0;
+    let good = 0;
+    for (let chunk = chunks[at]; chunk !== undefined && done < piece.byteLength; chunk = chunks[at]) {
+      if (part === undefined && piece.byteLength - done >= chunk.length) {
+        verifyChunk(chunk.id, piece.subarray(done, done + chunk.length));
+        done += chunk.length;
+        at++;
+        continue;
+      }
+      if (done > good) yield piece.subarray(good, done);
+      part ??= new Uint8Array(chunk.length);
+      const take = Math.min(chunk.length - filled, piece.byteLength - done);
+      part.set(piece.subarray(done, done + take), filled);
+      filled += take;
+      done += take;
+      good = done;
+      if (filled < chunk.length) continue;
+      yield verifyChunk(chunk.id, part).bytes;
+      part = undefined;
+      filled = 0;
+      at++;
+    }
+    if (done < piece.byteLength) throw mismatch();
+    if (done > good) yield piece.subarray(good, done);
+  }
+  if (at !== chunks.length) throw mismatch();
+}
+
+function mismatch(): ShoalError {
+  return new ShoalError('RUNS_MISMATCH', 'the stored bytes are not the chunks they were kept for', { retry: 'elsewhere' });
+}
