@@ -3,11 +3,15 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 1;
+const ABI = 2;
 
 /** The functions of native/addon.cc. Each kernel's TypeScript side adds what it uses. */
 export interface NativeAddon {
   abi(): number;
+  /** See native/chunk/chunk.h; `isa` is one of its instruction sets. Returns how many `cuts` it wrote. */
+  chunkCuts(data: Uint8Array, min: number, avg: number, max: number, final: boolean, cuts: Uint32Array, isa: number): number;
+  /** Bit n is set when instruction set n can run here. */
+  chunkIsas(): number;
 }
 
 interface Loaded {
