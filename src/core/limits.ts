@@ -83,3 +83,17 @@ export const SERVE_STALL_MS = 120_000;
 export const ANNOUNCE_TTL_MS = 300_000;
 export const ANNOUNCE_MAX_ROOTS = 256;
 export const SITES_MAX = 10_000;
+
+/** Spans a gateway fetches at the same time: each costs at most a span raw and a span compressed. */
+export const GATEWAY_MAX_FETCHES = 8;
+/** How long a gateway takes `timestamp.json`, and the absence of a file, as its origin last told it. */
+export const GATEWAY_POLL_MS = 300_000;
+/** How long what is numbered is served without asking again: bounds what a poisoned answer can do. */
+export const GATEWAY_RECHECK_MS = 24 * 3_600_000;
+/** After a failed connection the upstream is left alone for so long. */
+export const UPSTREAM_REST_MS = 2_000;
+/** Metadata files a gateway keeps. */
+export const GATEWAY_MAX_METADATA_FILES = 4_096;
+/** Keys and pages that the origin does not have, remembered for a minute so that nobody makes a gateway ask for them all day. */
+export const GATEWAY_MAX_ABSENT = 4_096;
+export const GATEWAY_ABSENT_MS = 60_000;

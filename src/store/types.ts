@@ -131,8 +131,11 @@ export interface PrunableStore extends StoreWriter {
 
 /** A bounded store that makes room by itself, for a gateway: what was not used for long goes first. */
 export interface CacheStore extends StoreReader {
-  /** Keeps the chunks that are not yet here as one block. Returns how many bytes that took. */
-  putSpan(chunks: readonly VerifiedChunk[]): Promise<number>;
+  /**
+   * Keeps the chunks that are not yet here as one block. Returns how many bytes that took. `frame` is one zstd frame that
+   * decodes to exactly these chunks, in order: where all of them are new it may be kept as it is, instead of compressing again.
+   */
+  putSpan(chunks: readonly VerifiedChunk[], frame?: Uint8Array): Promise<number>;
   putPage(page: VerifiedPage): Promise<void>;
   /** Remembers, across restarts, that parts of `artifact` may be here. At most 4,096 artifacts, the oldest go first. */
   note(artifact: StoredArtifact): Promise<void>;

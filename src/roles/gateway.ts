@@ -1,0 +1,92 @@
+import { join } from 'node:path';
+import { Gauge } from 'prom-client';
+import { systemClock } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
+import { GATEWAY_POLL_MS } from '../core/limits.ts';
+import { PeerRegistry } from '../serve/peers.ts';
+import { createSurface } from '../serve/surface.ts';
+import type { SurfaceOptions } from '../serve/surface.ts';
+import { nodeFiles } from '../store/files.ts';
+import type { Files } from '../store/files.ts';
+import type { CacheStore } from '../store/types.ts';
+import { GatewayContent } from './gateway/content.ts';
+import { GatewayMetadata } from './gateway/metadata.ts';
+import { HttpUpstream } from './gateway/upstream.ts';
+import type { UpstreamTotals } from './gateway/upstream.ts';
+
+export interface GatewayOptions {
+  /** URL of the host to fetch from: the origin, or another gateway. */
+  readonly origin: string;
+  /** Where metadata is kept. */
+  readonly directory: string;
+  readonly cache: CacheStore;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly version: string;
+  /** At most how often the origin is asked for news, milliseconds. Default five minutes. */
+  readonly pollMs?: number;
+  readonly limits?: SurfaceOptions['limits'];
+  readonly clock?: Clock;
+  readonly today?: () => number;
+  readonly files?: Files;
+  readonly onError?: (error: unknown, url: string) => void;
+}
+
+/** What a gateway did, for the line it prints at the end. Bytes, heads included. */
+export interface GatewayLedger {
+  readonly upstream: Readonly<UpstreamTotals>;
+  readonly served: { readonly content: number; readonly control: number; readonly requests: number };
+}
+
+export interface Gateway {
+  readonly url: string;
+  ledger(): GatewayLedger;
+  /** Ends gracefully. Closes the cache as well. */
+  close(): Promise<void>;
+}
+
+/** Starts a gateway: everything it is asked for it fetches once, verifies, keeps and serves. */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { cache, clock = systemClock, files = nodeFiles, today = Date.now } = options;
+  const upstream = new HttpUpstream(options.origin, clock);
+  const metadata = await GatewayMetadata.open({ directory: join(options.directory, 'metadata'), files, upstream, clock, today, pollMs: options.pollMs ?? GATEWAY_POLL_MS });
+  const content = await GatewayContent.open(cache, upstream, clock);
+  const surface = await createSurface({
+    role: 'gateway',
+    version: options.version,
+    content,
+    metadata,
+    peers: new PeerRegistry(() => clock.now()),
+    clock,
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+    ...(options.onError === undefined ? {} : { onError: options.onError }),
+  });
+  const { registry } = surface.metrics;
+  new Gauge({
+    name: 'shoal_upstream_received_bytes',
+    help: 'Bytes received from the upstream since the start, heads included, by plane.',
+    labelNames: ['plane'] as const,
+    registers: [registry],
+    collect() {
+      this.set({ plane: 'content' }, upstream.totals.content);
+      this.set({ plane: 'control' }, upstream.totals.control);
+    },
+  });
+  new Gauge({
+    name: 'shoal_cache_bytes',
+    help: 'Bytes the cache has on the medium.',
+    registers: [registry],
+    async collect() {
+      this.set((await cache.usage()).bytes);
+    },
+  });
+  const url = await surface.listen(options.listen.host, options.listen.port);
+  return {
+    url,
+    ledger: () => ({ upstream: { ...upstream.totals }, served: { ...surface.metrics.totals } }),
+    close: async () => {
+      await surface.close();
+      await upstream.close();
+      await cache.close();
+    },
+  };
+}
