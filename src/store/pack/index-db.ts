@@ -89,6 +89,9 @@ const place = (row: Row): Place => ({ pack: row.pack as number, offset: row.offs
 const block = (row: Row): BlockRow => ({
   ...place(row), id: row.id as number, raw: row.raw as number, coding: codingOf(row.coding as number), count: row.count as number, first: row.first as number,
 });
+const pack = (row: Row): PackRow => ({
+  number: row.number as number, uid: row.uid as Uint8Array, length: row.length as number, retired: (row.retired as number | null) ?? undefined,
+});
 const object = (row: Row): ObjectRow => ({ ...place(row), number: row.number as number, kind: objectKindOf(row.kind as number), id: asId(row.id) });
 
 export class PackIndex {
@@ -170,9 +173,12 @@ export class PackIndex {
   }
 
   packs(): readonly PackRow[] {
-    return this.#all('SELECT * FROM packs ORDER BY number').map((row) => ({
-      number: row.number as number, uid: row.uid as Uint8Array, length: row.length as number, retired: (row.retired as number | null) ?? undefined,
-    }));
+    return this.#all('SELECT * FROM packs ORDER BY number').map(pack);
+  }
+
+  pack(number: number): PackRow | undefined {
+    const row = this.#get('SELECT * FROM packs WHERE number = ?', number);
+    return row && pack(row);
   }
 
   /** Largest ids given out: what came later was put later. */
@@ -222,13 +228,9 @@ export class PackIndex {
     this.#run('DELETE FROM packs WHERE number = ?', pack);
   }
 
-  /** Forgets a pack and every chunk and object in it: the slow way, for packs that were lost. */
-  dropPackAndContents(pack: number): void {
-    this.#run('DELETE FROM chunks WHERE block IN (SELECT id FROM blocks WHERE pack = ?)', pack);
-    this.#run('DELETE FROM blocks WHERE pack = ?', pack);
-    this.#run('DELETE FROM objects WHERE pack = ?', pack);
-    this.#run('DELETE FROM claims WHERE pack = ?', pack);
-    this.dropPack(pack);
+  /** Forgets everything but the artifacts: the packs are about to be read again. */
+  clear(): void {
+    for (const table of ['chunks', 'blocks', 'objects', 'claims', 'packs']) this.#run(`DELETE FROM ${table}`);
   }
 
   /** Adds a block and those of its chunks that are nowhere else. Returns its number. */
