@@ -6,25 +6,25 @@ import type { CrashPolicy } from '../support/crash-files.ts';
 
 const modes: readonly CrashPolicy['mode'][] = ['random', 'drop', 'ordered', 'keep'];
 const fates: readonly IndexFate[] = ['last', 'lost', 'older'];
-let life: RecordedLife;
+let lives: readonly RecordedLife[];
 let scratch: string;
 
 beforeAll(async () => {
   scratch = scratchDirectory();
-  life = await recordLife(6);
+  lives = [await recordLife(6, 0), await recordLife(6, 60_000)];
 }, 60_000);
 afterAll(() => {
-  life.dispose();
+  for (const life of lives) life.dispose();
   rmSync(scratch, { recursive: true });
 });
 
 // More than a thousand crashes: every point of the history, each with a different way to lose things. SHOAL_SEED repeats another run.
 it('loses nothing acknowledged and shows nothing half at any crash point of publish, commit, forget and gc', async () => {
   const first = Number(process.env.SHOAL_SEED ?? 1);
-  const rounds = Math.ceil(1000 / life.files.points);
+  const points = lives.reduce((sum, { files }) => sum + files.points + 1, 0);
   let crashes = 0;
-  for (let round = 0; round < rounds; round++) {
-    for (let point = 0; point <= life.files.points; point++) {
+  while (crashes < 1000) {
+    for (const life of lives) for (let point = 0; point <= life.files.points; point++) {
       const seed = first + crashes++;
       const policy = { seed, mode: modes[seed % modes.length] ?? 'random' };
       const fate = fates[seed % fates.length] ?? 'last';
@@ -32,12 +32,12 @@ it('loses nothing acknowledged and shows nothing half at any crash point of publ
       expect(problems, `crash after operation ${String(point)} (${life.files.describe(point)}), ${policy.mode}, index ${fate}, SHOAL_SEED=${String(seed)}`).toEqual([]);
     }
   }
-  console.log(`${String(crashes)} crashes over ${String(life.files.points)} points, seeds from ${String(first)}`);
+  console.log(`${String(crashes)} crashes over ${String(points)} points, seeds from ${String(first)}`);
   expect(crashes).toBeGreaterThanOrEqual(1000);
 }, 300_000);
 
 it('would find out if packs were not synced', async () => {
-  const careless = await recordLife(3, withoutFileSync);
+  const careless = await recordLife(3, 0, withoutFileSync);
   let found = 0;
   for (let point = 0; point <= careless.files.points; point += 3) {
     const problems = await crashAndCheck(careless, point, { seed: point, mode: 'random' }, 'last', scratch).catch((error: unknown) => [String(error)]);

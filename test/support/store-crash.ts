@@ -47,14 +47,15 @@ const NOW = 1e12;
 const PACK_BYTES = 12 * 1024;
 const key = (artifact: SampleArtifact): string => `${artifact.namespace}/${artifact.root}`;
 
-export async function recordLife(releases: number, wrap: (files: CrashFiles) => Files = (files) => files): Promise<RecordedLife> {
+/** `graceMs` 0 removes emptied packs at once, anything above with the next gc. */
+export async function recordLife(releases: number, graceMs: number, wrap: (files: CrashFiles) => Files = (files) => files): Promise<RecordedLife> {
   const files = new CrashFiles();
   const directory = scratchDirectory();
   const copies: { point: number; path: string }[] = [];
   let now = NOW;
   let seed = 1;
   const options: PackOptions = {
-    files: wrap(files), packBytes: PACK_BYTES, level: 1, now: () => now,
+    files: wrap(files), packBytes: PACK_BYTES, level: 1, graceMs, now: () => now,
     // The same uids in every run, so that a failure is repeated by its point and seed.
     randomBytes: (count) => Uint8Array.from({ length: count }, () => (seed = (seed * 48271) % 2147483647) & 255),
   };

@@ -44,6 +44,11 @@ export class Appender {
     this.#options = options;
   }
 
+  /** Bytes appended that are not in the index's lengths yet. */
+  get unsynced(): number {
+    return this.#unsynced;
+  }
+
   /** Begins a session: `next` is a number that no pack has or had. */
   start(next: number): void {
     this.#next = next;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { makeDirectories, removeTemporaries } from '../durable.ts';
 import type { Files } from '../files.ts';
 import { nodeFiles } from '../files.ts';
+import { Serial } from '../serial.ts';
 import { Appender } from './appender.ts';
 import { PackIndex } from './index-db.ts';
 import { WriterLock } from './lock.ts';
@@ -56,7 +57,7 @@ export class PackEngine {
   readonly #level: number;
   readonly #graceMs: number;
   #writers = 0;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Serial();
   #thorough = true;
   #sweeper: NodeJS.Timeout | undefined;
   readonly #prepare: () => Promise<void>;
@@ -112,14 +113,14 @@ export class PackEngine {
 
   /** Begins writing. Every `enter` that returned needs one `leave`. */
   enter(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (this.#writers === 0) await this.#begin();
       this.#writers++;
     });
   }
 
   leave(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (--this.#writers === 0) await this.#end();
     });
   }
@@ -135,8 +136,10 @@ export class PackEngine {
   }
 
   /** Removes the files of retired packs that no reader can be in any more. Only while writing. */
-  async removeRetired(): Promise<void> {
-    await removeRetired(this.#recovery, this.now() - this.#graceMs);
+  async removeRetired(graceMs: number = this.#graceMs): Promise<void> {
+    // First of all durable: that they are retired, and the copies of what was in them.
+    await this.appender.flush();
+    await removeRetired(this.#recovery, this.now() - graceMs);
     await this.appender.flush();
     const waiting = this.index.packs().some(({ retired }) => retired !== undefined);
     clearTimeout(this.#sweeper);
@@ -144,14 +147,14 @@ export class PackEngine {
     this.#sweeper = waiting ? setTimeout(() => void this.writing(() => this.removeRetired()).catch(() => undefined), this.#graceMs + 1).unref() : undefined;
   }
 
-  /** Bytes of all packs, retired ones included. */
-  packBytes(): number {
-    return this.index.packs().reduce((sum, { length }) => sum + length, 0);
+  /** Bytes of all packs, retired ones and what is not yet synced included. */
+  bytes(): number {
+    return this.index.bytes() + this.appender.unsynced;
   }
 
   async close(): Promise<void> {
     clearTimeout(this.#sweeper);
-    await this.#turn;
+    await this.#turns.run(() => Promise.resolve());
     if (this.#writers > 0) {
       this.#writers = 0;
       await this.#end();
@@ -186,11 +189,5 @@ export class PackEngine {
     } finally {
       this.#lock.release();
     }
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(work);
-    this.#turn = turn.catch(() => undefined);
-    return turn;
   }
 }

@@ -187,9 +187,9 @@ export class PackIndex {
     return { block: row?.block as number, object: row?.object as number };
   }
 
-  counts(): { readonly chunks: number; readonly objects: number } {
-    const row = this.#get('SELECT (SELECT count(*) FROM chunks) AS chunks, (SELECT count(*) FROM objects) AS objects');
-    return { chunks: row?.chunks as number, objects: row?.objects as number };
+  /** Bytes of all packs, retired ones included. */
+  bytes(): number {
+    return this.#get('SELECT coalesce(sum(length), 0) AS bytes FROM packs')?.bytes as number;
   }
 
   artifacts(): readonly StoredArtifact[] {
@@ -226,6 +226,13 @@ export class PackIndex {
 
   dropPack(pack: number): void {
     this.#run('DELETE FROM packs WHERE number = ?', pack);
+  }
+
+  /** Forgets every chunk and object in a pack. */
+  dropContents(pack: number): void {
+    this.#run('DELETE FROM chunks WHERE block IN (SELECT id FROM blocks WHERE pack = ?)', pack);
+    this.#run('DELETE FROM blocks WHERE pack = ?', pack);
+    this.#run('DELETE FROM objects WHERE pack = ?', pack);
   }
 
   /** Forgets everything but the artifacts: the packs are about to be read again. */

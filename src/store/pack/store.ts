@@ -4,6 +4,7 @@ import type { ContentKey } from '../../core/wire.ts';
 import { chunkIdOf } from '../../merkle/verify.ts';
 import { makeDirectories } from '../durable.ts';
 import { batchClosed, incomplete, noSuchArtifact, objectMismatch, whatIsMissing } from '../reach.ts';
+import { Serial } from '../serial.ts';
 import type { Coding, GcReport, Lease, ObjectKind, PrunableStore, Run, StoreBatch, StoredArtifact, VerifyOptions, VerifyReport } from '../types.ts';
 import { readCatalog, writeCatalog } from './catalog.ts';
 import { PackEngine } from './engine.ts';
@@ -21,9 +22,9 @@ export class PackStore implements PrunableStore {
   readonly #catalog: string;
   readonly #leases: Leases;
   /** Changes of the catalog, one at a time. */
-  #cataloguing: Promise<unknown> = Promise.resolve();
+  readonly #cataloguing = new Serial();
   /** gc and verify, one at a time. */
-  #maintaining: Promise<unknown> = Promise.resolve();
+  readonly #maintaining = new Serial();
 
   /** Opens the store in `directory`, creating it when there is none, and recovers from whatever happened to it. */
   static async open(directory: string, options: PackOptions = {}): Promise<PackStore> {
@@ -67,7 +68,7 @@ export class PackStore implements PrunableStore {
 
   async forget(key: ContentKey): Promise<boolean> {
     return this.#engine.writing(() =>
-      this.#inOrder(async () => {
+      this.#cataloguing.run(async () => {
         const all = this.#engine.index.artifacts();
         const left = all.filter(({ namespace, root }) => namespace !== key.namespace || root !== key.root);
         if (left.length === all.length) return false;
@@ -138,7 +139,7 @@ export class PackStore implements PrunableStore {
     }
     await appender.flush();
     if (artifacts.length === 0) return;
-    await this.#inOrder(async () => {
+    await this.#cataloguing.run(async () => {
       const all = new Map([...index.artifacts(), ...artifacts].map((artifact) => [`${artifact.namespace}/${artifact.root}`, artifact]));
       await writeCatalog(files, this.#catalog, [...all.values()]);
       for (const artifact of artifacts) index.addArtifact(artifact);
@@ -147,15 +148,7 @@ export class PackStore implements PrunableStore {
   }
 
   #maintain<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#maintaining.then(() => this.#engine.writing(work));
-    this.#maintaining = turn.catch(() => undefined);
-    return turn;
-  }
-
-  #inOrder<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#cataloguing.then(work);
-    this.#cataloguing = turn.catch(() => undefined);
-    return turn;
+    return this.#maintaining.run(() => this.#engine.writing(work));
   }
 }
 
