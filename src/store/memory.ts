@@ -3,6 +3,7 @@ import type { ContentKey } from '../core/wire.ts';
 import { chunkIdOf } from '../merkle/verify.ts';
 import type { VerifiedChunk, VerifiedPage } from '../merkle/verify.ts';
 import { batchClosed, incomplete, noSuchArtifact, objectIsIntact, objectMismatch, walkIndex, whatIsMissing } from './reach.ts';
+import { Serial } from './serial.ts';
 import type { Coding, GcReport, Lease, ObjectKind, PrunableStore, Run, StoreBatch, StoredArtifact, VerifyOptions, VerifyReport } from './types.ts';
 
 interface Kept {
@@ -21,6 +22,7 @@ export class MemoryStore implements PrunableStore {
   readonly #pins = new Set<Set<string>>();
   readonly #now: () => number;
   #collecting: Set<string>[] | undefined;
+  readonly #maintaining = new Serial();
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
@@ -121,7 +123,11 @@ export class MemoryStore implements PrunableStore {
     return Promise.resolve({ release: async () => Promise.resolve(void this.#leases.delete(mine)) });
   }
 
-  async gc(): Promise<GcReport> {
+  gc(): Promise<GcReport> {
+    return this.#maintaining.run(() => this.#collect());
+  }
+
+  async #collect(): Promise<GcReport> {
     const ended: Set<string>[] = (this.#collecting = []);
     const live = new Set<string>();
     const candidates = new Set<string>([...this.#chunks.keys(), ...this.#objects.keys()]);

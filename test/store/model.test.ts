@@ -137,7 +137,7 @@ describe.each(makers)('publish, read, gc, forget, lease and crash in any order: 
 
   it('what is visible or leased is whole', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { minLength: 15, maxLength: 40 }), async (steps) => {
         world = new World(lasting, make);
         await world.start();
         for (const each of steps) await world.take(each);

@@ -30,9 +30,12 @@ export async function collect(parts: SweepParts, pins: PinBoard, roots: Readonly
   let rewrittenBytes = 0;
   // Packs without anything alive first: they give room for the copies of the others.
   const ranked = packs.map((pack) => ({ pack, live: liveBytes(index, pack, alive) })).sort((a, b) => a.live - b.live);
-  for (const { pack, live } of ranked) {
-    const length = Math.max(pack.length, 1);
-    const copied = (length - live) / length < DEAD_SHARE ? undefined : await sweepUnlessDamaged(parts, pack, alive);
+  const worthwhile = ranked.filter(({ pack, live }) => (pack.length - live) / Math.max(pack.length, 1) >= DEAD_SHARE);
+  // Before the first copy: a copy must not land in a pack whose turn comes later, where the marks no longer fit it.
+  for (const { pack } of worthwhile) await appender.avoid(pack.number);
+  for (const entry of ranked) {
+    const { pack } = entry;
+    const copied = worthwhile.includes(entry) ? await sweepUnlessDamaged(parts, pack, alive) : undefined;
     if (copied === undefined) {
       keptBytes += pack.length;
       continue;
