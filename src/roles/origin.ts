@@ -1,0 +1,85 @@
+import { Gauge } from 'prom-client';
+import { systemClock } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
+import type { MetadataProvider } from '../serve/content.ts';
+import type { App } from '../serve/context.ts';
+import { PeerRegistry } from '../serve/peers.ts';
+import { StoreContent } from '../serve/store-content.ts';
+import { createSurface } from '../serve/surface.ts';
+import type { SurfaceOptions } from '../serve/surface.ts';
+import type { PrunableStore } from '../store/types.ts';
+import { Periodic } from './periodic.ts';
+
+export interface OriginOptions {
+  /** What is served. Closed with the origin. */
+  readonly store: PrunableStore;
+  /** The TUF repository. */
+  readonly metadata: MetadataProvider;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly version: string;
+  /** Signs timestamp and snapshot anew when they are due; asked every `resignMs` (default a minute) and once at the start. */
+  readonly resign?: () => Promise<void>;
+  readonly resignMs?: number;
+  /** How often garbage is collected, milliseconds. Default once a day; 0 never. */
+  readonly gcMs?: number;
+  /** Further routes of the control plane: uploads. */
+  readonly control?: (app: App) => void;
+  readonly limits?: SurfaceOptions['limits'];
+  readonly clock?: Clock;
+  /** Told what went wrong where nobody asked: signing, gc, damaged content (with its URL). */
+  readonly onError?: (error: unknown, where: string) => void;
+}
+
+/** What an origin did, for the line it prints at the end. Bytes, heads included. */
+export interface OriginLedger {
+  readonly served: { readonly content: number; readonly control: number; readonly requests: number };
+}
+
+export interface Origin {
+  readonly url: string;
+  ledger(): OriginLedger;
+  /** Ends gracefully: no new requests, running ones end, then the store is closed. */
+  close(): Promise<void>;
+}
+
+const RESIGN_MS = 60_000;
+const GC_MS = 24 * 3_600_000;
+
+/** Starts an origin over a store and a TUF repository. Throws what the first signing throws: an origin that cannot sign is no use. */
+export async function startOrigin(options: OriginOptions): Promise<Origin> {
+  const { store, metadata, clock = systemClock, resign, gcMs = GC_MS } = options;
+  const report = (where: string) => (error: unknown) => options.onError?.(error, where);
+  await resign?.();
+  const surface = await createSurface({
+    role: 'origin',
+    version: options.version,
+    content: new StoreContent(store, () => clock.now()),
+    metadata,
+    peers: new PeerRegistry(() => clock.now()),
+    clock,
+    ...(options.control === undefined ? {} : { control: options.control }),
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+    ...(options.onError === undefined ? {} : { onError: options.onError }),
+  });
+  const freed = new Gauge({ name: 'shoal_gc_freed_bytes', help: 'Bytes that the last garbage collection gave up.', registers: [surface.metrics.registry] });
+  const kept = new Gauge({ name: 'shoal_store_bytes', help: 'Bytes that the last garbage collection kept.', registers: [surface.metrics.registry] });
+  const collect = async (): Promise<void> => {
+    const { freedBytes, keptBytes } = await store.gc();
+    freed.set(freedBytes);
+    kept.set(keptBytes);
+  };
+  const url = await surface.listen(options.listen.host, options.listen.port);
+  const turns = [
+    ...(resign === undefined ? [] : [new Periodic(clock, options.resignMs ?? RESIGN_MS, resign, report('resign'))]),
+    ...(gcMs === 0 ? [] : [new Periodic(clock, gcMs, collect, report('gc'))]),
+  ];
+  return {
+    url,
+    ledger: () => ({ served: { ...surface.metrics.totals } }),
+    close: async () => {
+      await Promise.all(turns.map((turn) => turn.stop()));
+      await surface.close();
+      await store.close();
+    },
+  };
+}

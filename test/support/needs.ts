@@ -1,0 +1,23 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** Every skip of this run, so that whoever runs the tests where nothing may be missing can refuse it. */
+function missing(what: string): true {
+  if (process.env.SHOAL_NO_SKIP === '1') throw new Error(`${what}, and SHOAL_NO_SKIP=1 says that nothing may be skipped`);
+  console.warn(`skipped: ${what}`);
+  return true;
+}
+
+/** True, having said why, when a program of a Debian package is not installed. `program` defaults to the package's name. */
+export function needsDebian(name: string, program: string = name): boolean {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  const there = folders.some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  return there ? false : missing(`needs the Debian package ${name}`);
+}
