@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { ShoalError } from '../core/errors.ts';
 
@@ -22,6 +22,8 @@ export interface Files {
   syncDirectory(path: string): Promise<void>;
   /** Names of the files and directories in `path`, sorted. */
   list(path: string): Promise<readonly string[]>;
+  /** Bytes that can still be written where `path` is, or undefined when that is not known. */
+  free(path: string): Promise<number | undefined>;
   /** What is at `path`, or undefined when nothing is. */
   stat(path: string): Promise<FileStat | undefined>;
 }
@@ -170,6 +172,11 @@ export const nodeFiles: Files = {
 
   async list(path) {
     return (await at(path, readdir(path))).sort();
+  },
+
+  async free(path) {
+    const { bavail, bsize } = await at(path, statfs(path));
+    return bavail * bsize;
   },
 
   async stat(path) {

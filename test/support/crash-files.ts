@@ -247,6 +247,10 @@ export class CrashFiles implements Files {
     });
   }
 
+  free(_path: string): Promise<number | undefined> {
+    return this.#do(() => this.space);
+  }
+
   stat(path: string): Promise<FileStat | undefined> {
     return this.#do(() => {
       const node = this.#names.get(path);

@@ -21,3 +21,8 @@ export function needsDebian(name: string, program: string = name): boolean {
   });
   return there ? false : missing(`needs the Debian package ${name}`);
 }
+
+/** True, having said why, when the tests do not run as root. `what` says what root is for. */
+export function needsRoot(what: string): boolean {
+  return process.getuid?.() === 0 ? false : missing(`needs root ${what}`);
+}

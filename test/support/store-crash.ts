@@ -38,6 +38,7 @@ export function withoutFileSync(files: CrashFiles): Files {
     makeDirectory: (path) => files.makeDirectory(path),
     syncDirectory: (path) => files.syncDirectory(path),
     list: (path) => files.list(path),
+    free: (path) => files.free(path),
     stat: (path) => files.stat(path),
   };
 }

@@ -23,6 +23,8 @@ export interface AppenderOptions {
   readonly pool: PackPool;
   /** A pack is closed when the next record would take it above this. */
   readonly packBytes: number;
+  /** Bytes of the disk left alone by everything but gc, so that there is room to make room. */
+  readonly reserveBytes: number;
   readonly randomBytes: (count: number) => Uint8Array;
   readonly onCommit: (() => void) | undefined;
 }
@@ -57,9 +59,15 @@ export class Appender {
     this.#avoided.clear();
   }
 
+  /** Like `append`, but leaves the reserve alone: throws `DISK_FULL` before the disk is. */
+  appendNew<T, Head extends RecordHead>(record: NewRecord, indexed: (pack: number, offset: number, head: Head) => T): Promise<T> {
+    return this.append(record, indexed, this.#options.reserveBytes);
+  }
+
   /** Writes a record; `indexed` notes where it lies, in the same turn in which it becomes findable. */
-  append<T, Head extends RecordHead>(record: NewRecord, indexed: (pack: number, offset: number, head: Head) => T): Promise<T> {
+  append<T, Head extends RecordHead>(record: NewRecord, indexed: (pack: number, offset: number, head: Head) => T, reserve = 0): Promise<T> {
     return this.#inOrder(async () => {
+      if (reserve > 0) await this.#checkSpace(reserve);
       const current = await this.#room(record);
       const { bytes, head } = encodeRecord(current.marker, record);
       const offset = current.length;
@@ -93,6 +101,16 @@ export class Appender {
       const current = this.#current;
       this.#current = undefined;
       await current?.file.close();
+    }
+  }
+
+  async #checkSpace(reserve: number): Promise<void> {
+    const { files, directory } = this.#options;
+    const free = await files.free(directory);
+    if (free !== undefined && free < reserve) {
+      throw new ShoalError('DISK_FULL', `${directory}: only ${String(free)} bytes of the disk are free, and the last ${String(reserve)} are kept for gc`, {
+        ids: { path: directory, free }, retry: 'again', hint: 'Forget old releases and run gc, or free some space, and try again.',
+      });
     }
   }
 

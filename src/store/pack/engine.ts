@@ -22,10 +22,12 @@ export interface PackOptions {
   readonly indexPath?: string;
   /** Bytes in a pack file; a larger record gets one of its own. Default 256 MiB. */
   readonly packBytes?: number;
-  /** zstd level of blocks that are put, 1 … 22. Default 12; publishing may take 19 (docs/store.md has the figures). */
+  /** zstd level of blocks that are put, 1 … 22. Default 9; publishing may take 19 (docs/store.md has the figures). */
   readonly level?: number;
   /** Bytes of decoded blocks kept for reading chunks one by one. Default 16 MiB. */
   readonly decodedBytes?: number;
+  /** Bytes of the disk that only gc may use, so that it can make room when the rest is full. Default 64 MiB. */
+  readonly reserveBytes?: number;
   /** How long a reader may take between asking for runs and opening them, milliseconds. Default one minute. */
   readonly graceMs?: number;
   readonly now?: () => number;
@@ -34,7 +36,7 @@ export interface PackOptions {
   readonly onCommit?: () => void;
 }
 
-const DEFAULTS = { packBytes: 256 * 1024 * 1024, level: 12, decodedBytes: 16 * 1024 * 1024, graceMs: 60_000 };
+const DEFAULTS = { packBytes: 256 * 1024 * 1024, level: 9, decodedBytes: 16 * 1024 * 1024, graceMs: 60_000, reserveBytes: 64 * 1024 * 1024 };
 
 /**
  * Packs, index and lock together: what the pack store and the pack cache are built on. Reading needs no lock. Writing
@@ -92,7 +94,7 @@ export class PackEngine {
     this.#graceMs = settings.graceMs;
     this.reader = new PackReader(this.index, this.#pool, settings.decodedBytes, touch);
     this.appender = new Appender({
-      files, directory: packs, index: this.index, pool: this.#pool, packBytes: settings.packBytes, randomBytes: this.randomBytes, onCommit: options.onCommit,
+      files, directory: packs, index: this.index, pool: this.#pool, packBytes: settings.packBytes, reserveBytes: settings.reserveBytes, randomBytes: this.randomBytes, onCommit: options.onCommit,
     });
     this.putter = new Putter(this.index, this.appender, settings.level);
     this.#prepare = () => prepare(this);

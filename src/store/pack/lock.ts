@@ -37,7 +37,8 @@ export class WriterLock {
     if (this.#path === undefined) return true;
     const database = new DatabaseSync(this.#path, { timeout: 0 });
     try {
-      database.exec('BEGIN IMMEDIATE');
+      // The journal in memory: taking the lock must work on a full disk, or gc could not make room.
+      database.exec('PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE;');
       this.#held = database;
       return true;
     } catch (error) {

@@ -49,7 +49,7 @@ export class Putter {
   async owned(kind: ObjectKind, id: ObjectId, bytes: Uint8Array, owner: ObjectId, pins: Pins): Promise<void> {
     await this.#object(kind, id, bytes, owner, pins);
     if (this.#index.hasClaim(owner, kind, id)) return;
-    await this.#appender.append({ kind: 'claim', object: kind, id, owner }, (pack, offset, head: ObjectHead) => this.#index.addObject(pack, offset, head));
+    await this.#appender.appendNew({ kind: 'claim', object: kind, id, owner }, (pack, offset, head: ObjectHead) => this.#index.addObject(pack, offset, head));
   }
 
   async #object(kind: ObjectKind, id: ObjectId, bytes: Uint8Array, owner: ObjectId | undefined, pins: Pins): Promise<void> {
@@ -65,7 +65,7 @@ export class Putter {
       await pending;
     }
     await this.#claim([key], () =>
-      this.#appender.append({ kind: 'object', object: kind, id, owner, payload: bytes }, (pack, offset, head: ObjectHead) => {
+      this.#appender.appendNew({ kind: 'object', object: kind, id, owner, payload: bytes }, (pack, offset, head: ObjectHead) => {
         pins.objects.add(this.#index.addObject(pack, offset, head));
       }),
     );
@@ -75,7 +75,7 @@ export class Putter {
     const raw = chunks.length === 1 && chunks[0] !== undefined ? chunks[0].bytes : Buffer.concat(chunks.map(({ bytes }) => bytes));
     const { coding, payload } = await encodeBlock(raw, this.#level);
     const refs = chunks.map(({ id, bytes }) => ({ id, length: bytes.byteLength }));
-    return this.#appender.append({ kind: 'block', coding, raw: raw.byteLength, chunks: refs, payload }, (pack, offset, head: BlockHead) => {
+    return this.#appender.appendNew({ kind: 'block', coding, raw: raw.byteLength, chunks: refs, payload }, (pack, offset, head: BlockHead) => {
       pins.blocks.add(this.#index.addBlock(pack, offset, head));
       return head.head + head.stored;
     });
