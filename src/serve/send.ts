@@ -5,7 +5,7 @@ import { ShoalError } from '../core/errors.ts';
 export interface Body {
   /** Bytes, exactly: more or fewer end the connection. */
   readonly length: number;
-  /** Bytes in pieces of bounded size, each made when the one before has left. */
+  /** Bytes in pieces of bounded size, each made when the one before has left, whose memory it may use again. */
   open(): AsyncIterable<Uint8Array>;
 }
 
@@ -30,6 +30,7 @@ export async function sendBody(raw: ServerResponse, status: number, headers: Rea
       piece = sent === body.length ? undefined : await pieces.next();
     }
     if (sent < body.length) throw wrongLength(sent, body.length);
+    watch.stop();
     raw.end();
     return sent;
   } catch (error) {
@@ -41,10 +42,15 @@ export async function sendBody(raw: ServerResponse, status: number, headers: Rea
   }
 }
 
+/** Pieces below this wait for the next one, so many of them at most. */
+const SMALL_BYTES = 1024;
+const SMALL_MOST = 16;
+
 class Watch {
   readonly #raw: ServerResponse;
   readonly #stop: () => void;
   #pieces = 0;
+  #held = 0;
   #gone: ShoalError | undefined;
   #fail: ((error: ShoalError) => void) | undefined;
   readonly #onClose = (): void => this.#end(new ShoalError('CLIENT_GONE', 'the client closed the connection', { retry: 'again' }));
@@ -69,20 +75,33 @@ class Watch {
 
   async write(bytes: Uint8Array): Promise<void> {
     if (this.#gone !== undefined) throw this.#gone;
+    if (bytes.byteLength < SMALL_BYTES && this.#held < SMALL_MOST) {
+      // Frame heads and the like go out with what follows, in one packet.
+      if (this.#held++ === 0) this.#raw.cork();
+      this.#raw.write(Buffer.from(bytes));
+      return;
+    }
     await new Promise<void>((resolve, reject) => {
       this.#fail = reject;
       this.#raw.write(bytes, (error) => {
         if (error === null || error === undefined) resolve();
         else reject(this.#gone ?? new ShoalError('CLIENT_GONE', 'the client closed the connection', { cause: error, retry: 'again' }));
       });
+      this.#release();
     });
     this.#fail = undefined;
     this.#pieces++;
   }
 
   stop(): void {
+    this.#release();
     this.#stop();
     this.#raw.off('close', this.#onClose);
+  }
+
+  #release(): void {
+    if (this.#held > 0) this.#raw.uncork();
+    this.#held = 0;
   }
 
   #end(error: ShoalError): void {

@@ -49,10 +49,15 @@ export class RunVerifier {
 }
 
 async function checkFrames(run: Run, chunks: readonly ChunkRef[]): Promise<void> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of run.open()) pieces.push(piece);
-  const raw = await zstdDecompressAsync(Buffer.concat(pieces), Math.min(run.rawLength, SPAN_MAX_BYTES));
+  const stored = new Uint8Array(run.storedLength);
   let at = 0;
+  for await (const piece of run.open()) {
+    if (at + piece.byteLength > stored.byteLength) throw mismatch();
+    stored.set(piece, at);
+    at += piece.byteLength;
+  }
+  const raw = await zstdDecompressAsync(stored.subarray(0, at), Math.min(run.rawLength, SPAN_MAX_BYTES));
+  at = 0;
   for (const { id, length } of chunks) {
     verifyChunk(id, raw.subarray(at, at + length));
     at += length;

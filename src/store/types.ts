@@ -18,7 +18,7 @@ export interface Run {
   readonly storedLength: number;
   /** Bytes once decoded. */
   readonly rawLength: number;
-  /** The stored bytes, in pieces of bounded size, read as they are asked for. */
+  /** The stored bytes, in pieces of bounded size, read as they are asked for. A piece is the reader's until it asks for the next. */
   open(): AsyncIterable<Uint8Array>;
 }
 

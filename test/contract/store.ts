@@ -20,7 +20,7 @@ async function bytesOf(runs: readonly Run[] | undefined): Promise<Buffer> {
   const parts: Uint8Array[] = [];
   for (const run of runs ?? []) {
     const stored: Uint8Array[] = [];
-    for await (const piece of run.open()) stored.push(piece);
+    for await (const piece of run.open()) stored.push(piece.slice());
     const joined = Buffer.concat(stored);
     expect(joined.byteLength).toBe(run.storedLength);
     parts.push(run.coding === 'zstd' ? zstdDecompress(joined, run.rawLength) : joined);

@@ -102,7 +102,6 @@ describe('surface among the hostile', () => {
     await settled(content);
     collectGarbage();
     const grown = process.memoryUsage().arrayBuffers - before;
-    console.log(`${String(readers)} slow readers: ${String(Math.round(grown / 1024 / readers))} KiB each, ${String(content.made)} pieces made of ${String(readers * ENDLESS_PIECES)}`);
     // One piece each, and a quarter for what Node keeps beside it; the answers have 10 GB in all.
     expect(grown).toBeLessThan(readers * SERVE_PIECE_BYTES * 1.25 + 8 * 1024 * 1024);
     expect(content.made).toBeLessThan(readers * ENDLESS_PIECES * 0.2);

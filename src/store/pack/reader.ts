@@ -11,6 +11,8 @@ import type { PackPool } from './pool.ts';
 
 /** Bytes read from the medium and handed on at a time. */
 const PIECE = 256 * 1024;
+/** Buffers kept for the next stream: fresh ones of this size cost more, in page faults and garbage, than what goes into them. */
+const SPARE = 32;
 /** For what is encoded while somebody waits. */
 const ON_THE_FLY_LEVEL = 3;
 
@@ -35,6 +37,7 @@ export class PackReader {
   /** Decoded blocks by where they lie: reading several chunks of one block decodes it once. */
   readonly #decoded: ByteLru<string, Uint8Array>;
   readonly #decoding = new Map<string, Promise<Uint8Array>>();
+  readonly #spare: Uint8Array[] = [];
 
   constructor(index: PackIndex, pool: PackPool, cacheBytes: number, touch?: Touch) {
     this.#index = index;
@@ -183,11 +186,12 @@ export class PackReader {
   /** Stored bytes `from` to `to` of a block, piece by piece. A whole payload is checked before its last piece leaves. */
   async *#stored(block: BlockRow, from: number, to: number): AsyncGenerator<Uint8Array> {
     const whole = from === 0 && to === block.stored;
+    const buffer = this.#spare.pop() ?? new Uint8Array(PIECE);
     try {
       yield* this.#pool.stream(block.pack, async function* (file) {
         let crc = 0;
         for (let at = from; at < to; ) {
-          const piece = new Uint8Array(Math.min(PIECE, to - at));
+          const piece = buffer.subarray(0, Math.min(PIECE, to - at));
           const count = await file.read(piece, block.offset + block.head + at);
           crc = whole ? crc32(piece, crc) : crc;
           at += piece.byteLength;
@@ -198,6 +202,8 @@ export class PackReader {
     } catch (cause) {
       if (!isShoalError(cause, 'NO_SUCH_FILE')) throw cause;
       throw new ShoalError('RUN_EXPIRED', 'the stored bytes were moved since they were looked up; look them up again', { cause, retry: 'again' });
+    } finally {
+      if (this.#spare.length < SPARE) this.#spare.push(buffer);
     }
   }
 
