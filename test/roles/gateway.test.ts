@@ -10,6 +10,7 @@ import type { Gateway, GatewayOptions } from '../../src/roles/gateway.ts';
 import type { MetadataProvider } from '../../src/serve/content.ts';
 import { StoreContent } from '../../src/serve/store-content.ts';
 import { createSurface } from '../../src/serve/surface.ts';
+import { PackCache } from '../../src/store/pack/cache.ts';
 import { surfaceContract } from '../serve/contract.ts';
 import { makeSample } from '../support/artifact.ts';
 import type { Sample } from '../support/artifact.ts';
@@ -65,8 +66,10 @@ async function site(sample: Sample): Promise<Site> {
   closing.push(() => rm(directory, { recursive: true }), () => origin.close(0), () => proxy.close(), () => gateway.close());
   const restart = async (options: Partial<GatewayOptions> = {}): Promise<Gateway> => {
     const again = await start(options);
-    closing.push(() => again.close());
-    return again;
+    let closed: Promise<void> | undefined;
+    const close = (): Promise<void> => (closed ??= again.close());
+    closing.push(close);
+    return { ...again, close };
   };
   return { sample, repository, proxy, clock, cache, gateway, directory, stopOrigin: () => proxy.close(), restart };
 }
@@ -115,6 +118,28 @@ describe('gateway', () => {
     // Heads and pages are all that comes on top.
     expect(upstream.content).toBeLessThan(sent + 20_000);
     expect(served.content).toBeGreaterThan(sample.bytes.byteLength);
+  });
+
+  it('keeps them on disk as they came, and serves them after a restart without its origin', async () => {
+    const { sample, stopOrigin, restart, directory, proxy } = await site(await makeSample(2_500_000));
+    const open = () => PackCache.open(join(directory, 'cache'), { maxBytes: 64 * 1024 * 1024 });
+    const paths = [...sample.spans.keys()].map((index) => wire.span(sample.key, index));
+    const frames = new Map<string, Buffer>();
+    proxy.tamper = ({ path, body }) => {
+      frames.set(path, body);
+      return false;
+    };
+    const first = await restart({ cache: await open() });
+    for (const path of paths) expect((await ask(first.url, path)).status).toBe(200);
+    await first.close();
+    await stopOrigin();
+    const again = await restart({ cache: await open() });
+    for (const [index, path] of paths.entries()) {
+      const zstd = await ask(again.url, path, { headers: { 'accept-encoding': 'zstd' } });
+      expect([zstd.headers['content-encoding'], zstd.body.equals(frames.get(path) ?? Buffer.alloc(0))]).toEqual(['zstd', true]);
+      expect((await ask(again.url, path)).body.equals(sample.spans[index]?.bytes ?? Buffer.alloc(0))).toBe(true);
+    }
+    expect((await ask(again.url, wire.artifact(sample.key), { headers: { range: 'bytes=900000-1900000' } })).body.equals(sample.bytes.subarray(900_000, 1_900_001))).toBe(true);
   });
 
   it('fetches only the chunks that nobody has asked for yet', async () => {

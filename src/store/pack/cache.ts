@@ -83,8 +83,8 @@ export class PackCache implements CacheStore {
     return this.#engine.reader.object(kind, id);
   }
 
-  putSpan(chunks: Parameters<CacheStore['putSpan']>[0]): Promise<number> {
-    return this.#put((pins) => this.#engine.putter.span(chunks, pins));
+  putSpan(...[chunks, frame]: Parameters<CacheStore['putSpan']>): Promise<number> {
+    return this.#put((pins) => this.#engine.putter.span(chunks, pins, frame));
   }
 
   putPage(page: Parameters<CacheStore['putPage']>[0]): Promise<void> {

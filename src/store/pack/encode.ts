@@ -12,3 +12,8 @@ export async function encodeBlock(raw: Uint8Array, level: number): Promise<{ rea
   if (probe.byteLength > most) return { coding: 'identity', payload: raw };
   return { coding: 'zstd', payload: level <= PROBE_LEVEL ? probe : await zstdCompressAsync(raw, { level }) };
 }
+
+/** Keeps a frame that came with its content, unless it saves too little: what was only dressed as a frame lies raw again. */
+export function keepFrame(raw: Uint8Array, frame: Uint8Array): { readonly coding: Coding; readonly payload: Uint8Array } {
+  return frame.byteLength > raw.byteLength * (1 - LEAST_SAVING) ? { coding: 'identity', payload: raw } : { coding: 'zstd', payload: frame };
+}

@@ -2,7 +2,7 @@ import type { ObjectId } from '../../core/ids.ts';
 import type { VerifiedChunk, VerifiedPage } from '../../merkle/verify.ts';
 import type { ObjectKind } from '../types.ts';
 import type { Appender } from './appender.ts';
-import { encodeBlock } from './encode.ts';
+import { encodeBlock, keepFrame } from './encode.ts';
 import type { BlockHead, ObjectHead } from './format.ts';
 import type { PackIndex } from './index-db.ts';
 import type { Pins } from './pins.ts';
@@ -22,7 +22,7 @@ export class Putter {
   }
 
   /** Returns the bytes that were added. `chunks` must stay as they are until it returns. */
-  async span(chunks: readonly VerifiedChunk[], pins: Pins): Promise<number> {
+  async span(chunks: readonly VerifiedChunk[], pins: Pins, frame?: Uint8Array): Promise<number> {
     let added = 0;
     for (let left = new Map(chunks.map((chunk) => [chunk.id, chunk])); left.size > 0; ) {
       const waits = new Map<ObjectId, Promise<void>>();
@@ -34,7 +34,7 @@ export class Putter {
         else if (pending !== undefined) waits.set(chunk.id, pending);
         else fresh.push(chunk);
       }
-      if (fresh.length > 0) added += await this.#claim(fresh.map(({ id }) => id), () => this.#store(fresh, pins));
+      if (fresh.length > 0) added += await this.#claim(fresh.map(({ id }) => id), () => this.#store(fresh, pins, fresh.length === chunks.length ? frame : undefined));
       await Promise.all(waits.values());
       // Somebody else's write may have failed: look again.
       left = new Map([...left].filter(([id]) => waits.has(id)));
@@ -71,9 +71,9 @@ export class Putter {
     );
   }
 
-  async #store(chunks: readonly VerifiedChunk[], pins: Pins): Promise<number> {
+  async #store(chunks: readonly VerifiedChunk[], pins: Pins, frame: Uint8Array | undefined): Promise<number> {
     const raw = chunks.length === 1 && chunks[0] !== undefined ? chunks[0].bytes : Buffer.concat(chunks.map(({ bytes }) => bytes));
-    const { coding, payload } = await encodeBlock(raw, this.#level);
+    const { coding, payload } = frame === undefined ? await encodeBlock(raw, this.#level) : keepFrame(raw, frame);
     const refs = chunks.map(({ id, bytes }) => ({ id, length: bytes.byteLength }));
     return this.#appender.appendNew({ kind: 'block', coding, raw: raw.byteLength, chunks: refs, payload }, (pack, offset, head: BlockHead) => {
       pins.blocks.add(this.#index.addBlock(pack, offset, head));
