@@ -26,7 +26,7 @@ export const table: ArchTable = {
     ['roles'],
     ['cli'],
   ],
-  sideways: [],
+  sideways: [{ from: 'trust', to: 'store', reason: 'the file layer and the one way to write durably' }],
   typesOnly: { dashboard: ['core'] },
   pure: ['core', 'plan'],
   ioModules: [

@@ -1,0 +1,106 @@
+import { DatabaseSync } from 'node:sqlite';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ShoalError } from '../../core/errors.ts';
+import { DEFAULT_NAMESPACE } from '../../core/names.ts';
+import { readWhole, writeDurably } from '../../store/durable.ts';
+import { nodeFiles } from '../../store/files.ts';
+import type { Files } from '../../store/files.ts';
+
+/** Where things are in a home (docs/trust.md, "A home"). */
+export interface HomePaths {
+  readonly config: string;
+  readonly offlineKeys: string;
+  readonly onlineKeys: string;
+  /** The trust root that devices are given. */
+  readonly trustRoot: string;
+  readonly metadata: string;
+  readonly targets: string;
+  readonly staging: string;
+  readonly store: string;
+  /** The fleet's own certificate authority, once there is one. */
+  readonly fleet: string;
+}
+
+export function homePaths(directory: string): HomePaths {
+  return {
+    config: join(directory, 'config.json'),
+    offlineKeys: join(directory, 'keys', 'offline'),
+    onlineKeys: join(directory, 'keys', 'online'),
+    trustRoot: join(directory, 'trust', 'root.json'),
+    metadata: join(directory, 'metadata'),
+    targets: join(directory, 'targets'),
+    staging: join(directory, 'staging'),
+    store: join(directory, 'store'),
+    fleet: join(directory, 'fleet'),
+  };
+}
+
+/** How long signatures last, in days. Online roles are signed again by the origin long before. */
+export interface ExpiryDays {
+  readonly root: number;
+  readonly targets: number;
+  readonly product: number;
+  readonly deltas: number;
+  readonly snapshot: number;
+  readonly timestamp: number;
+}
+
+export const DEFAULT_EXPIRY_DAYS: ExpiryDays = { root: 365, targets: 365, product: 365, deltas: 30, snapshot: 7, timestamp: 1 };
+
+export interface HomeConfig {
+  readonly format: 1;
+  /** `whole`: one machine does all; `offline`: signs and never serves; `server`: serves and holds no offline key. */
+  readonly part: 'whole' | 'offline' | 'server';
+  readonly namespace: string;
+  readonly expiryDays: ExpiryDays;
+}
+
+/** A home and what its code works with. `exclusively` runs one change of the home at a time, across processes. */
+export interface TrustHome {
+  readonly directory: string;
+  readonly paths: HomePaths;
+  readonly files: Files;
+  now(): Date;
+  exclusively<T>(work: () => Promise<T>): Promise<T>;
+}
+
+/** A home on this machine's file system. */
+export function trustHome(directory: string, now: () => Date = () => new Date()): TrustHome {
+  return { directory, paths: homePaths(directory), files: nodeFiles, now, exclusively: (work) => withLock(join(directory, '.lock.db'), work) };
+}
+
+const LOCK_WAIT_MS = 30_000;
+const LOCK_POLL_MS = 20;
+
+/** SQLite's lock on a file: other processes see it, and the kernel drops it with the process that held it. */
+async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const database = new DatabaseSync(path, { timeout: 0 });
+  try {
+    for (let waited = 0; ; waited += LOCK_POLL_MS) {
+      try {
+        database.exec('BEGIN EXCLUSIVE');
+        break;
+      } catch (cause) {
+        if (waited >= LOCK_WAIT_MS) throw new ShoalError('HOME_BUSY', `another process has been changing this home for ${String(LOCK_WAIT_MS / 1000)} s`, { cause, ids: { path }, retry: 'again' });
+        await delay(LOCK_POLL_MS);
+      }
+    }
+    return await work();
+  } finally {
+    database.close();
+  }
+}
+
+/** Reads `config.json`. Throws `NO_HOME` when there is none. */
+export async function readConfig(home: TrustHome): Promise<HomeConfig> {
+  const bytes = await readWhole(home.files, home.paths.config, 1_048_576);
+  if (bytes === undefined) throw new ShoalError('NO_HOME', `${home.directory} is not a Shoal home`, { ids: { home: home.directory }, hint: 'Run "shoal init" first, or name the home with --home.' });
+  const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<HomeConfig>;
+  if (value.format !== 1) throw new ShoalError('BAD_CONFIG', `${home.paths.config} has a format this program does not know`, { ids: { path: home.paths.config } });
+  return { format: 1, part: value.part ?? 'whole', namespace: value.namespace ?? DEFAULT_NAMESPACE, expiryDays: { ...DEFAULT_EXPIRY_DAYS, ...value.expiryDays } };
+}
+
+export async function writeConfig(home: TrustHome, config: HomeConfig): Promise<void> {
+  await writeDurably(home.files, home.paths.config, Buffer.from(`${JSON.stringify(config, null, 2)}\n`));
+}
