@@ -40,6 +40,11 @@ export const MANIFEST_MAX_FEATURES = 64;
 
 /** TUF metadata files, each. `root.json` with many keys is tens of kilobytes; a delegated role lists its releases. */
 export const METADATA_MAX_BYTES = 4 * MiB;
+/** A root or timestamp, whose length nothing announces. Plain tuf-js takes 500 KB and 16 KiB. */
+export const ROOT_MAX_BYTES = 500 * 1000;
+export const TIMESTAMP_MAX_BYTES = 16 * KiB;
+/** New roots that a device walks through in one update (TUF 5.3.3 asks for a bound). */
+export const ROOT_MAX_STEPS = 256;
 
 /** Identifiers people choose (product, version, site, hardware): characters. */
 export const NAME_MAX_LENGTH = 128;

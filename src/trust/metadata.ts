@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Metadata, MetadataKind, Root, Snapshot, Targets, Timestamp } from '@tufjs/models';
+import { Metadata, MetadataKind, type Root, type Snapshot, type Targets, type Timestamp } from '@tufjs/models';
 import { ShoalError, messageOf } from '../core/errors.ts';
 
 /** TUF metadata as bytes and as `@tufjs/models` objects. Nothing here trusts anything: who calls verifies. */

@@ -1,9 +1,14 @@
 import type { ReleaseManifest } from '../core/manifest.ts';
 
-/** Fetches one TUF file by its path relative to the metadata or targets prefix. The answer is hostile until tuf-js has checked it. */
+/** Fetches one TUF file by its path relative to the metadata or targets prefix. The answer is hostile until it has been checked. */
 export interface MetadataFetcher {
-  /** `undefined` when the source says there is no such file (tuf-js ends its root walk on that). Never reads more than `maxBytes`. */
-  fetch(kind: 'metadata' | 'target', path: string, maxBytes: number): Promise<Uint8Array | undefined>;
+  /** Names the source in errors: its URL. */
+  readonly source: string;
+  /**
+   * `undefined` when the source says there is no such file (that ends the walk through the roots). Never reads more than
+   * `maxBytes`; throws `TOO_LONG` when there is more. `path` is not URL-encoded. Stops when `signal` is aborted.
+   */
+  fetch(kind: 'metadata' | 'target', path: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined>;
 }
 
 /** What a device is, as far as refusing releases goes. */
@@ -21,9 +26,10 @@ export interface TrustedRelease {
 }
 
 /**
- * The device's side of trust. Each refusal has its own code: `TUF_SIGNATURE`, `TUF_EXPIRED`, `TUF_ROLLBACK`, `TUF_FREEZE`,
- * `TUF_MIX_AND_MATCH`, `TUF_LENGTH`, `TUF_HASH`, `WRONG_HARDWARE`, `UNKNOWN_FEATURE`, `SEQUENCE_ROLLBACK`, `SOURCE_TOO_OLD`,
- * `NO_SUCH_RELEASE`.
+ * The device's side of trust. Each refusal has its own stable code and a sentence (docs/trust.md, "Refusals"):
+ * `TUF_SIGNATURE`, `TUF_EXPIRED`, `TUF_FREEZE`, `TUF_ROLLBACK`, `TUF_MIX_AND_MATCH`, `TUF_LENGTH`, `TUF_HASH`, `TUF_ENDLESS`,
+ * `TUF_MALFORMED`, `TUF_MISSING`, `TUF_TIMEOUT`, `CLOCK_UNSET`, `TRUST_ROOT_CHANGED`, `NO_SUCH_RELEASE`, `WRONG_RELEASE`,
+ * `WRONG_HARDWARE`, `UNKNOWN_FEATURE`, `SEQUENCE_ROLLBACK`, `SOURCE_TOO_OLD`.
  */
 export interface TrustClient {
   /** Brings metadata up to date and returns the newest release of `product`, or the one called `version`. */

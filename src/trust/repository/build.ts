@@ -56,7 +56,7 @@ export function buildDelegated(role: string, version: number, expires: string, t
   const records = Object.fromEntries(
     [...targets].map(([path, { length, sha256: hash, custom }]) => [path, { length, hashes: { sha256: hash }, ...(custom === undefined ? {} : { custom }) }]),
   );
-  return unsigned(role, { version, expires, targets: records } as never);
+  return unsigned(role, { version, expires, targets: records });
 }
 
 /** What a targets role lists, in the form `buildDelegated` takes. */
@@ -75,11 +75,11 @@ export function entryOf(bytes: Uint8Array, custom?: TargetEntry['custom']): Targ
 
 export function buildSnapshot(version: number, expires: string, roles: ReadonlyMap<string, { readonly version: number; readonly bytes: Uint8Array }>): SnapshotMetadata {
   const meta = Object.fromEntries([...roles].map(([role, held]) => [`${role}.json`, { version: held.version, ...fileInfo(held.bytes) }]));
-  return unsigned('snapshot', { version, expires, meta } as never);
+  return unsigned('snapshot', { version, expires, meta });
 }
 
 export function buildTimestamp(version: number, expires: string, snapshot: { readonly version: number; readonly bytes: Uint8Array }): TimestampMetadata {
-  return unsigned('timestamp', { version, expires, meta: { 'snapshot.json': { version: snapshot.version, ...fileInfo(snapshot.bytes) } } } as never);
+  return unsigned('timestamp', { version, expires, meta: { 'snapshot.json': { version: snapshot.version, ...fileInfo(snapshot.bytes) } } });
 }
 
 /** Who signs a top-level role, read back from a root. */

@@ -1,0 +1,68 @@
+import { join } from 'node:path';
+import { readWhole, writeDurably } from '../../store/durable.ts';
+import type { Files } from '../../store/files.ts';
+import { sha256 } from '../metadata.ts';
+
+/**
+ * The highest versions and sequence numbers a device has seen: what protects it from going back even when every other
+ * file of its state is damaged. Two files are written in turn, each with a counter and a checksum, so that one of them is
+ * whole whatever happens to the other.
+ */
+export interface Marks {
+  readonly root: number;
+  /** Which keys the marks below were made under: an exchange of timestamp or snapshot keys drops them (TUF 5.3.11). */
+  readonly keys: string;
+  readonly timestamp: number;
+  readonly snapshot: number;
+  /** Versions of targets roles, from the snapshot. */
+  readonly roles: Readonly<Record<string, number>>;
+  /** Highest accepted sequence, by product. */
+  readonly sequences: Readonly<Record<string, number>>;
+}
+
+const EMPTY: Marks = { root: 0, keys: '', timestamp: 0, snapshot: 0, roles: {}, sequences: {} };
+const MAX_BYTES = 4 * 1024 * 1024;
+
+interface Slot {
+  readonly counter: number;
+  readonly marks: Marks;
+}
+
+export class MarksFile {
+  readonly #files: Files;
+  readonly #directory: string;
+  #slot: Slot;
+
+  private constructor(files: Files, directory: string, slot: Slot) {
+    this.#files = files;
+    this.#directory = directory;
+    this.#slot = slot;
+  }
+
+  static async open(files: Files, directory: string): Promise<MarksFile> {
+    const slots = [await readSlot(files, join(directory, 'marks.0')), await readSlot(files, join(directory, 'marks.1'))];
+    const newest = slots.reduce((best, slot) => (slot !== undefined && (best === undefined || slot.counter > best.counter) ? slot : best), undefined);
+    return new MarksFile(files, directory, newest ?? { counter: 0, marks: EMPTY });
+  }
+
+  get marks(): Marks {
+    return this.#slot.marks;
+  }
+
+  /** Replaces the marks durably; writes nothing when nothing changed. */
+  async write(marks: Marks): Promise<void> {
+    if (JSON.stringify(marks) === JSON.stringify(this.#slot.marks)) return;
+    const slot = { counter: this.#slot.counter + 1, marks };
+    const text = JSON.stringify(slot);
+    await writeDurably(this.#files, join(this.#directory, `marks.${String(slot.counter % 2)}`), Buffer.from(`${sha256(Buffer.from(text))}\n${text}\n`));
+    this.#slot = slot;
+  }
+}
+
+/** One of the two files, or undefined when it is not there, too long or not whole. */
+async function readSlot(files: Files, path: string): Promise<Slot | undefined> {
+  const size = (await files.stat(path))?.size ?? 0;
+  const bytes = size > MAX_BYTES ? undefined : await readWhole(files, path, MAX_BYTES);
+  const [sum, text] = Buffer.from(bytes ?? []).toString('utf8').split('\n');
+  return text !== undefined && sum === sha256(Buffer.from(text)) ? (JSON.parse(text) as Slot) : undefined;
+}
