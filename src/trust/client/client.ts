@@ -68,9 +68,9 @@ export class TufClient implements TrustClient {
   }
 
   release(product: string, version?: string): Promise<TrustedRelease> {
-    parseName('product', product);
-    if (version !== undefined) parseName('version', version);
     return this.#turns.run(async () => {
+      parseName('product', product);
+      if (version !== undefined) parseName('version', version);
       try {
         return await this.#release(product, version);
       } catch (error) {

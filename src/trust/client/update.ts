@@ -164,7 +164,7 @@ export class Update {
   #classify(cause: unknown, role: string, bytes: Uint8Array, meta: FileMeta | undefined, parent: string): Error {
     const context = this.#context(role);
     if (cause instanceof LengthOrHashMismatchError) {
-      if (this.#isGenuine(role, bytes, parent)) return refusal('TUF_MIX_AND_MATCH', context);
+      if (this.#isAnotherVersion(role, bytes, meta, parent)) return refusal('TUF_MIX_AND_MATCH', context);
       return refusal(meta?.length !== undefined && meta.length !== bytes.byteLength ? 'TUF_LENGTH' : 'TUF_HASH', context);
     }
     if (cause instanceof UnsignedMetadataError) return refusal('TUF_SIGNATURE', context, { cause });
@@ -183,11 +183,12 @@ export class Update {
     return refusal('TUF_MALFORMED', context, { cause });
   }
 
-  /** Says whether the bytes are properly signed for the role, whatever version they are. */
-  #isGenuine(role: string, bytes: Uint8Array, parent: string): boolean {
+  /** Says whether the bytes are properly signed for the role, but of another version than was asked for. */
+  #isAnotherVersion(role: string, bytes: Uint8Array, meta: FileMeta | undefined, parent: string): boolean {
     const delegator: RootMetadata | TargetsMetadata | undefined = parent === 'root' ? this.set.root : this.set.getRole(parent);
     try {
-      return delegator !== undefined && isSignedBy(delegator, role, parseMetadata(role, bytes));
+      const metadata = parseMetadata(role, bytes);
+      return delegator !== undefined && metadata.signed.version !== meta?.version && isSignedBy(delegator, role, metadata);
     } catch {
       return false;
     }
