@@ -20,7 +20,8 @@ export interface Marks {
   readonly sequences: Readonly<Record<string, number>>;
 }
 
-const EMPTY: Marks = { root: 0, keys: '', timestamp: 0, snapshot: 0, roles: {}, sequences: {} };
+/** Of a device that has seen nothing. */
+export const NO_MARKS: Marks = { root: 0, keys: '', timestamp: 0, snapshot: 0, roles: {}, sequences: {} };
 const MAX_BYTES = 4 * 1024 * 1024;
 
 interface Slot {
@@ -42,7 +43,7 @@ export class MarksFile {
   static async open(files: Files, directory: string): Promise<MarksFile> {
     const slots = [await readSlot(files, join(directory, 'marks.0')), await readSlot(files, join(directory, 'marks.1'))];
     const newest = slots.reduce((best, slot) => (slot !== undefined && (best === undefined || slot.counter > best.counter) ? slot : best), undefined);
-    return new MarksFile(files, directory, newest ?? { counter: 0, marks: EMPTY });
+    return new MarksFile(files, directory, newest ?? { counter: 0, marks: NO_MARKS });
   }
 
   get marks(): Marks {
