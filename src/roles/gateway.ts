@@ -11,8 +11,8 @@ import type { Files } from '../store/files.ts';
 import type { CacheStore } from '../store/types.ts';
 import { GatewayContent } from './gateway/content.ts';
 import { GatewayMetadata } from './gateway/metadata.ts';
-import { HttpUpstream } from './gateway/upstream.ts';
-import type { UpstreamTotals } from './gateway/upstream.ts';
+import { HttpUpstream } from '../exchange/upstream.ts';
+import type { UpstreamTotals } from '../exchange/upstream.ts';
 
 export interface GatewayOptions {
   /** URL of the host to fetch from: the origin, or another gateway. */

@@ -15,8 +15,8 @@ import { Turns } from '../../serve/gate.ts';
 import { RunVerifier } from '../../serve/verified-runs.ts';
 import type { CacheStore, Coding, Run, StoredArtifact } from '../../store/types.ts';
 import { Absent, InFlight } from './absent.ts';
-import { mostEncoded, verifiedGroups } from './span-fetch.ts';
-import type { Upstream } from './upstream.ts';
+import { mostEncoded, verifiedGroups } from '../../exchange/span-body.ts';
+import type { Upstream } from '../../exchange/upstream.ts';
 
 /** What makes room may push out what was just put in, when many spans arrive at a small cache. */
 const ATTEMPTS = 3;

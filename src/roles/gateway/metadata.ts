@@ -9,7 +9,7 @@ import { makeDirectories, readWhole, removeTemporaries, writeDurably } from '../
 import type { Files } from '../../store/files.ts';
 import { ByteLru } from '../../store/lru.ts';
 import { Absent, InFlight } from './absent.ts';
-import type { Upstream } from './upstream.ts';
+import type { Upstream } from '../../exchange/upstream.ts';
 
 interface Kept {
   readonly path: string;

@@ -1,9 +1,9 @@
-import { ShoalError } from '../../core/errors.ts';
-import { zstdDecompressAsync } from '../../kernel/zstd.ts';
-import { zstdFrames } from '../../kernel/zstd-frame.ts';
-import type { ChunkRef } from '../../merkle/page.ts';
-import { verifyChunk } from '../../merkle/verify.ts';
-import type { VerifiedChunk } from '../../merkle/verify.ts';
+import { ShoalError } from '../core/errors.ts';
+import { zstdDecompressAsync } from '../kernel/zstd.ts';
+import { zstdFrames } from '../kernel/zstd-frame.ts';
+import type { ChunkRef } from '../merkle/page.ts';
+import { verifyChunk } from '../merkle/verify.ts';
+import type { VerifiedChunk } from '../merkle/verify.ts';
 
 /** Chunks that can be kept together, and the frame they came in when it holds exactly them. */
 export interface Group {

@@ -1,8 +1,8 @@
 import { Agent, request } from 'undici';
-import type { Clock } from '../../core/clock.ts';
-import { ShoalError, messageOf } from '../../core/errors.ts';
-import { CONNECT_TIMEOUT_MS, HEADER_MAX_BYTES, STALL_TIMEOUT_MS, UPSTREAM_REST_MS } from '../../core/limits.ts';
-import type { Plane } from '../../serve/metrics.ts';
+import type { Clock } from '../core/clock.ts';
+import { ShoalError, messageOf } from '../core/errors.ts';
+import { CONNECT_TIMEOUT_MS, HEADER_MAX_BYTES, STALL_TIMEOUT_MS, UPSTREAM_REST_MS } from '../core/limits.ts';
+import type { Plane } from '../serve/metrics.ts';
 
 export interface UpstreamAnswer {
   readonly status: number;
@@ -18,12 +18,12 @@ export interface UpstreamTotals {
   requests: number;
 }
 
-/** The host a gateway fetches from. Whatever it says is hostile until verified. */
+/** A host that is fetched from. Whatever it says is hostile until verified. */
 export interface Upstream {
   readonly url: string;
   readonly totals: Readonly<UpstreamTotals>;
   /** Reads at most `maxBytes` of body. Throws `HTTP_…` (retry elsewhere) when there is no proper answer in time. */
-  get(plane: Plane, path: string, maxBytes: number, headers?: Readonly<Record<string, string>>): Promise<UpstreamAnswer>;
+  get(plane: Plane, path: string, maxBytes: number, headers?: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<UpstreamAnswer>;
   close(): Promise<void>;
 }
 
@@ -52,11 +52,11 @@ export class HttpUpstream implements Upstream {
     });
   }
 
-  async get(plane: Plane, path: string, maxBytes: number, headers: Readonly<Record<string, string>> = {}): Promise<UpstreamAnswer> {
+  async get(plane: Plane, path: string, maxBytes: number, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal): Promise<UpstreamAnswer> {
     if (this.#resting !== undefined && this.#clock.now() < this.#resting.until) throw this.#resting.error;
     this.totals.requests++;
     try {
-      const answer = await request(`${this.url}${path}`, { dispatcher: this.#agent, headers, responseHeaders: 'raw' });
+      const answer = await request(`${this.url}${path}`, { dispatcher: this.#agent, headers, responseHeaders: 'raw', ...(signal === undefined ? {} : { signal }) });
       this.#resting = undefined;
       const fields = answer.headers as unknown as readonly (Buffer | string)[];
       const read = new Map<string, string>();
@@ -78,7 +78,7 @@ export class HttpUpstream implements Upstream {
       }
       return { status: answer.statusCode, headers: read, body: pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces, length) };
     } catch (cause) {
-      if (cause instanceof ShoalError) throw cause;
+      if (cause instanceof ShoalError || signal?.aborted === true) throw cause;
       const code = String((cause as { readonly code?: unknown }).code);
       const unreachable = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'].includes(code);
       const error = new ShoalError(unreachable ? 'HTTP_CONNECT' : 'HTTP_TRUNCATED', `${this.url} did not answer properly: ${messageOf(cause)}`, { ...this.#details(path), cause });

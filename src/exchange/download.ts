@@ -1,0 +1,310 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '../core/clock.ts';
+import type { Bitmap } from '../core/bitmap.ts';
+import { ShoalError, isShoalError } from '../core/errors.ts';
+import type { ArtifactRecord } from '../core/manifest.ts';
+import type { ContentKey } from '../core/wire.ts';
+import type { FileSlot } from '../install/file-slot.ts';
+import { IndexReader, chunkOffsets } from '../merkle/reader.ts';
+import type { Span } from '../merkle/reader.ts';
+import type { ChunkRef } from '../merkle/page.ts';
+import { chunkIdOf } from '../merkle/verify.ts';
+import { nextSteps } from '../plan/schedule.ts';
+import type { Offer, Random } from '../plan/schedule.ts';
+import { LocalChunks } from './local-chunks.ts';
+import { FailoverPages } from './pages.ts';
+import type { Source, SourceKind } from './source.ts';
+import { PATIENCE_MS, Standing } from './standing.ts';
+import type { Evidence } from './standing.ts';
+
+export interface DownloadOptions {
+  readonly namespace: string;
+  readonly artifact: ArtifactRecord;
+  readonly sources: readonly Source[];
+  readonly slot: FileSlot;
+  /** Older files that may have some of the chunks. */
+  readonly bases?: readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly signal?: AbortSignal;
+  /** Called after every span with verified bytes in place and in all. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Called once for every source that is caught with wrong bytes. */
+  readonly onLie?: (evidence: Evidence) => void;
+}
+
+/** Where the bytes of one artifact came from. `delta` has its place waiting. */
+export interface Ledger {
+  /** Raw bytes that were there already: left by an earlier run, or found in a base. */
+  readonly local: number;
+  readonly delta: number;
+  /** Bytes received for content, bodies and heads, by kind of source; index pages are content. */
+  readonly peer: number;
+  readonly gateway: number;
+  readonly origin: number;
+  /** Bytes received for anything else. */
+  readonly control: number;
+  /** Bytes written to the slot. */
+  readonly written: number;
+  readonly seconds: number;
+}
+
+interface Missing {
+  readonly span: Span;
+  readonly positions: readonly number[];
+  readonly chunks: readonly ChunkRef[];
+  readonly offsets: readonly number[];
+  /** All of the span is missing: asked for as a whole, so that caches between have one entry for it. */
+  readonly whole: boolean;
+  asked: string[];
+  since: number;
+  /** It has arrived and is being written: whoever else was asked comes too late. */
+  arrived: boolean;
+}
+
+/** LAN first: a neighbour's bytes are free, the gateway's nearly, the origin's cross the metered link. */
+const COST: Readonly<Record<SourceKind, number>> = { peer: 0, gateway: 0, origin: 1 };
+const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 3, gateway: 4, origin: 4 };
+/** A span is late when it takes this long: another source is asked for it as well. Milliseconds. */
+const LATE_MS = 5_000;
+/** Added to the cost of a source with a late request: more than any link costs. */
+const SLOW_COST = 1_000;
+/** How often what peers hold is asked again while something is missing, milliseconds. */
+const HOLDING_MS = 1_000;
+const TICK_MS = 250;
+
+/**
+ * Brings one artifact into a slot and verifies it there. Takes what the slot and the bases have, then asks the sources,
+ * several at once; writes nothing that is not verified; leaves the slot ready for `activate`. After a failure the slot keeps
+ * what arrived and another call goes on from it.
+ *
+ * @throws ShoalError `NO_SOURCE` when nobody gave a byte for a minute, `INDEX_SIZE`, `SHA256_MISMATCH`, or what the slot throws
+ */
+export async function download(options: DownloadOptions): Promise<Ledger> {
+  return new Download(options).run();
+}
+
+class Download {
+  readonly #options: DownloadOptions;
+  readonly #key: ContentKey;
+  readonly #standing: Standing;
+  readonly #missing = new Map<number, Missing>();
+  /** When the requests under way were started, by source. */
+  readonly #running = new Map<string, Set<{ readonly since: number }>>();
+  readonly #holdings = new Map<string, Bitmap | 'all'>();
+  readonly #stop = new AbortController();
+  readonly #started: number;
+  #holdingsAsked = -Infinity;
+  #local = 0;
+  #done = 0;
+  #lastArrival: number;
+  #broken: Error | undefined;
+  #wake: () => void = () => undefined;
+
+  constructor(options: DownloadOptions) {
+    this.#options = options;
+    this.#key = { namespace: options.namespace, root: options.artifact.root };
+    this.#started = options.clock.now();
+    this.#lastArrival = this.#started;
+    this.#standing = new Standing(() => options.clock.now(), options.onLie);
+  }
+
+  async run(): Promise<Ledger> {
+    const { artifact, clock, slot, sources } = this.#options;
+    const signal = this.#options.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#options.signal, this.#stop.signal]);
+    const nearest = sources.toSorted((a, b) => COST[a.kind] - COST[b.kind]);
+    const before = new Map(sources.map((source) => [source, source.totals()]));
+    const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal);
+    try {
+      const index = await IndexReader.open(artifact.root, artifact.size, pages);
+      await this.#takeLocal(index, signal);
+      await this.#fetchAll(index, signal);
+      await this.#verifyMedium(index);
+    } finally {
+      // Hedged requests that lost the race, and everything else after a failure.
+      this.#stop.abort();
+    }
+    const received = (kind: SourceKind): number =>
+      sources.reduce((sum, source) => sum + (source.kind === kind ? source.totals().content - (before.get(source)?.content ?? 0) : 0), 0);
+    return {
+      local: this.#local,
+      delta: 0,
+      peer: received('peer'),
+      gateway: received('gateway'),
+      origin: received('origin'),
+      control: sources.reduce((sum, source) => sum + source.totals().control - (before.get(source)?.control ?? 0), 0),
+      written: slot.written,
+      seconds: (clock.now() - this.#started) / 1000,
+    };
+  }
+
+  /** Fills spans from the slot itself and from the bases, and notes what is missing. */
+  async #takeLocal(index: IndexReader, signal: AbortSignal): Promise<void> {
+    const { artifact, bases = [], slot } = this.#options;
+    const local = await LocalChunks.scan(bases, artifact.chunking, signal);
+    try {
+      for await (const span of index.allSpans()) {
+        const { chunks } = await index.leaf(span);
+        const offsets = chunkOffsets(chunks).map((offset) => span.offset + offset);
+        const positions: number[] = [];
+        const found = span.offset < slot.found ? await slot.read(span.offset, span.bytes) : new Uint8Array();
+        for (const [position, chunk] of chunks.entries()) {
+          const offset = offsets[position] ?? 0;
+          const there = found.subarray(offset - span.offset, offset - span.offset + chunk.length);
+          if (there.byteLength === chunk.length && chunkIdOf(there) === chunk.id) {
+            this.#count(chunk.length);
+            continue;
+          }
+          const copy = await local.chunk(chunk);
+          if (copy === undefined) {
+            positions.push(position);
+            continue;
+          }
+          await slot.write(offset, copy);
+          this.#count(chunk.length);
+        }
+        if (positions.length === 0) continue;
+        const pick = <T>(all: readonly T[]): readonly T[] => all.filter((_, position) => positions.includes(position));
+        this.#missing.set(span.index, { span, positions, chunks: pick(chunks), offsets: pick(offsets), whole: positions.length === chunks.length, asked: [], since: 0, arrived: false });
+      }
+    } finally {
+      await local.close();
+    }
+  }
+
+  #count(bytes: number): void {
+    this.#local += bytes;
+    this.#progress(bytes);
+  }
+
+  #progress(bytes: number): void {
+    this.#done += bytes;
+    this.#options.onProgress?.(this.#done, this.#options.artifact.size);
+  }
+
+  async #fetchAll(index: IndexReader, signal: AbortSignal): Promise<void> {
+    const { clock, random, sources } = this.#options;
+    this.#lastArrival = clock.now();
+    while (this.#missing.size > 0) {
+      signal.throwIfAborted();
+      if (this.#broken !== undefined) throw this.#broken;
+      if (clock.now() - this.#holdingsAsked >= HOLDING_MS) await this.#askHoldings(index.spans, signal);
+      const now = clock.now();
+      const wants = [...this.#missing.values()].filter(({ arrived }) => !arrived).map(({ span, asked, since }) => ({ span: span.index, asked, late: asked.length > 0 && now - since > LATE_MS }));
+      for (const step of nextSteps(wants, this.#offers(), random)) {
+        const source = sources.find(({ name }) => name === step.source);
+        const missing = this.#missing.get(step.span);
+        if (source === undefined || missing === undefined) continue;
+        missing.asked = [...missing.asked, source.name];
+        missing.since = now;
+        void this.#fetch(source, missing, signal);
+      }
+      const idle = [...this.#running.values()].every(({ size }) => size === 0);
+      const hopeless = sources.every((source) => this.#standing.banned(source));
+      if ((idle && now - this.#lastArrival > PATIENCE_MS) || hopeless) {
+        throw this.#standing.nobody(`${String(this.#missing.size)} of ${String(index.spans)} spans`, sources);
+      }
+      await new Promise<void>((resolve) => {
+        const cancel = clock.after(TICK_MS, resolve);
+        this.#wake = () => {
+          cancel();
+          resolve();
+        };
+      });
+    }
+  }
+
+  #offers(): readonly Offer[] {
+    return this.#options.sources
+      .filter((source) => this.#standing.mayAsk(source))
+      .map((source) => {
+        const held = this.#holdings.get(source.name);
+        const running = [...(this.#running.get(source.name) ?? [])];
+        const slow = running.some(({ since }) => this.#options.clock.now() - since > LATE_MS);
+        return {
+          source: source.name,
+          // A stuck source is the last choice until it answers, however near it is.
+          costPerByte: COST[source.kind] + (slow ? SLOW_COST : 0),
+          inFlight: running.length,
+          mostInFlight: IN_FLIGHT[source.kind],
+          holds: (span: number) => held === 'all' || (held?.has(span) ?? false),
+        };
+      });
+  }
+
+  /** Asks the peers what they hold; a source that is being waited for does not keep the others from being used. */
+  async #askHoldings(spans: number, signal: AbortSignal): Promise<void> {
+    this.#holdingsAsked = this.#options.clock.now();
+    const asked = this.#options.sources.filter((source) => this.#standing.mayAsk(source)).map(async (source) => {
+      try {
+        this.#holdings.set(source.name, (await source.holding(this.#key, spans, signal)) ?? 'all');
+      } catch (error) {
+        this.#failed(source, error);
+      }
+      this.#wake();
+    });
+    let cancel: () => void = () => undefined;
+    await Promise.race([Promise.all(asked), new Promise<void>((resolve) => (cancel = this.#options.clock.after(TICK_MS, resolve)))]);
+    cancel();
+  }
+
+  async #fetch(source: Source, missing: Missing, signal: AbortSignal): Promise<void> {
+    const { span, positions, chunks, offsets, whole } = missing;
+    const request = { since: this.#options.clock.now() };
+    const running = this.#running.get(source.name) ?? new Set();
+    this.#running.set(source.name, running.add(request));
+    try {
+      const received = await source.span(this.#key, { span: span.index, positions: whole ? undefined : positions, chunks }, signal);
+      this.#standing.succeeded(source);
+      // Of two that were asked for a late span, the second to answer comes too late.
+      if (missing.arrived) return;
+      missing.arrived = true;
+      this.#lastArrival = this.#options.clock.now();
+      try {
+        for (const [at, chunk] of received.entries()) await this.#options.slot.write(offsets[at] ?? 0, chunk);
+      } catch (error) {
+        // The slot's own failure (a full disk) ends the download; it is nobody's fault out there.
+        this.#broken = error instanceof Error ? error : new Error(String(error));
+        return;
+      }
+      this.#missing.delete(span.index);
+      this.#progress(received.reduce((sum, { bytes }) => sum + bytes.byteLength, 0));
+    } catch (error) {
+      if (isShoalError(error, 'NOT_HELD')) {
+        const held = this.#holdings.get(source.name);
+        if (held !== undefined && held !== 'all') held.delete(span.index);
+        else this.#failed(source, error);
+      } else {
+        this.#failed(source, error);
+      }
+    } finally {
+      missing.asked = missing.asked.filter((name) => name !== source.name);
+      running.delete(request);
+      this.#wake();
+    }
+  }
+
+  #failed(source: Source, error: unknown): void {
+    if (this.#stop.signal.aborted || this.#options.signal?.aborted === true) return;
+    this.#standing.failed(source, error);
+  }
+
+  /** Reads everything back and hashes it: what is about to become active is what is on the medium, not what was sent to it. */
+  async #verifyMedium(index: IndexReader): Promise<void> {
+    const { artifact, slot } = this.#options;
+    await slot.sync(artifact.size);
+    const sha256 = createHash('sha256');
+    for await (const span of index.allSpans()) {
+      const bytes = await slot.read(span.offset, span.bytes);
+      sha256.update(bytes);
+    }
+    const actual = sha256.digest('hex');
+    if (actual !== artifact.sha256) {
+      throw new ShoalError('SHA256_MISMATCH', `${slot.partial} does not have the SHA-256 that the manifest of ${artifact.name} names`, {
+        ids: { expected: artifact.sha256, actual, path: slot.path },
+        retry: 'again',
+        hint: 'The medium returned other bytes than were written, or the manifest is wrong. Run it again: damaged spans are fetched anew.',
+      });
+    }
+  }
+}

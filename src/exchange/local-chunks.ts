@@ -1,0 +1,68 @@
+import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { walkChunks } from '../chunk/walk.ts';
+import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
+import type { ObjectId } from '../core/ids.ts';
+import type { ChunkingRecord } from '../core/manifest.ts';
+import type { ChunkRef } from '../merkle/page.ts';
+import { verifyChunk } from '../merkle/verify.ts';
+import type { VerifiedChunk } from '../merkle/verify.ts';
+
+interface Place {
+  readonly file: FileHandle;
+  readonly offset: number;
+}
+
+/**
+ * Chunks that older files on this device have. Files are cut once, as the new artifact was; what is read from them later
+ * is hashed again, so a file that changes meanwhile only stops being of use.
+ */
+export class LocalChunks {
+  readonly #files: FileHandle[] = [];
+  readonly #places = new Map<ObjectId, Place>();
+
+  /** Cuts `paths`. Throws `UNREADABLE` naming the one that cannot be read. */
+  static async scan(paths: readonly string[], chunking: ChunkingRecord, signal?: AbortSignal): Promise<LocalChunks> {
+    const found = new LocalChunks();
+    try {
+      for (const path of paths) await found.#add(path, chunking, signal);
+    } catch (error) {
+      await found.close();
+      throw error;
+    }
+    return found;
+  }
+
+  /** The chunk, verified as it is read, or undefined. */
+  async chunk({ id, length }: ChunkRef): Promise<VerifiedChunk | undefined> {
+    const place = this.#places.get(id);
+    if (place === undefined) return undefined;
+    const bytes = Buffer.allocUnsafe(length);
+    try {
+      await place.file.read(bytes, 0, length, place.offset);
+      return verifyChunk(id, bytes);
+    } catch (error) {
+      if (!isShoalError(error, 'CHUNK_MISMATCH') && !(error instanceof Error && 'errno' in error)) throw error;
+      this.#places.delete(id);
+      return undefined;
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const file of this.#files) await file.close();
+  }
+
+  async #add(path: string, chunking: ChunkingRecord, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      const file = await open(path, 'r');
+      this.#files.push(file);
+      for await (const { id, offset } of walkChunks(file, chunking)) {
+        signal?.throwIfAborted();
+        if (!this.#places.has(id)) this.#places.set(id, { file, offset });
+      }
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw new ShoalError('UNREADABLE', `cannot read the base ${path}: ${messageOf(cause)}`, { ids: { path }, cause });
+    }
+  }
+}

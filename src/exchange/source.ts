@@ -1,0 +1,89 @@
+import { Bitmap } from '../core/bitmap.ts';
+import type { Clock } from '../core/clock.ts';
+import { ShoalError } from '../core/errors.ts';
+import type { ObjectId } from '../core/ids.ts';
+import { ARTIFACT_MAX_SPANS, PAGE_MAX_BYTES } from '../core/limits.ts';
+import { wire } from '../core/wire.ts';
+import type { ContentKey } from '../core/wire.ts';
+import type { ChunkRef } from '../merkle/page.ts';
+import type { VerifiedChunk } from '../merkle/verify.ts';
+import { mostEncoded, verifiedGroups } from './span-body.ts';
+import { HttpUpstream } from './upstream.ts';
+import type { Upstream } from './upstream.ts';
+
+export type SourceKind = 'peer' | 'gateway' | 'origin';
+
+/** Chunks of one span, located. */
+export interface SpanRequest {
+  readonly span: number;
+  /** Positions in the span; undefined for all of it. */
+  readonly positions: readonly number[] | undefined;
+  /** The chunks at those positions, in order. */
+  readonly chunks: readonly ChunkRef[];
+}
+
+/** A host that may have content. Everything it says is hostile until verified; chunks leave here verified. */
+export interface Source {
+  readonly name: string;
+  readonly kind: SourceKind;
+  /** An encoded page, not verified. Throws `NOT_HELD` when this source has it not. */
+  page(key: ContentKey, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Which of `spans` spans it has; undefined for a source that can get whatever it has not. */
+  holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<Bitmap | undefined>;
+  span(key: ContentKey, request: SpanRequest, signal?: AbortSignal): Promise<readonly VerifiedChunk[]>;
+  /** Bytes received so far, heads included. */
+  totals(): { readonly content: number; readonly control: number };
+  close(): Promise<void>;
+}
+
+/** A source over the HTTP surface of docs/protocol.md. */
+export class HttpSource implements Source {
+  readonly name: string;
+  readonly kind: SourceKind;
+  readonly #upstream: Upstream;
+
+  constructor(kind: SourceKind, url: string, clock: Clock, upstream: Upstream = new HttpUpstream(url, clock)) {
+    this.kind = kind;
+    this.name = upstream.url;
+    this.#upstream = upstream;
+  }
+
+  async page(key: ContentKey, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array> {
+    const { status, body } = await this.#upstream.get('content', wire.page(key, id), PAGE_MAX_BYTES, {}, signal);
+    this.#expect200(status, `index page ${id.slice(0, 12)}…`);
+    return body;
+  }
+
+  async holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<Bitmap | undefined> {
+    if (this.kind !== 'peer') return undefined;
+    const { status, body } = await this.#upstream.get('control', wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, {}, signal);
+    if (status === 404) return new Bitmap(spans);
+    this.#expect200(status, 'what it holds');
+    return Bitmap.decode(body, spans);
+  }
+
+  async span(key: ContentKey, { span, positions, chunks }: SpanRequest, signal?: AbortSignal): Promise<readonly VerifiedChunk[]> {
+    const raw = chunks.reduce((sum, { length }) => sum + length, 0);
+    // Packing costs a neighbour time and the LAN is wide; over the backhaul every byte counts.
+    const accept = this.kind === 'peer' ? 'identity' : 'zstd, identity;q=0.5';
+    const answer = await this.#upstream.get('content', wire.span(key, span, positions), mostEncoded(raw, chunks.length), { 'accept-encoding': accept }, signal);
+    this.#expect200(answer.status, `span ${String(span)}`);
+    const groups = await verifiedGroups(answer.body, answer.headers.get('content-encoding'), chunks);
+    return groups.flatMap((group) => group.chunks);
+  }
+
+  totals(): { readonly content: number; readonly control: number } {
+    const { content, control } = this.#upstream.totals;
+    return { content, control };
+  }
+
+  async close(): Promise<void> {
+    await this.#upstream.close();
+  }
+
+  #expect200(status: number, what: string): void {
+    if (status === 200) return;
+    const code = status === 404 ? 'NOT_HELD' : 'HTTP_STATUS';
+    throw new ShoalError(code, `${this.name} answered ${String(status)} for ${what}`, { ids: { source: this.name, status }, retry: 'elsewhere' });
+  }
+}

@@ -1,0 +1,74 @@
+import { basename, dirname, join } from 'node:path';
+import { ShoalError } from '../core/errors.ts';
+import type { VerifiedChunk } from '../merkle/verify.ts';
+import type { Files, OpenFile } from '../store/files.ts';
+
+/**
+ * A file that an artifact is written to: beside its final place under another name until every byte of it is verified,
+ * then renamed over it at once. No journal says what has been written: whoever resumes hashes what is there, because only
+ * the hash of what is on the medium is worth believing after a crash.
+ */
+export class FileSlot {
+  readonly path: string;
+  readonly partial: string;
+  readonly #files: Files;
+  readonly #file: OpenFile;
+  readonly #found: number;
+  #written = 0;
+
+  private constructor(files: Files, path: string, partial: string, file: OpenFile, found: number) {
+    this.#files = files;
+    this.path = path;
+    this.partial = partial;
+    this.#file = file;
+    this.#found = found;
+  }
+
+  /** Opens, or finds again, the unfinished file for `path`. Throws what the file layer throws. */
+  static async open(files: Files, path: string): Promise<FileSlot> {
+    const partial = join(dirname(path), `.${basename(path)}.shoal-partial`);
+    const file = await files.open(partial, 'create');
+    return new FileSlot(files, path, partial, file, await file.size());
+  }
+
+  /** Bytes that an earlier run left: nothing beyond them can be right already. */
+  get found(): number {
+    return this.#found;
+  }
+
+  /** Bytes written by this run. */
+  get written(): number {
+    return this.#written;
+  }
+
+  async write(offset: number, chunk: VerifiedChunk): Promise<void> {
+    await this.#file.write(chunk.bytes, offset);
+    this.#written += chunk.bytes.byteLength;
+  }
+
+  /** What is at `offset`; shorter than asked where the file ends. */
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const bytes = Buffer.allocUnsafe(length);
+    return bytes.subarray(0, await this.#file.read(bytes, offset));
+  }
+
+  /** Brings everything written to the medium and cuts the file to `size`. */
+  async sync(size: number): Promise<void> {
+    if ((await this.#file.size()) > size) await this.#file.truncate(size);
+    await this.#file.sync();
+  }
+
+  /** Puts the file in its place, durably. Call it only when all of it has been verified. Throws `INCOMPLETE_SLOT` when it is too short. */
+  async activate(size: number): Promise<void> {
+    await this.sync(size);
+    if ((await this.#file.size()) !== size) throw new ShoalError('INCOMPLETE_SLOT', `${this.partial} does not have the ${String(size)} bytes of the artifact`, { ids: { path: this.path } });
+    await this.#file.close();
+    await this.#files.rename(this.partial, this.path);
+    await this.#files.syncDirectory(dirname(this.path));
+  }
+
+  /** Ends this run and keeps what it has for the next one. */
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+}

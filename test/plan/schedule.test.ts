@@ -1,0 +1,55 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { nextSteps } from '../../src/plan/schedule.ts';
+import type { Offer, Want } from '../../src/plan/schedule.ts';
+
+const offer = (source: string, costPerByte: number, spans: readonly number[] | 'all', more: Partial<Offer> = {}): Offer => ({
+  source,
+  costPerByte,
+  inFlight: 0,
+  mostInFlight: 4,
+  holds: (span) => spans === 'all' || spans.includes(span),
+  ...more,
+});
+const want = (span: number, more: Partial<Want> = {}): Want => ({ span, asked: [], late: false, ...more });
+
+describe('the next requests', () => {
+  it('cross the expensive link only for what no neighbour holds', () => {
+    const steps = nextSteps([want(0), want(1), want(2)], [offer('peer', 0, [0, 2]), offer('origin', 1, 'all')], () => 0);
+    expect(new Map(steps.map(({ span, source }) => [span, source]))).toEqual(new Map([[0, 'peer'], [1, 'origin'], [2, 'peer']]));
+  });
+
+  it('wait for a busy neighbour rather than pay', () => {
+    expect(nextSteps([want(0)], [offer('peer', 0, 'all', { inFlight: 4 }), offer('origin', 1, 'all')], () => 0)).toEqual([]);
+  });
+
+  it('begin with what fewest hold', () => {
+    const steps = nextSteps([want(0), want(1)], [offer('a', 0, 'all', { mostInFlight: 1 }), offer('b', 0, [0], { inFlight: 4 })], () => 0);
+    expect(steps).toEqual([{ span: 1, source: 'a' }]);
+  });
+
+  it('ask a second source, at any price, for what is late', () => {
+    const late = want(0, { asked: ['peer'], late: true });
+    expect(nextSteps([late], [offer('peer', 0, 'all'), offer('origin', 1, 'all')], () => 0)).toEqual([{ span: 0, source: 'origin' }]);
+    expect(nextSteps([{ ...late, late: false }], [offer('origin', 1, 'all')], () => 0)).toEqual([]);
+  });
+
+  it('never ask twice, too much, or whoever has it not, and leave no cheapest source idle', () => {
+    const offers = fc.array(fc.record({ cost: fc.constantFrom(0, 1, 5), most: fc.integer({ min: 1, max: 3 }), busy: fc.nat(3), spans: fc.array(fc.nat(9)) }), { maxLength: 5 });
+    fc.assert(
+      fc.property(offers, fc.uniqueArray(fc.nat(9)), fc.infiniteStream(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })), (raw, spans, numbers) => {
+        const made = raw.map(({ cost, most, busy, spans: held }, index) => offer(String(index), cost, held, { mostInFlight: most, inFlight: Math.min(busy, most) }));
+        const steps = nextSteps(spans.map((span) => want(span)), made, () => numbers.next().value as number);
+        expect(new Set(steps.map(({ span }) => span)).size).toBe(steps.length);
+        for (const { source, mostInFlight, inFlight } of made) expect(steps.filter((step) => step.source === source).length).toBeLessThanOrEqual(mostInFlight - inFlight);
+        for (const span of spans) {
+          const holders = made.filter(({ holds }) => holds(span));
+          const cheapest = holders.filter(({ costPerByte }) => costPerByte === Math.min(...holders.map((holder) => holder.costPerByte)));
+          const step = steps.find((each) => each.span === span);
+          if (step !== undefined) expect(cheapest.map(({ source }) => source)).toContain(step.source);
+          else for (const { source, mostInFlight, inFlight } of cheapest) expect(inFlight + steps.filter((each) => each.source === source).length).toBe(mostInFlight);
+        }
+      }),
+    );
+  });
+});
