@@ -55,6 +55,23 @@ export const CONTROL_MAX_BYTES = 1 * MiB;
 /** Response header block. Node's own default is 16 KiB. */
 export const HEADER_MAX_BYTES = 16 * KiB;
 
+/** Header fields in one answer. Node's own default is 2,000. */
+export const HEADERS_MAX_COUNT = 128;
+
+/** Interim answers (1xx, such as 103 Early Hints) before the real one. */
+export const HTTP_INTERIM_MAX = 4;
+
+/** Chunked transfer coding: one line of framing, and all trailer fields together. */
+export const HTTP_CHUNK_LINE_MAX_BYTES = 1 * KiB;
+export const HTTP_TRAILER_MAX_BYTES = 4 * KiB;
+
+/** How much of an error's body is read for its code and sentence. */
+export const ERROR_BODY_MAX_BYTES = 16 * KiB;
+
+/** Connections of one client: to one origin, and in all. More than four to one host gain nothing (decision 0001). */
+export const CONNECTIONS_PER_ORIGIN = 4;
+export const CONNECTIONS_MAX = 64;
+
 /** Peers: in one answer, and remembered for one site. */
 export const PEERS_MAX = 512;
 
@@ -102,3 +119,12 @@ export const GATEWAY_MAX_METADATA_FILES = 4_096;
 /** Keys and pages that the origin does not have, remembered for a minute so that nobody makes a gateway ask for them all day. */
 export const GATEWAY_MAX_ABSENT = 4_096;
 export const GATEWAY_ABSENT_MS = 60_000;
+
+/** Less than this in `STALL_TIMEOUT_MS` is a drip, not a transfer: some 0.8 kB/s, far below the slowest modem link. */
+export const STALL_MIN_BYTES = 16 * KiB;
+
+/** One span: 4 MiB at 15 kB/s. Links below that want a longer time, which is the caller's to give. */
+export const SPAN_TIMEOUT_MS = 300_000;
+
+/** An unused connection is closed before the usual server does so (Node: 5 s), or a request would meet a closing one. */
+export const IDLE_TIMEOUT_MS = 4_000;

@@ -1,0 +1,146 @@
+import { ShoalError } from '../core/errors.ts';
+import { SPAN_TIMEOUT_MS } from '../core/limits.ts';
+import { HEADER_RAW_LENGTH } from '../core/wire.ts';
+import { zstdDecompressAsync } from '../kernel/zstd.ts';
+import type { ChunkRef } from '../merkle/page.ts';
+import { verifyChunk } from '../merkle/verify.ts';
+import type { VerifiedChunk } from '../merkle/verify.ts';
+import type { HttpClient, HttpOptions } from './http.ts';
+
+/** Verified bytes are handed on in batches of about this many: large enough for the disk, small enough for the cache. */
+const BATCH_BYTES = 256 * 1024;
+
+export interface ReceiveOptions extends HttpOptions {
+  /** Codings to ask for. Default identity: compressed answers cost a decoder and a second buffer. */
+  readonly acceptZstd?: boolean;
+}
+
+export interface Received {
+  readonly rawBytes: number;
+  /** Bytes on the wire, heads included. */
+  readonly received: number;
+  readonly sent: number;
+}
+
+/**
+ * Fetches `chunks`, which the URL names in this order, into `buffer` and verifies each as soon as it is complete.
+ * `onBatch` gets verified neighbours, in order: `first` is the position of the first in `chunks`. Their bytes are views
+ * of `buffer`; what `onBatch` returns is awaited, all of it, before this settles, so the caller may reuse the buffer then.
+ * Batches that were handed on before a failure are good and may be kept.
+ *
+ * Throws what `HttpClient.receive` throws, `HTTP_BODY` for a wrong length or coding, `CHUNK_MISMATCH` at the first chunk
+ * that is not what its id says (all: elsewhere), and whatever `onBatch` throws.
+ */
+export async function receiveChunks(
+  client: HttpClient,
+  url: string | URL,
+  chunks: readonly ChunkRef[],
+  buffer: Uint8Array,
+  onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>,
+  options: ReceiveOptions = {},
+): Promise<Received> {
+  const rawBytes = chunks.reduce((sum, { length }) => sum + length, 0);
+  if (rawBytes > buffer.byteLength) throw new RangeError('the buffer does not hold the chunks');
+  const batches = new Batches(chunks, onBatch);
+  const raw = buffer.subarray(0, rawBytes);
+  let zstd = false;
+  try {
+    const answer = await client.receive(
+      url,
+      {
+        begin: ({ headers }, length) => {
+          const coding = headers.get('content-encoding') ?? 'identity';
+          const claimed = headers.get(HEADER_RAW_LENGTH);
+          if (claimed !== undefined && claimed !== String(rawBytes)) throw wrong(`it claims ${claimed.slice(0, 20)} raw bytes, not ${String(rawBytes)}`);
+          zstd = coding === 'zstd' && options.acceptZstd === true;
+          if (!zstd && coding !== 'identity') throw wrong(`it has the coding "${coding.slice(0, 40)}", which was not asked for`);
+          if (!zstd && length !== undefined && length !== rawBytes) throw wrong(`it has ${String(length)} bytes, not ${String(rawBytes)}`);
+          const most = mostEncoded(rawBytes, chunks.length);
+          if (zstd && (length ?? 0) > most) throw wrong(`it has more than ${String(most)} encoded bytes`);
+          return zstd ? Buffer.allocUnsafeSlow(length ?? most) : raw;
+        },
+        progress: (filled) => {
+          if (!zstd) batches.advance(raw, filled);
+        },
+      },
+      { timeoutMs: SPAN_TIMEOUT_MS, ...options, headers: { ...options.headers, 'Accept-Encoding': options.acceptZstd === true ? 'zstd' : 'identity' } },
+    );
+    const body = zstd ? await zstdDecompressAsync(answer.body, rawBytes) : answer.body;
+    if (body.byteLength !== rawBytes) throw wrong(`it decodes to ${String(body.byteLength)} bytes, not ${String(rawBytes)}`);
+    if (zstd) batches.advance(body, rawBytes);
+    await batches.settled();
+    return { rawBytes, received: answer.received, sent: answer.sent };
+  } catch (error) {
+    // When our own side failed (disk full), that is what happened, not the transfer that was broken off because of it.
+    await batches.settled();
+    throw error;
+  }
+}
+
+/** Most bytes that raw ones may take as zstd: raw blocks cost 3 bytes in 128 KiB, frames some 20. */
+function mostEncoded(rawBytes: number, chunks: number): number {
+  return rawBytes + Math.ceil(rawBytes / 1024) + 64 * (chunks + 1);
+}
+
+function wrong(problem: string): ShoalError {
+  return new ShoalError('HTTP_BODY', `the body is not the one asked for: ${problem}`, { retry: 'elsewhere' });
+}
+
+/** Verifies chunks as their bytes arrive and hands them on in batches. */
+class Batches {
+  readonly #chunks: readonly ChunkRef[];
+  readonly #onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>;
+  readonly #running: Promise<unknown>[] = [];
+  #batch: VerifiedChunk[] = [];
+  #batchBytes = 0;
+  #next = 0;
+  #offset = 0;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(chunks: readonly ChunkRef[], onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>) {
+    this.#chunks = chunks;
+    this.#onBatch = onBatch;
+  }
+
+  /** The first `filled` bytes of `raw` are there. Throws at the first wrong chunk, and when an earlier batch has failed. */
+  advance(raw: Uint8Array, filled: number): void {
+    this.#check();
+    for (let chunk = this.#chunks[this.#next]; chunk !== undefined && filled - this.#offset >= chunk.length; chunk = this.#chunks[this.#next]) {
+      this.#batch.push(verifyChunk(chunk.id, raw.subarray(this.#offset, this.#offset + chunk.length)));
+      this.#offset += chunk.length;
+      this.#batchBytes += chunk.length;
+      this.#next++;
+      if (this.#batchBytes >= BATCH_BYTES || this.#next === this.#chunks.length) this.#handOn();
+    }
+  }
+
+  /** Waits for every batch. Throws what the first failed one threw. */
+  async settled(): Promise<void> {
+    await this.quiet();
+    this.#check();
+  }
+
+  /** Waits until no batch is being worked on, whatever became of it. */
+  async quiet(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  #handOn(): void {
+    const first = this.#next - this.#batch.length;
+    this.#running.push(
+      this.#onBatch(this.#batch, first).catch((error: unknown) => {
+        this.#failure ??= { error };
+      }),
+    );
+    this.#batch = [];
+    this.#batchBytes = 0;
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw asError(this.#failure.error);
+  }
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
