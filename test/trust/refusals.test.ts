@@ -3,14 +3,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Updater } from 'tuf-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { decodeManifest } from '../../src/core/manifest.ts';
+import { decodeManifest, encodeManifest } from '../../src/core/manifest.ts';
 import type { TufClient } from '../../src/trust/client/client.ts';
+import { encodeMetadata, sha256 } from '../../src/trust/metadata.ts';
+import { LATEST, hashedPath, releasePath } from '../../src/trust/roles.ts';
+import { acceptStaged } from '../../src/trust/repository/accept.ts';
+import { buildDelegated, delegationsOf, entryOf, signFor } from '../../src/trust/repository/build.ts';
 import { RepositoryFiles } from '../../src/trust/repository/files.ts';
+import { readConfig } from '../../src/trust/repository/home.ts';
 import type { TrustHome } from '../../src/trust/repository/home.ts';
 import { initHome } from '../../src/trust/repository/init.ts';
-import { renewOnline } from '../../src/trust/repository/online.ts';
+import { loadKeys } from '../../src/trust/repository/keys.ts';
+import { commitNext, renewOnline } from '../../src/trust/repository/online.ts';
+import { stageRotation } from '../../src/trust/repository/rotate.ts';
+import { loadState } from '../../src/trust/repository/state.ts';
 import { httpFetcher, serveTuf } from '../support/tuf-server.ts';
-import { Calendar, DAY, device, release, testHome } from '../support/trust-homes.ts';
+import { Calendar, DAY, device, manifest, noContent, release, testHome } from '../support/trust-homes.ts';
 
 let scratch: string;
 let calendar: Calendar;
@@ -143,6 +151,41 @@ describe('a device', () => {
     const other = await readFile(join(home.paths.targets, 'products', 'other', files.find((name) => name.endsWith('latest.json')) ?? ''));
     server.tamper = (path, bytes) => (path.includes('/products/app/') ? other : bytes);
     await expect(client.release('app')).rejects.toMatchObject({ code: expect.stringMatching(/TUF_(HASH|LENGTH|ENDLESS)/) });
+  });
+
+  it('refuses a release that was signed under another name', async () => {
+    // No staging gets this far: whoever holds the product key and the server could sign it.
+    const state = await loadState(home);
+    const keys = await loadKeys(home.files, home.paths.offlineKeys);
+    const wrong = encodeManifest(manifest('other', '2.0', 2));
+    const path = releasePath('app', LATEST);
+    await writeFile(join(home.paths.targets, hashedPath(path, sha256(wrong))), wrong);
+    const metadata = buildDelegated('product-app', 2, '2026-06-01T00:00:00Z', new Map([[path, entryOf(wrong)]]));
+    signFor(metadata, [...delegationsOf(state.targets.metadata).values()], keys);
+    await commitNext(home, state, await readConfig(home), { delegated: new Map([['product-app', { metadata, bytes: encodeMetadata(metadata) }]]) });
+    await expect(client.release('app')).rejects.toMatchObject({ code: 'WRONG_RELEASE' });
+  });
+
+  it('refuses roots of strangers and roots that skip one, and waits for nobody', async () => {
+    const stranger = testHome(join(scratch, 'stranger'), calendar);
+    await initHome(stranger);
+    await stageRotation(stranger, join(scratch, 'strange'), {}, ['root']);
+    const strange = await readFile(join(scratch, 'strange', 'metadata', '2.root.json'));
+    server.tamper = (path, bytes) => (path.endsWith('/2.root.json') ? strange : bytes);
+    await expect(client.release('app')).rejects.toMatchObject({ code: 'TUF_SIGNATURE', ids: { role: 'root' } });
+    for (const round of ['a', 'b']) {
+      await stageRotation(home, join(scratch, round), {}, ['root']);
+      await acceptStaged(home, join(scratch, round), noContent);
+    }
+    const third = await metadata('3.root.json');
+    server.tamper = (path, bytes) => (path.endsWith('/2.root.json') ? third : bytes);
+    await expect(client.release('app')).rejects.toMatchObject({ code: 'TUF_MIX_AND_MATCH', ids: { role: 'root' } });
+    server.tamper = (path, bytes) => (path.endsWith('/3.root.json') ? root : bytes);
+    await expect(client.release('app')).rejects.toMatchObject({ code: 'TUF_ROLLBACK', ids: { role: 'root' } });
+    // Silence: the connection stays open and nothing comes. 50 ms stand for the 30 s of a device.
+    server.tamper = (path, bytes) => (path.endsWith('timestamp.json') ? new Promise<never>(() => undefined) : bytes);
+    const hasty = await device(join(scratch, 'hasty'), { trustedRoot: root, fetcher: httpFetcher(server.url), now: calendar.now, timeoutMs: 50 });
+    await expect(hasty.release('app')).rejects.toMatchObject({ code: 'TUF_TIMEOUT', retry: 'elsewhere' });
   });
 
   it('keeps one fleet apart from another', async () => {

@@ -257,6 +257,8 @@ describe('key rotation', () => {
 it('locks a home across processes and lets go when a holder fails', async () => {
   await initHome(home);
   const real = trustHome(home.directory, calendar.now);
+  await expect(nextSequence(trustHome(join(scratch, 'nowhere')), 'app')).rejects.toMatchObject({ code: 'NO_HOME' });
+  await expect(renewOnline(trustHome(join(scratch, 'nowhere')))).rejects.toMatchObject({ code: 'NO_HOME' });
   const order: string[] = [];
   const slow = real.exclusively(async () => {
     order.push('first in');

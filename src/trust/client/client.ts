@@ -30,6 +30,8 @@ export interface TufClientOptions {
   readonly now: () => Date;
   /** The sequence a device runs now, for `minimumSource`; default: the highest accepted one. `Infinity` checks nothing. */
   readonly installed?: (product: string) => number;
+  /** Time for one file, milliseconds. Default `CONTROL_TIMEOUT_MS`. */
+  readonly timeoutMs?: number;
 }
 
 /** Before this program existed: a clock that says so was never set. */
@@ -135,7 +137,7 @@ export class TufClient implements TrustClient {
     if (now.getTime() < CLOCK_FLOOR) {
       throw unfit('CLOCK_UNSET', `this device's clock says ${now.toISOString()}, so it cannot tell whether signatures have expired`, {}, 'Set the clock (for example by NTP) and try again.', 'again');
     }
-    return new Update(await this.#trustedRoot(), this.#options.fetcher, this.#local, now);
+    return new Update(await this.#trustedRoot(), this.#options.fetcher, this.#local, now, this.#options.timeoutMs);
   }
 
   /** The newest whole root among the device's own and the provisioned one. */

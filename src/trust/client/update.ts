@@ -28,15 +28,17 @@ export class Update {
   readonly #fetcher: MetadataFetcher;
   readonly #local: LocalMetadata;
   readonly #now: Date;
+  readonly #timeoutMs: number;
   /** Verified but not yet on the medium; written when the whole update stands. */
   readonly #fresh = new Map<string, Uint8Array>();
 
   /** `root` is trusted: from the device's own state or its provisioning. */
-  constructor(root: Uint8Array, fetcher: MetadataFetcher, local: LocalMetadata, now: Date) {
+  constructor(root: Uint8Array, fetcher: MetadataFetcher, local: LocalMetadata, now: Date, timeoutMs: number = CONTROL_TIMEOUT_MS) {
     this.set = new TrustedMetadataStore(Buffer.from(root));
     this.#fetcher = fetcher;
     this.#local = local;
     this.#now = now;
+    this.#timeoutMs = timeoutMs;
     // TUF 5.1 fixes the time of the update once; tuf-js takes it from the machine, we from whoever made us.
     Reflect.set(this.set, 'referenceTime', now);
   }
@@ -121,7 +123,7 @@ export class Update {
   /** One file within its bounds of bytes and time, or undefined when the source has none. */
   async fetch(kind: 'metadata' | 'target', path: string, role: string, maxBytes: number): Promise<Uint8Array | undefined> {
     const context = this.#context(role);
-    const signal = AbortSignal.timeout(CONTROL_TIMEOUT_MS);
+    const signal = AbortSignal.timeout(this.#timeoutMs);
     try {
       const bytes = await Promise.race([this.#fetcher.fetch(kind, path, maxBytes, signal), aborted(signal)]);
       if (bytes !== undefined && bytes.byteLength > maxBytes) throw refusal('TUF_ENDLESS', context);
@@ -176,7 +178,8 @@ export class Update {
       return refusal(role === 'timestamp' || role === 'snapshot' ? 'TUF_FREEZE' : 'TUF_EXPIRED', context, { hint });
     }
     if (cause instanceof BadVersionError) {
-      const mixed = meta !== undefined && this.#versionOf(role, bytes) !== meta.version;
+      const version = parseMetadata(role, bytes).signed.version;
+      const mixed = role === 'root' ? version > this.set.root.signed.version : meta !== undefined && version !== meta.version;
       return refusal(mixed ? 'TUF_MIX_AND_MATCH' : 'TUF_ROLLBACK', context, { cause });
     }
     if (role === 'snapshot' && messageOf(cause).startsWith('Missing file')) return refusal('TUF_ROLLBACK', context, { cause });
@@ -192,10 +195,6 @@ export class Update {
     } catch {
       return false;
     }
-  }
-
-  #versionOf(role: string, bytes: Uint8Array): number {
-    return parseMetadata(role, bytes).signed.version;
   }
 }
 

@@ -67,11 +67,22 @@ export interface TrustHome {
 
 /** A home on this machine's file system. */
 export function trustHome(directory: string, now: () => Date = () => new Date()): TrustHome {
-  return { directory, paths: homePaths(directory), files: nodeFiles, now, exclusively: (work) => withLock(join(directory, '.lock.db'), work) };
+  return {
+    directory,
+    paths: homePaths(directory),
+    files: nodeFiles,
+    now,
+    async exclusively(work) {
+      if ((await nodeFiles.stat(directory)) === undefined) throw noHome(directory);
+      return withLock(join(directory, '.lock.db'), work);
+    },
+  };
 }
 
 const LOCK_WAIT_MS = 30_000;
 const LOCK_POLL_MS = 20;
+/** SQLite's result code for "somebody else holds the lock" (sqlite.org/rescode.html). */
+const SQLITE_BUSY = 5;
 
 /** SQLite's lock on a file: other processes see it, and the kernel drops it with the process that held it. */
 async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
@@ -82,6 +93,7 @@ async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
         database.exec('BEGIN EXCLUSIVE');
         break;
       } catch (cause) {
+        if ((cause as { readonly errcode?: unknown }).errcode !== SQLITE_BUSY) throw cause;
         if (waited >= LOCK_WAIT_MS) throw new ShoalError('HOME_BUSY', `another process has been changing this home for ${String(LOCK_WAIT_MS / 1000)} s`, { cause, ids: { path }, retry: 'again' });
         await delay(LOCK_POLL_MS);
       }
@@ -92,10 +104,14 @@ async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
+export function noHome(directory: string): ShoalError {
+  return new ShoalError('NO_HOME', `${directory} is not a Shoal home`, { ids: { home: directory }, hint: 'Run "shoal init" first, or name the home with --home.' });
+}
+
 /** Reads `config.json`. Throws `NO_HOME` when there is none. */
 export async function readConfig(home: TrustHome): Promise<HomeConfig> {
   const bytes = await readWhole(home.files, home.paths.config, 1_048_576);
-  if (bytes === undefined) throw new ShoalError('NO_HOME', `${home.directory} is not a Shoal home`, { ids: { home: home.directory }, hint: 'Run "shoal init" first, or name the home with --home.' });
+  if (bytes === undefined) throw noHome(home.directory);
   const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<HomeConfig>;
   if (value.format !== 1) throw new ShoalError('BAD_CONFIG', `${home.paths.config} has a format this program does not know`, { ids: { path: home.paths.config } });
   return { format: 1, part: value.part ?? 'whole', namespace: value.namespace ?? DEFAULT_NAMESPACE, expiryDays: { ...DEFAULT_EXPIRY_DAYS, ...value.expiryDays } };

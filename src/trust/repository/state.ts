@@ -5,6 +5,7 @@ import { readWhole, removeDurably, writeDurably } from '../../store/durable.ts';
 import { parseMetadata } from '../metadata.ts';
 import type { RootMetadata, SnapshotMetadata, TargetsMetadata, TimestampMetadata } from '../metadata.ts';
 import { metadataFile, parseMetadataFile } from '../roles.ts';
+import { noHome } from './home.ts';
 import type { TrustHome } from './home.ts';
 
 /** One role's metadata as it stands, and the very bytes that were signed. */
@@ -82,7 +83,7 @@ async function newestVersions(home: TrustHome): Promise<ReadonlyMap<string, numb
 
 /** Loads what the home says now. Throws `NO_HOME` or `HOME_DAMAGED`. */
 export async function loadState(home: TrustHome): Promise<RepositoryState> {
-  if ((await home.files.stat(home.paths.metadata)) === undefined) throw new ShoalError('NO_HOME', `${home.directory} is not a Shoal home`, { ids: { home: home.directory }, hint: 'Run "shoal init" first.' });
+  if ((await home.files.stat(home.paths.metadata)) === undefined) throw noHome(home.directory);
   const newest = await newestVersions(home);
   const rootBytes = await need(home, metadataFile('root', newest.get('root') ?? 1));
   const root = { metadata: parseMetadata('root', rootBytes), bytes: rootBytes };
