@@ -130,9 +130,9 @@ export class HttpConnection {
     return this.#exchanges;
   }
 
-  /** Whether the exchange that failed had brought no byte: on a reused connection the server may have closed it just then. */
-  get silent(): boolean {
-    return this.#received === 0;
+  /** Bytes that the last exchange brought, whatever became of it. None, on a reused connection: it was being closed. */
+  get received(): number {
+    return this.#received;
   }
 
   /** Idle connections do not keep the process alive. */

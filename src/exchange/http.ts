@@ -16,6 +16,8 @@ export interface HttpOptions {
   readonly signal?: AbortSignal;
   /** The whole exchange, waiting for a connection included. Default `CONTROL_TIMEOUT_MS`. */
   readonly timeoutMs?: number;
+  /** Told of the bytes received, heads included, also when the exchange fails: they have been paid for. */
+  readonly onReceived?: (bytes: number) => void;
   /** Longest silence or drip. Default `STALL_TIMEOUT_MS`. */
   readonly stallMs?: number;
 }
@@ -142,6 +144,7 @@ export class HttpClient {
         if (!mayRepeat(connection, reused, options.method, signal, error)) throw error;
       } finally {
         signal.removeEventListener('abort', stop);
+        options.onReceived?.(connection.received);
         this.#pool.release(connection);
       }
     }
@@ -151,7 +154,7 @@ export class HttpClient {
 /** A kept connection that the server closed just as we used it says nothing about the server; POST may have had effect. */
 function mayRepeat(connection: HttpConnection, reused: boolean, method: string | undefined, signal: AbortSignal, error: unknown): boolean {
   const lost = error instanceof ShoalError && (error.code === 'HTTP_TRUNCATED' || error.code === 'HTTP_CONNECT');
-  return lost && reused && connection.silent && method !== 'POST' && !signal.aborted;
+  return lost && reused && connection.received === 0 && method !== 'POST' && !signal.aborted;
 }
 
 function headersOf(url: URL, options: HttpOptions): Record<string, string> {
