@@ -1,5 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
+import { addFetch } from './fetch.ts';
+import { addAccept, addInit, addPublish } from './home.ts';
+import { report } from './output.ts';
+import { addGateway, addOrigin } from './serve.ts';
 
 interface Package {
   readonly version: string;
@@ -33,17 +37,25 @@ const program = new Command('shoal')
   .description('Distributes releases to fleets of devices: signed once, chunked once, fetched once per site.')
   .addOption(new Option('-V, --version', 'show the version and what the hot loops run on'))
   .addOption(new Option('--json', 'one JSON object as the last line of standard output'))
+  .enablePositionalOptions()
   .exitOverride()
   .action(async (options: { readonly version?: boolean; readonly json?: boolean }) => {
     if (options.version === true) await printVersion(options.json === true);
     else program.outputHelp();
   });
 
+addInit(program);
+addPublish(program);
+addAccept(program);
+addOrigin(program, packageVersion());
+addGateway(program, packageVersion());
+addFetch(program);
+
 try {
   await program.parseAsync();
 } catch (error) {
   // Commander has printed its message already; its own errors are wrong usage, except help asked for.
   const { exitCode } = error as { readonly exitCode?: number };
-  if (exitCode === undefined) throw error;
-  process.exitCode = exitCode === 0 ? 0 : 2;
+  if (exitCode === undefined) process.exitCode = report(error, process.argv.includes('--json'));
+  else process.exitCode = exitCode === 0 ? 0 : 2;
 }

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { ShoalError, messageOf } from '../core/errors.ts';
+import { emit, formatBytes, progress, say } from './output.ts';
+
+interface Options {
+  readonly origin: string;
+  readonly gateway?: string;
+  readonly trust: string;
+  readonly output: string;
+  readonly base?: string[];
+  readonly peer?: string[];
+  readonly hardware?: string[];
+  readonly state?: string;
+  readonly json?: boolean;
+}
+
+export function addFetch(program: Command): void {
+  program
+    .command('fetch')
+    .description('Bring a release here: verified against the signed root, from the nearest source, resumable.')
+    .argument('<name[@version]>', 'product, and version when not the newest')
+    .requiredOption('--origin <url>', 'origin')
+    .requiredOption('--trust <root.json>', 'trust root of the fleet')
+    .requiredOption('-o, --output <path>', 'file to write; a directory when the release has several artifacts')
+    .option('--base <path...>', 'older files that may have some of the content')
+    .option('--gateway <url>', 'gateway of this site, asked before the origin')
+    .option('--peer <url...>', 'neighbours, asked first')
+    .option('--hardware <id...>', 'what this device is')
+    .option('--state <dir>', 'where metadata and the highest sequence seen are kept')
+    .option('--json', 'one JSON object with the ledger on standard output')
+    .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin http://origin:8470 --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://origin:8470 --trust root.json -o new.img --base old.img')
+    .action(async (wanted: string, options: Options) => {
+      const { fetchRelease } = await import('../roles/fetch.ts');
+      const [product = '', version, ...rest] = wanted.split('@');
+      if (rest.length > 0) throw new ShoalError('BAD_NAME', `"${wanted}" is not NAME or NAME@VERSION`);
+      let trustedRoot: Buffer;
+      try {
+        trustedRoot = await readFile(options.trust);
+      } catch (cause) {
+        throw new ShoalError('UNREADABLE', `cannot read the trust root: ${messageOf(cause)}`, { cause, ids: { path: options.trust } });
+      }
+      const bar = progress(wanted);
+      const stop = new AbortController();
+      const interrupt = (): void => {
+        stop.abort(new ShoalError('INTERRUPTED', 'interrupted; what has arrived is kept', { retry: 'again', hint: 'The same command goes on from there.' }));
+      };
+      process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+      try {
+        // One state per fleet: the same products under other keys are other products.
+        const fleet = createHash('sha256').update(trustedRoot).digest('hex').slice(0, 16);
+        const { manifest, paths, ledger } = await fetchRelease({
+          product, origin: options.origin, trustedRoot, output: options.output,
+          state: options.state ?? join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'shoal', fleet),
+          bases: options.base ?? [],
+          peers: options.peer ?? [],
+          hardware: options.hardware ?? [],
+          signal: stop.signal,
+          onProgress: bar.update,
+          onLie: ({ source, code, message }) => { say(`shoal: ${source} sent wrong bytes and is not asked again (${code}: ${message})`); },
+          ...(version === undefined ? {} : { version }),
+          ...(options.gateway === undefined ? {} : { gateway: options.gateway }),
+        });
+        bar.stop();
+        const sources = (['local', 'delta', 'peer', 'gateway', 'origin', 'control'] as const).filter((name) => ledger[name] > 0).map((name) => `${name} ${formatBytes(ledger[name])}`);
+        say(`${manifest.product} ${manifest.version} is in ${paths.join(', ')}: ${sources.join(', ')}, ${ledger.seconds.toFixed(1)} s.`);
+        if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: manifest.artifacts.map(({ name, root, size, sha256 }, index) => ({ name, root, size, sha256, path: paths[index] })), ledger });
+      } finally {
+        bar.stop();
+        process.removeListener('SIGINT', interrupt).removeListener('SIGTERM', interrupt);
+      }
+    });
+}

@@ -1,0 +1,70 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { DEFAULT_HOME } from './home.ts';
+import { emit, say, untilToldToEnd } from './output.ts';
+
+/** HOST:PORT, [IPv6]:PORT or PORT. */
+export function parseListen(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]:|([^:[\]]+):)?(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new InvalidArgumentError('give HOST:PORT, for example 127.0.0.1:8470');
+  return { host: match[1] ?? match[2] ?? '127.0.0.1', port };
+}
+
+interface Running {
+  readonly url: string;
+  ledger(): unknown;
+  close(): Promise<void>;
+}
+
+async function runUntilTold(role: string, running: Running): Promise<void> {
+  say(`${role} at ${running.url}; stop it with Ctrl-C.`);
+  emit({ event: 'ready', role, url: running.url });
+  await untilToldToEnd();
+  await running.close();
+  emit({ event: 'end', role, ledger: running.ledger() });
+}
+
+function complain(error: unknown, where: string): void {
+  say(`shoal: ${where}: ${error instanceof Error ? error.message : String(error)}`);
+}
+
+export function addOrigin(program: Command, version: string): void {
+  program
+    .command('origin')
+    .description('Serve releases: metadata, index pages, spans. Signs timestamp and snapshot anew when they are due.')
+    .option('--home <dir>', 'home of the server', DEFAULT_HOME)
+    .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8470 })
+    .addHelpText('after', '\nExample:\n  shoal origin --home fleet --listen 0.0.0.0:8470')
+    .action(async (options: { home: string; listen: { host: string; port: number } }) => {
+      const { trustHome } = await import('../trust/repository/home.ts');
+      const { renewOnline } = await import('../trust/repository/online.ts');
+      const { PackStore } = await import('../store/pack/store.ts');
+      const { DirectoryMetadata } = await import('../serve/directory-metadata.ts');
+      const { startOrigin } = await import('../roles/origin.ts');
+      const home = trustHome(options.home);
+      const resign = async (): Promise<void> => {
+        await renewOnline(home);
+      };
+      await resign();
+      const store = await PackStore.open(home.paths.store);
+      await runUntilTold('origin', await startOrigin({ store, metadata: new DirectoryMetadata(home.files, options.home), listen: options.listen, version, resign, onError: complain }));
+    });
+}
+
+export function addGateway(program: Command, version: string): void {
+  program
+    .command('gateway')
+    .description('Fetch what devices of a site ask for once, verify it, keep it, serve it.')
+    .requiredOption('--origin <url>', 'where to fetch from')
+    .requiredOption('--cache <dir>', 'where to keep it')
+    .option('--max-size <bytes>', 'most the cache may take on disk', Number, 10_000_000_000)
+    .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8471 })
+    .addHelpText('after', '\nExample:\n  shoal gateway --origin http://origin.example:8470 --cache /var/cache/shoal --max-size 20000000000')
+    .action(async (options: { origin: string; cache: string; maxSize: number; listen: { host: string; port: number } }) => {
+      const { PackCache } = await import('../store/pack/cache.ts');
+      const { startGateway } = await import('../roles/gateway.ts');
+      const cache = await PackCache.open(options.cache, { maxBytes: options.maxSize });
+      await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, onError: complain }));
+    });
+}

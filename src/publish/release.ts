@@ -1,0 +1,125 @@
+import { join } from 'node:path';
+import { MANIFEST_FORMAT, checkManifest } from '../core/manifest.ts';
+import type { ReleaseManifest } from '../core/manifest.ts';
+import { ShoalError } from '../core/errors.ts';
+import { verifyChunk, verifyPage } from '../merkle/verify.ts';
+import { isLeaf } from '../merkle/page.ts';
+import type { ObjectId } from '../core/ids.ts';
+import type { StoreReader, StoreWriter } from '../store/types.ts';
+import { acceptStaged } from '../trust/repository/accept.ts';
+import type { AcceptReport } from '../trust/repository/accept.ts';
+import type { TrustHome } from '../trust/repository/home.ts';
+import { nextSequence, stageRelease } from '../trust/repository/stage.ts';
+import type { StageReport } from '../trust/repository/stage.ts';
+import { ingestArtifact } from './artifact.ts';
+import type { ArtifactInput, IngestOptions } from './artifact.ts';
+
+export interface ReleaseInput {
+  readonly product: string;
+  readonly version: string;
+  readonly artifacts: readonly ArtifactInput[];
+  readonly hardware?: readonly string[];
+  readonly minimumSource?: number;
+  readonly requiredFeatures?: readonly string[];
+}
+
+export interface PublishReport {
+  readonly manifest: ReleaseManifest;
+  readonly staged: StageReport;
+  /** Bytes the store took: what was new, compressed. */
+  readonly addedBytes: number;
+}
+
+/**
+ * Brings the files of a release into `store` and signs its manifest into the staging directory `staging`. Needs the
+ * offline keys of `home` and no network. Nothing is visible to a device until the staging is accepted.
+ */
+export async function publishRelease(home: TrustHome, store: StoreWriter, staging: string, input: ReleaseInput, options: IngestOptions): Promise<PublishReport> {
+  const sequence = await nextSequence(home, input.product);
+  const batch = await store.begin();
+  try {
+    const ingested = [];
+    for (const artifact of input.artifacts) ingested.push(await ingestArtifact(batch, artifact, options));
+    const manifest = checkManifest({
+      format: MANIFEST_FORMAT,
+      namespace: options.namespace,
+      product: input.product,
+      version: input.version,
+      sequence,
+      minimumSource: input.minimumSource ?? 0,
+      artifacts: ingested.map(({ record }) => record),
+      hardware: input.hardware ?? [],
+      requiredFeatures: input.requiredFeatures ?? [],
+    });
+    await batch.commit(ingested.map(({ stored }) => stored));
+    const staged = await stageRelease(home, staging, [manifest]);
+    return { manifest, staged, addedBytes: ingested.reduce((sum, each) => sum + each.addedBytes, 0) };
+  } catch (error) {
+    await batch.abort();
+    throw error;
+  }
+}
+
+/** Where the content of a staging directory lies when it did not go into the server's own store. */
+export function stagedStore(staging: string): string {
+  return join(staging, 'store');
+}
+
+/**
+ * Makes a staged release visible on the server of `home`. `from` is the staging's own store; undefined when the content
+ * went into `store` directly. Every byte is verified on its way, and an incomplete artifact is refused by the store.
+ */
+export async function acceptRelease(home: TrustHome, staging: string, store: StoreWriter, from: StoreReader | undefined): Promise<AcceptReport> {
+  return acceptStaged(home, staging, {
+    content: async (releases) => {
+      const batch = await store.begin();
+      try {
+        const stored = [];
+        for (const { namespace, artifacts } of releases) {
+          for (const { root, size } of artifacts) {
+            const spans = from === undefined ? await spansOf(store, root) : await copyArtifact(from, batch, root);
+            stored.push({ namespace, root, size, spans });
+          }
+        }
+        await batch.commit(stored);
+      } catch (error) {
+        await batch.abort();
+        throw error;
+      }
+    },
+  });
+}
+
+type Batch = Awaited<ReturnType<StoreWriter['begin']>>;
+
+async function pageOf(store: StoreReader, id: ObjectId): Promise<ReturnType<typeof verifyPage>> {
+  const encoded = await store.object('page', id);
+  if (encoded === undefined) throw new ShoalError('STAGING_INCOMPLETE', `index page ${id.slice(0, 12)}… is not there`, { ids: { page: id } });
+  return verifyPage(id, encoded);
+}
+
+async function spansOf(store: StoreReader, root: ObjectId): Promise<number> {
+  const { page } = await pageOf(store, root);
+  return isLeaf(page) ? 1 : page.spans;
+}
+
+/** Copies all pages and chunks below `root`. Returns the number of spans. */
+async function copyArtifact(from: StoreReader, batch: Batch, root: ObjectId): Promise<number> {
+  const verified = await pageOf(from, root);
+  const { page } = verified;
+  let spans = 0;
+  if (isLeaf(page)) {
+    const chunks = [];
+    for (const { id } of page.chunks) {
+      const bytes = await from.chunk(id);
+      if (bytes === undefined) throw new ShoalError('STAGING_INCOMPLETE', `chunk ${id.slice(0, 12)}… is not there`, { ids: { chunk: id } });
+      chunks.push(verifyChunk(id, bytes));
+    }
+    await batch.putSpan(chunks);
+    spans = 1;
+  } else {
+    for (const { id } of page.children) spans += await copyArtifact(from, batch, id);
+  }
+  await batch.putPage(verified);
+  return spans;
+}
