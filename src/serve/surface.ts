@@ -68,8 +68,11 @@ export interface Surface {
   close(graceMs?: number): Promise<void>;
 }
 
-/** Anything a path of ours never has: escapes, empty or dot segments, backslashes. Two spellings would be two cache entries. */
-const STRANGE_PATH = /%|\\|\/\/|\/\.{1,2}(?:\/|$)/;
+/**
+ * Anything a path of ours never has: escapes, empty or dot segments, backslashes. Two spellings would be two cache
+ * entries. The one escape let through is that of "+", which TUF clients use in the names of roles.
+ */
+const STRANGE_PATH = /%(?!2B)|\\|\/\/|\/\.{1,2}(?:\/|$)/;
 
 /** The one HTTP surface of origin, gateway and device (docs/protocol.md). */
 export async function createSurface(options: SurfaceOptions): Promise<Surface> {
