@@ -52,6 +52,9 @@ export const NAME_MAX_LENGTH = 128;
 /** Any JSON control message that is not covered by a tighter bound. */
 export const CONTROL_MAX_BYTES = 1 * MiB;
 
+/** zstd frames in one piece of compressed data: a span, each of its chunks a frame of its own. */
+export const ZSTD_MAX_FRAMES = LEAF_MAX_CHUNKS;
+
 /** Response header block. Node's own default is 16 KiB. */
 export const HEADER_MAX_BYTES = 16 * KiB;
 

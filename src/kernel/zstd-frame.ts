@@ -1,4 +1,5 @@
 import { ShoalError } from '../core/errors.ts';
+import { ZSTD_MAX_FRAMES } from '../core/limits.ts';
 
 /** Where one zstd frame lies in a buffer and how much it can decompress to (RFC 8878, section 3.1). */
 export interface ZstdFrame {
@@ -42,6 +43,7 @@ export function zstdFrames(bytes: Uint8Array): readonly ZstdFrame[] {
       continue;
     }
     if (magic !== MAGIC) throw corruptZstd('a frame does not begin as one');
+    if (frames.length === ZSTD_MAX_FRAMES) throw corruptZstd(`more than ${ZSTD_MAX_FRAMES} frames`);
     const frame = readFrame(view, at);
     frames.push(frame);
     at = frame.end;

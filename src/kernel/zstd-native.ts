@@ -1,6 +1,5 @@
 import { createRequire } from 'node:module';
 import { firstLine } from './choice.ts';
-import { corruptZstd } from './zstd-frame.ts';
 import { DEFAULT_ZSTD_LEVEL, type ZstdTier } from './zstd-tier.ts';
 
 /** The part of `zstd-napi/binding` used here; the package is optional, so its own types may be absent. */
@@ -58,12 +57,8 @@ export function loadNativeZstd(): ZstdTier | string {
       decompressor.setParameter(zstd.DParameter.windowLogMax, options.windowLogMax);
       if (options.dictionary !== undefined) decompressor.loadDictionary(options.dictionary);
       const output = new Uint8Array(options.capacity);
-      try {
-        const written = decompressor.decompress(output, frame);
-        return written === output.length ? output : output.slice(0, written);
-      } catch (error) {
-        throw corruptZstd(error instanceof Error ? error.message : String(error), error);
-      }
+      const written = decompressor.decompress(output, frame);
+      return written === output.length ? output : output.slice(0, written);
     },
   };
 }

@@ -7,7 +7,6 @@ import {
   zstdDecompress,
   zstdDecompressSync,
 } from 'node:zlib';
-import { corruptZstd } from './zstd-frame.ts';
 import {
   type AsyncZstdTier,
   DEFAULT_ZSTD_LEVEL,
@@ -34,7 +33,9 @@ function compressSettings(bytes: Uint8Array, options: ZstdCompressOptions): Zstd
   if (options.windowLog !== undefined) params[constants.ZSTD_c_windowLog] = options.windowLog;
   // Half a percent and a little over the input is the most that zstd ever writes.
   const chunkSize = outputChunk(bytes.length + (bytes.length >>> 8) + 512);
-  return { params, chunkSize, ...(options.dictionary === undefined ? {} : { dictionary: options.dictionary }) };
+  // The synchronous call finds the size itself, the one on the pool does not; a frame should always state it.
+  const pledgedSrcSize = bytes.length;
+  return { params, chunkSize, pledgedSrcSize, ...(options.dictionary === undefined ? {} : { dictionary: options.dictionary }) };
 }
 
 function decompressSettings(options: ZstdFrameOptions): ZstdOptions {
@@ -50,26 +51,10 @@ function plain(buffer: Buffer): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }
 
-function failed(error: unknown): Error {
-  return corruptZstd(error instanceof Error ? error.message : String(error), error);
-}
-
 /** Node's own zstd: always there. */
 export const nodeZstd: AsyncZstdTier = {
   compress: (bytes, options) => plain(zstdCompressSync(bytes, compressSettings(bytes, options))),
   compressAsync: async (bytes, options) => plain(await compressOnPool(bytes, compressSettings(bytes, options))),
-  decompress(frame, options) {
-    try {
-      return plain(zstdDecompressSync(frame, decompressSettings(options)));
-    } catch (error) {
-      throw failed(error);
-    }
-  },
-  async decompressAsync(frame, options) {
-    try {
-      return plain(await decompressOnPool(frame, decompressSettings(options)));
-    } catch (error) {
-      throw failed(error);
-    }
-  },
+  decompress: (frame, options) => plain(zstdDecompressSync(frame, decompressSettings(options))),
+  decompressAsync: async (frame, options) => plain(await decompressOnPool(frame, decompressSettings(options))),
 };

@@ -16,7 +16,10 @@ export interface ZstdFrameOptions {
   readonly windowLogMax: number;
 }
 
-/** What each implementation of zstd offers. Decompression is of exactly one frame whose extent is known. */
+/**
+ * What each implementation of zstd offers. Decompression is of exactly one frame whose extent is known; errors are the
+ * library's own.
+ */
 export interface ZstdTier {
   compress(bytes: Uint8Array, options: ZstdCompressOptions): Uint8Array;
   decompress(frame: Uint8Array, options: ZstdFrameOptions): Uint8Array;

@@ -2,12 +2,12 @@
  * Zstandard on zstd-napi, else on Node's own. `SHOAL_ZSTD=native|node` forces one. The tiers read each other's frames
  * but may write different ones: whatever must be reproduced byte for byte is never made here (DESIGN.md, decision 14).
  */
-import { ShoalError } from '../core/errors.ts';
+import { ShoalError, messageOf } from '../core/errors.ts';
 import { type Tier, forcedTier, unavailable } from './choice.ts';
 import { type ZstdFrame, corruptZstd, zstdFrames } from './zstd-frame.ts';
 import { loadNativeZstd } from './zstd-native.ts';
 import { nodeZstd } from './zstd-node.ts';
-import type { ZstdCompressOptions, ZstdTier } from './zstd-tier.ts';
+import type { ZstdCompressOptions, ZstdFrameOptions, ZstdTier } from './zstd-tier.ts';
 
 export type { ZstdCompressOptions } from './zstd-tier.ts';
 
@@ -57,20 +57,17 @@ export function zstdCompressAsync(bytes: Uint8Array, options: ZstdCompressOption
  * @throws ShoalError `ZSTD_TOO_LARGE` when the result would exceed `maxBytes`; `ZSTD_CORRUPT` for anything else
  */
 export function zstdDecompress(bytes: Uint8Array, maxBytes: number, options: ZstdDecompressOptions = {}): Uint8Array {
-  const frames = boundedFrames(bytes, maxBytes);
-  const prepared = rawDictionary(options);
-  const parts: Uint8Array[] = [];
-  let total = 0;
-  for (const frame of frames) {
-    const settings = {
-      ...prepared,
-      capacity: capacity(frame, maxBytes - total),
-      windowLogMax: windowLog(maxBytes, options),
-    };
-    parts.push(checked(frame, chosen.zstd.decompress(bytes.subarray(frame.start, frame.end), settings)));
-    total += parts.at(-1)?.length ?? 0;
+  const output = new BoundedOutput(bytes, maxBytes, rawDictionary(options));
+  for (const frame of output.frames) {
+    let content: Uint8Array;
+    try {
+      content = output.tier(frame).decompress(...output.job(frame));
+    } catch (error) {
+      throw output.failure(frame, error);
+    }
+    output.accept(frame, content);
   }
-  return joined(parts, total);
+  return output.joined();
 }
 
 /** Like `zstdDecompress`, on the thread pool. */
@@ -79,66 +76,89 @@ export async function zstdDecompressAsync(
   maxBytes: number,
   options: ZstdDecompressOptions = {},
 ): Promise<Uint8Array> {
-  const frames = boundedFrames(bytes, maxBytes);
-  const prepared = rawDictionary(options);
-  const parts: Uint8Array[] = [];
-  let total = 0;
-  for (const frame of frames) {
-    const settings = {
-      ...prepared,
-      capacity: capacity(frame, maxBytes - total),
-      windowLogMax: windowLog(maxBytes, options),
-    };
-    parts.push(checked(frame, await nodeZstd.decompressAsync(bytes.subarray(frame.start, frame.end), settings)));
-    total += parts.at(-1)?.length ?? 0;
+  const output = new BoundedOutput(bytes, maxBytes, rawDictionary(options));
+  for (const frame of output.frames) {
+    let content: Uint8Array;
+    try {
+      content = await nodeZstd.decompressAsync(...output.job(frame));
+    } catch (error) {
+      throw output.failure(frame, error);
+    }
+    output.accept(frame, content);
   }
-  return joined(parts, total);
+  return output.joined();
 }
 
-function tooLarge(maxBytes: number): ShoalError {
-  return new ShoalError('ZSTD_TOO_LARGE', `Compressed data holds more than the ${maxBytes} bytes allowed here.`, {
-    retry: 'elsewhere',
-  });
+/** What the frames of one call decompress to, never more than `maxBytes` in all. */
+class BoundedOutput {
+  readonly frames: readonly ZstdFrame[];
+  private readonly bytes: Uint8Array;
+  private readonly maxBytes: number;
+  private readonly options: ZstdDecompressOptions;
+  private readonly parts: Uint8Array[] = [];
+  private total = 0;
+
+  constructor(bytes: Uint8Array, maxBytes: number, options: ZstdDecompressOptions) {
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 0) {
+      throw new ShoalError('ZSTD_LIMIT', `${maxBytes} is no limit for decompressed bytes.`);
+    }
+    this.frames = zstdFrames(bytes);
+    this.bytes = bytes;
+    this.maxBytes = maxBytes;
+    this.options = options;
+    if (this.frames.length === 0) throw corruptZstd('it holds no frame');
+    let claimed = 0;
+    for (const frame of this.frames) claimed += frame.contentSize ?? 0;
+    if (claimed > maxBytes) throw this.tooLarge();
+  }
+
+  /** zstd-napi needs a buffer for the whole result beforehand, so it gets the frames that say their size. */
+  tier(frame: ZstdFrame): ZstdTier {
+    return frame.contentSize === undefined ? nodeZstd : chosen.zstd;
+  }
+
+  job(frame: ZstdFrame): [Uint8Array, ZstdFrameOptions] {
+    const capacity = Math.min(frame.contentSize ?? frame.maxContentSize, this.maxBytes - this.total);
+    const { dictionary, windowLogMax = defaultWindowLog(this.maxBytes) } = this.options;
+    const settings = { capacity, windowLogMax, ...(dictionary === undefined ? {} : { dictionary }) };
+    return [this.bytes.subarray(frame.start, frame.end), settings];
+  }
+
+  failure(frame: ZstdFrame, error: unknown): ShoalError {
+    const full = frame.contentSize === undefined && (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
+    return full ? this.tooLarge() : corruptZstd(messageOf(error), error);
+  }
+
+  accept(frame: ZstdFrame, content: Uint8Array): void {
+    if (frame.contentSize !== undefined && content.length !== frame.contentSize) {
+      throw corruptZstd(`a frame of ${frame.contentSize} bytes came out as ${content.length}`);
+    }
+    this.total += content.length;
+    if (this.total > this.maxBytes) throw this.tooLarge();
+    this.parts.push(content);
+  }
+
+  joined(): Uint8Array {
+    const only = this.parts[0];
+    if (this.parts.length === 1 && only !== undefined) return only;
+    const whole = new Uint8Array(this.total);
+    let at = 0;
+    for (const part of this.parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
+  }
+
+  private tooLarge(): ShoalError {
+    const message = `Compressed data holds more than the ${this.maxBytes} bytes allowed here.`;
+    return new ShoalError('ZSTD_TOO_LARGE', message, { retry: 'elsewhere' });
+  }
 }
 
-/** The frames, once it is certain that what they claim together fits. */
-function boundedFrames(bytes: Uint8Array, maxBytes: number): readonly ZstdFrame[] {
-  const frames = zstdFrames(bytes);
-  if (frames.length === 0) throw corruptZstd('it holds no frame');
-  let claimed = 0;
-  for (const frame of frames) claimed += frame.contentSize ?? 0;
-  if (claimed > maxBytes) throw tooLarge(maxBytes);
-  return frames;
-}
-
-/** How many bytes a frame may take up: its claim, else what its blocks can hold, but never more than `left`. */
-function capacity(frame: ZstdFrame, left: number): number {
-  return Math.min(frame.contentSize ?? frame.maxContentSize, left);
-}
-
-function windowLog(maxBytes: number, options: ZstdDecompressOptions): number {
-  if (options.windowLogMax !== undefined) return options.windowLogMax;
+function defaultWindowLog(maxBytes: number): number {
   const needed = Math.ceil(Math.log2(Math.max(1, maxBytes)));
   return Math.min(Math.max(needed, DEFAULT_WINDOW_LOG), LARGEST_DEFAULT_WINDOW_LOG);
-}
-
-function checked(frame: ZstdFrame, content: Uint8Array): Uint8Array {
-  if (frame.contentSize !== undefined && content.length !== frame.contentSize) {
-    throw corruptZstd(`a frame of ${frame.contentSize} bytes came out as ${content.length}`);
-  }
-  return content;
-}
-
-function joined(parts: readonly Uint8Array[], total: number): Uint8Array {
-  const only = parts[0];
-  if (parts.length === 1 && only !== undefined) return only;
-  const whole = new Uint8Array(total);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /**

@@ -161,7 +161,7 @@ export class PackCache implements CacheStore {
     try {
       if ((await sweepPack(this.#engine.sweepParts, pack, alive)) !== undefined) return;
     } catch (error) {
-      if (!isShoalError(error, 'STORE_DAMAGED') && !isShoalError(error, 'ZSTD_CORRUPT')) throw error;
+      if (!['STORE_DAMAGED', 'ZSTD_CORRUPT', 'ZSTD_TOO_LARGE'].some((code) => isShoalError(error, code))) throw error;
     }
     // Damaged: a cache has nothing to keep of it.
     this.#engine.index.dropContents(pack.number);

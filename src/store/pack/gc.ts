@@ -53,7 +53,7 @@ async function sweepUnlessDamaged(...sweep: Parameters<typeof sweepPack>): Promi
     return await sweepPack(...sweep);
   } catch (error) {
     // What lies in a damaged pack is verify's to name; the other packs can still be swept.
-    if (isShoalError(error, 'STORE_DAMAGED') || isShoalError(error, 'ZSTD_CORRUPT')) return undefined;
+    if (['STORE_DAMAGED', 'ZSTD_CORRUPT', 'ZSTD_TOO_LARGE'].some((code) => isShoalError(error, code))) return undefined;
     throw error;
   }
 }
