@@ -6,7 +6,8 @@ import { table } from '../../tools/arch/table.ts';
 const fixture = fileURLToPath(new URL('../fixtures/arch', import.meta.url));
 
 it('finds every kind of violation in a tree that has one of each, and nothing else', () => {
-  expect(checkArchitecture(fixture, table)).toEqual([
+  // The fixture crosses between two folders that the project's own table may well allow: judged without its exceptions.
+  expect(checkArchitecture(fixture, { ...table, sideways: [] })).toEqual([
     'attic/old.ts: the folder attic/ is not in the table',
     'core/up.ts:1: core/ may not import upward from kernel/',
     'core/up.ts:2: core/ is free of I/O and may not load node:fs',
