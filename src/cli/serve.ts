@@ -59,12 +59,13 @@ export function addGateway(program: Command, version: string): void {
     .requiredOption('--origin <url>', 'where to fetch from')
     .requiredOption('--cache <dir>', 'where to keep it')
     .option('--max-size <bytes>', 'most the cache may take on disk', Number, 10_000_000_000)
+    .option('--poll <seconds>', 'ask the origin for news at most this often', Number, 300)
     .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8471 })
     .addHelpText('after', '\nExample:\n  shoal gateway --origin http://origin.example:8470 --cache /var/cache/shoal --max-size 20000000000')
-    .action(async (options: { origin: string; cache: string; maxSize: number; listen: { host: string; port: number } }) => {
+    .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number } }) => {
       const { PackCache } = await import('../store/pack/cache.ts');
       const { startGateway } = await import('../roles/gateway.ts');
       const cache = await PackCache.open(options.cache, { maxBytes: options.maxSize });
-      await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, onError: complain }));
+      await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, pollMs: options.poll * 1000, onError: complain }));
     });
 }
