@@ -40,7 +40,7 @@ export function addOrigin(program: Command, version: string): void {
       const { trustHome } = await import('../trust/repository/home.ts');
       const { renewOnline } = await import('../trust/repository/online.ts');
       const { PackStore } = await import('../store/pack/store.ts');
-      const { DirectoryMetadata } = await import('../serve/directory-metadata.ts');
+      const { RepositoryFiles } = await import('../trust/repository/files.ts');
       const { startOrigin } = await import('../roles/origin.ts');
       const home = trustHome(options.home);
       const resign = async (): Promise<void> => {
@@ -48,7 +48,7 @@ export function addOrigin(program: Command, version: string): void {
       };
       await resign();
       const store = await PackStore.open(home.paths.store);
-      await runUntilTold('origin', await startOrigin({ store, metadata: new DirectoryMetadata(home.files, options.home), listen: options.listen, version, resign, onError: complain }));
+      await runUntilTold('origin', await startOrigin({ store, metadata: new RepositoryFiles(home), listen: options.listen, version, resign, onError: complain }));
     });
 }
 

@@ -3,29 +3,36 @@ import { wire } from '../core/wire.ts';
 import type { MetadataFetcher } from '../trust/types.ts';
 import type { Upstream } from './upstream.ts';
 
-/** TUF files from any host that serves the surface: origin, gateway or peer. What it says is for the trust client to judge. */
+/**
+ * TUF files from hosts that serve the surface (origin, gateway, peer): from the first that answers. What it says is for the
+ * trust client to judge.
+ */
 export class UpstreamMetadata implements MetadataFetcher {
-  readonly #upstream: Upstream;
+  readonly #upstreams: readonly Upstream[];
 
-  constructor(upstream: Upstream) {
-    this.#upstream = upstream;
+  constructor(upstreams: readonly Upstream[]) {
+    this.#upstreams = upstreams;
   }
 
   get source(): string {
-    return this.#upstream.url;
+    return this.#upstreams.map(({ url }) => url).join(' or ');
   }
 
   async fetch(kind: 'metadata' | 'target', path: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
     // Nothing in a role or target name needs to be encoded in a path.
     const url = `${kind === 'metadata' ? wire.metadata : wire.targets}/${path}`;
-    try {
-      const { status, body } = await this.#upstream.get('control', url, maxBytes, {}, signal);
-      if (status === 200) return body;
-      if (status === 404) return undefined;
-      throw new ShoalError('HTTP_STATUS', `${this.source} answered ${String(status)} for ${url}`, { ids: { upstream: this.source, path: url, status }, retry: 'elsewhere' });
-    } catch (cause) {
-      if (!isShoalError(cause, 'HTTP_TOO_LARGE')) throw cause;
-      throw new ShoalError('TOO_LONG', cause.message, { cause, ids: cause.ids, retry: 'elsewhere' });
+    let last: unknown = new ShoalError('HTTP_CONNECT', 'there is no host to ask for metadata');
+    for (const upstream of this.#upstreams) {
+      try {
+        const { status, body } = await upstream.get('control', url, maxBytes, {}, signal);
+        if (status === 200) return body;
+        if (status === 404) return undefined;
+        last = new ShoalError('HTTP_STATUS', `${upstream.url} answered ${String(status)} for ${url}`, { ids: { upstream: upstream.url, path: url, status }, retry: 'elsewhere' });
+      } catch (cause) {
+        if (isShoalError(cause, 'HTTP_TOO_LARGE')) throw new ShoalError('TOO_LONG', cause.message, { cause, ids: cause.ids, retry: 'elsewhere' });
+        last = cause;
+      }
     }
+    throw last as Error;
   }
 }

@@ -1,21 +1,18 @@
 import { join, resolve } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
-import { ShoalError, isShoalError } from '../core/errors.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
-import { wire } from '../core/wire.ts';
 import { download } from '../exchange/download.ts';
 import type { Ledger } from '../exchange/download.ts';
 import { HttpSource } from '../exchange/source.ts';
 import type { Evidence } from '../exchange/standing.ts';
 import { HttpUpstream } from '../exchange/upstream.ts';
-import type { Upstream } from '../exchange/upstream.ts';
+import { UpstreamMetadata } from '../exchange/upstream-metadata.ts';
 import { FileSlot } from '../install/file-slot.ts';
 import { makeDirectories } from '../store/durable.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Files } from '../store/files.ts';
 import { TufClient } from '../trust/client/client.ts';
-import type { MetadataFetcher } from '../trust/types.ts';
 
 export interface FetchOptions {
   readonly product: string;
@@ -60,7 +57,7 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
       files,
       directory: options.state,
       trustedRoot: options.trustedRoot,
-      fetcher: new HttpMetadata(metadataHosts),
+      fetcher: new UpstreamMetadata(metadataHosts),
       profile: { hardware: options.hardware ?? [], features: [] },
       now: () => new Date(),
     });
@@ -113,34 +110,4 @@ function sumOf(ledgers: readonly Ledger[], control: number): Ledger {
     written: sum((each) => each.written),
     seconds: sum((each) => each.seconds),
   };
-}
-
-/** TUF files from the first host that answers. */
-class HttpMetadata implements MetadataFetcher {
-  readonly #hosts: readonly Upstream[];
-
-  constructor(hosts: readonly Upstream[]) {
-    this.#hosts = hosts;
-  }
-
-  get source(): string {
-    return this.#hosts.map(({ url }) => url).join(' or ');
-  }
-
-  async fetch(kind: 'metadata' | 'target', path: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const url = `${kind === 'metadata' ? wire.metadata : wire.targets}/${path.split('/').map(encodeURIComponent).join('/')}`;
-    let last: unknown;
-    for (const host of this.#hosts) {
-      try {
-        const { status, body } = await host.get('control', url, maxBytes, {}, signal);
-        if (status === 200) return body;
-        if (status === 404) return undefined;
-        last = new ShoalError('HTTP_STATUS', `${host.url} answered ${String(status)} for ${path}`, { ids: { source: host.url, status }, retry: 'elsewhere' });
-      } catch (cause) {
-        if (isShoalError(cause, 'HTTP_TOO_LARGE')) throw new ShoalError('TOO_LONG', cause.message, { ids: cause.ids, cause, retry: 'elsewhere' });
-        last = cause;
-      }
-    }
-    throw last;
-  }
 }

@@ -41,10 +41,10 @@ describe('a release from a running origin', () => {
   it('reaches a device', async () => {
     const upstream = new HttpUpstream(origin.url, systemClock);
     try {
-      const client = await device(join(scratch, 'device'), { trustedRoot: root, fetcher: new UpstreamMetadata(upstream), now: () => new Date() });
+      const client = await device(join(scratch, 'device'), { trustedRoot: root, fetcher: new UpstreamMetadata([upstream]), now: () => new Date() });
       expect((await client.release('app+x')).manifest.version).toBe('1.0+b1');
       await expect(client.release('other')).rejects.toMatchObject({ code: 'NO_SUCH_RELEASE', ids: { source: origin.url } });
-      await expect(new UpstreamMetadata(upstream).fetch('metadata', 'timestamp.json', 10, AbortSignal.timeout(10_000))).rejects.toMatchObject({ code: 'TOO_LONG' });
+      await expect(new UpstreamMetadata([upstream]).fetch('metadata', 'timestamp.json', 10, AbortSignal.timeout(10_000))).rejects.toMatchObject({ code: 'TOO_LONG' });
     } finally {
       await upstream.close();
     }

@@ -260,13 +260,15 @@ it('locks a home across processes and lets go when a holder fails', async () => 
   await expect(nextSequence(trustHome(join(scratch, 'nowhere')), 'app')).rejects.toMatchObject({ code: 'NO_HOME' });
   await expect(renewOnline(trustHome(join(scratch, 'nowhere')))).rejects.toMatchObject({ code: 'NO_HOME' });
   const order: string[] = [];
+  let next: Promise<unknown> = Promise.resolve();
   const slow = real.exclusively(async () => {
     order.push('first in');
-    await new Promise((resolve) => setImmediate(resolve));
+    // Whoever comes now finds the home locked.
+    next = real.exclusively(async () => Promise.resolve(order.push('second')));
+    await real.files.stat(home.directory);
     order.push('first out');
     throw new Error('failed');
   });
-  const next = real.exclusively(async () => Promise.resolve(order.push('second')));
   await expect(slow).rejects.toThrow('failed');
   await next;
   expect(order).toEqual(['first in', 'first out', 'second']);
