@@ -12,6 +12,7 @@ import { chunkIdOf } from '../merkle/verify.ts';
 import { nextSteps } from '../plan/schedule.ts';
 import type { Offer, Random } from '../plan/schedule.ts';
 import { LocalChunks } from './local-chunks.ts';
+import { ahead } from './ahead.ts';
 import { FailoverPages } from './pages.ts';
 import type { Source, SourceKind } from './source.ts';
 import { PATIENCE_MS, Standing } from './standing.ts';
@@ -72,6 +73,8 @@ const SLOW_COST = 1_000;
 /** How often what peers hold is asked again while something is missing, milliseconds. */
 const HOLDING_MS = 1_000;
 const TICK_MS = 250;
+/** Leaf pages asked for at a time: enough to hide a link's delay, few enough to be nothing in memory (36 KiB each). */
+const LEAVES_AHEAD = 8;
 
 /**
  * Brings one artifact into a slot and verifies it there. Takes what the slot and the bases have, then asks the sources,
@@ -143,8 +146,7 @@ class Download {
     const { artifact, bases = [], slot } = this.#options;
     const local = await LocalChunks.scan(bases, artifact.chunking, signal);
     try {
-      for await (const span of index.allSpans()) {
-        const { chunks } = await index.leaf(span);
+      for await (const [span, { chunks }] of ahead(index.allSpans(), LEAVES_AHEAD, async (each) => [each, await index.leaf(each)] as const)) {
         const offsets = chunkOffsets(chunks).map((offset) => span.offset + offset);
         const positions: number[] = [];
         const found = span.offset < slot.found ? await slot.read(span.offset, span.bytes) : new Uint8Array();
@@ -261,7 +263,12 @@ class Download {
       missing.arrived = true;
       this.#lastArrival = this.#options.clock.now();
       try {
-        for (const [at, chunk] of received.entries()) await this.#options.slot.write(offsets[at] ?? 0, chunk);
+        for (let at = 0; at < received.length; ) {
+          // Neighbours in the artifact go to the slot together.
+          const first = at++;
+          while (at < received.length && offsets[at] === (offsets[at - 1] ?? 0) + (chunks[at - 1]?.length ?? 0)) at++;
+          await this.#options.slot.writeRun(offsets[first] ?? 0, received.slice(first, at));
+        }
       } catch (error) {
         // The slot's own failure (a full disk) ends the download; it is nobody's fault out there.
         this.#broken = error instanceof Error ? error : new Error(String(error));
@@ -294,10 +301,8 @@ class Download {
     const { artifact, slot } = this.#options;
     await slot.sync(artifact.size);
     const sha256 = createHash('sha256');
-    for await (const span of index.allSpans()) {
-      const bytes = await slot.read(span.offset, span.bytes);
-      sha256.update(bytes);
-    }
+    // The next span is read while this one is hashed.
+    for await (const bytes of ahead(index.allSpans(), 2, (span) => slot.read(span.offset, span.bytes))) sha256.update(bytes);
     const actual = sha256.digest('hex');
     if (actual !== artifact.sha256) {
       throw new ShoalError('SHA256_MISMATCH', `${slot.partial} does not have the SHA-256 that the manifest of ${artifact.name} names`, {

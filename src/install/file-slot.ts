@@ -46,6 +46,21 @@ export class FileSlot {
     this.#written += chunk.bytes.byteLength;
   }
 
+  /** Writes `chunks` one after another from `offset`. Those that lie side by side in memory go out in one write. */
+  async writeRun(offset: number, chunks: readonly VerifiedChunk[]): Promise<void> {
+    for (let at = 0, to = offset; at < chunks.length; ) {
+      const first = chunks[at++]?.bytes;
+      if (first === undefined) return;
+      let length = first.byteLength;
+      for (let next = chunks[at]?.bytes; next !== undefined && next.buffer === first.buffer && next.byteOffset === first.byteOffset + length; next = chunks[++at]?.bytes) {
+        length += next.byteLength;
+      }
+      await this.#file.write(new Uint8Array(first.buffer, first.byteOffset, length), to);
+      this.#written += length;
+      to += length;
+    }
+  }
+
   /** What is at `offset`; shorter than asked where the file ends. */
   async read(offset: number, length: number): Promise<Uint8Array> {
     const bytes = Buffer.allocUnsafe(length);
