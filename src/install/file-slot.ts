@@ -2,6 +2,7 @@ import { basename, dirname, join } from 'node:path';
 import { ShoalError } from '../core/errors.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import type { Files, OpenFile } from '../store/files.ts';
+import { WriterLock } from '../store/pack/lock.ts';
 
 /**
  * A file that an artifact is written to: beside its final place under another name until every byte of it is verified,
@@ -14,21 +15,33 @@ export class FileSlot {
   readonly #files: Files;
   readonly #file: OpenFile;
   readonly #found: number;
+  readonly #lock: WriterLock;
   #written = 0;
 
-  private constructor(files: Files, path: string, partial: string, file: OpenFile, found: number) {
+  private constructor(files: Files, path: string, partial: string, file: OpenFile, found: number, lock: WriterLock) {
     this.#files = files;
     this.path = path;
     this.partial = partial;
     this.#file = file;
     this.#found = found;
+    this.#lock = lock;
   }
 
-  /** Opens, or finds again, the unfinished file for `path`. Throws what the file layer throws. */
+  /**
+   * Opens, or finds again, the unfinished file for `path`. Throws `SLOT_BUSY` while another run has it: after the rename
+   * a second one would write into the active file. Throws what the file layer throws.
+   */
   static async open(files: Files, path: string): Promise<FileSlot> {
-    const partial = join(dirname(path), `.${basename(path)}.shoal-partial`);
-    const file = await files.open(partial, 'create');
-    return new FileSlot(files, path, partial, file, await file.size());
+    const lock = new WriterLock(join(dirname(path), `.${basename(path)}.shoal-lock`));
+    if (!lock.tryAcquire()) throw new ShoalError('SLOT_BUSY', `another run is writing ${path}`, { ids: { path }, retry: 'again', hint: 'Wait until it has finished, or stop it.' });
+    try {
+      const partial = join(dirname(path), `.${basename(path)}.shoal-partial`);
+      const file = await files.open(partial, 'create');
+      return new FileSlot(files, path, partial, file, await file.size(), lock);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
   }
 
   /** Bytes that an earlier run left: nothing beyond them can be right already. */
@@ -80,10 +93,12 @@ export class FileSlot {
     await this.#file.close();
     await this.#files.rename(this.partial, this.path);
     await this.#files.syncDirectory(dirname(this.path));
+    this.#lock.release();
   }
 
   /** Ends this run and keeps what it has for the next one. */
   async close(): Promise<void> {
     await this.#file.close();
+    this.#lock.release();
   }
 }

@@ -205,6 +205,14 @@ describe('a download', () => {
     expect(again.ledger.written).toBeLessThanOrEqual(256 * 1024);
   });
 
+  it('refuses a second run on one output while the first has it', async () => {
+    const path = join(folder, 'shared');
+    const first = await FileSlot.open(nodeFiles, path);
+    await expect(FileSlot.open(nodeFiles, path)).rejects.toMatchObject({ code: 'SLOT_BUSY', ids: { path } });
+    await first.close();
+    await (await FileSlot.open(nodeFiles, path)).close();
+  });
+
   it('says who was asked when nobody has it, and leaves the place of the file alone', async () => {
     const { url } = await host();
     const path = join(folder, 'kept');

@@ -26,7 +26,10 @@ export const table: ArchTable = {
     ['roles'],
     ['cli'],
   ],
-  sideways: [{ from: 'trust', to: 'store', reason: 'the file layer and the one way to write durably' }],
+  sideways: [
+    { from: 'trust', to: 'store', reason: 'the file layer and the one way to write durably' },
+    { from: 'install', to: 'store', reason: 'the lock that a crash does not leave behind' },
+  ],
   typesOnly: { dashboard: ['core'] },
   pure: ['core', 'plan'],
   ioModules: [
