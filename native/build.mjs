@@ -95,6 +95,10 @@ function main() {
   return why;
 }
 
+// The first `npx shoal` in a checkout links the folder into npm's own cache and runs its install script once more, in
+// the middle of a command: what `npm ci` built, or could not build, stays as it is.
+if (process.env.npm_command === 'exec' && existsSync(join(root, 'src'))) process.exit(0);
+
 const why = main();
 if (why === undefined) {
   console.error('shoal: native kernels built.');
