@@ -109,6 +109,16 @@ export const ANNOUNCE_TTL_MS = 300_000;
 export const ANNOUNCE_MAX_ROOTS = 256;
 export const SITES_MAX = 10_000;
 
+/** Neighbours one device downloads from at a time; more are only more connections. */
+export const NEIGHBOURS_MAX = 16;
+/** Neighbours that were caught with wrong bytes: how many are remembered, and for how long (addresses change hands). */
+export const LIARS_MAX = 1_024;
+export const LIARS_KEPT_MS = 24 * 3_600_000;
+
+/** What chunks a local file has, kept between runs: 36 bytes for each, so files of some 100 GB; and how many files. */
+export const BASE_INDEX_MAX_BYTES = 64 * MiB;
+export const BASE_INDEXES_MAX = 64;
+
 /** Spans a gateway fetches at the same time: each costs at most a span raw and a span compressed. */
 export const GATEWAY_MAX_FETCHES = 8;
 /** How long a gateway takes `timestamp.json`, and the absence of a file, as its origin last told it. */

@@ -13,7 +13,9 @@ import { nextSteps } from '../plan/schedule.ts';
 import type { Offer, Random } from '../plan/schedule.ts';
 import { LocalChunks } from './local-chunks.ts';
 import { ahead } from './ahead.ts';
+import type { BaseIndexes } from './base-index.ts';
 import { FailoverPages } from './pages.ts';
+import type { PageShelf } from './pages.ts';
 import type { Source, SourceKind } from './source.ts';
 import { PATIENCE_MS, Standing } from './standing.ts';
 import type { Evidence } from './standing.ts';
@@ -21,16 +23,27 @@ import type { Evidence } from './standing.ts';
 export interface DownloadOptions {
   readonly namespace: string;
   readonly artifact: ArtifactRecord;
-  readonly sources: readonly Source[];
+  /** Who can be asked. A function is called again whenever there is something to ask for: neighbours come and go. */
+  readonly sources: readonly Source[] | (() => readonly Source[]);
   readonly slot: FileSlot;
   /** Older files that may have some of the chunks. */
   readonly bases?: readonly string[];
+  /** Where what the bases have is kept between runs. */
+  readonly baseIndexes?: BaseIndexes;
+  /** Where index pages are kept, for the next run and for neighbours. */
+  readonly pages?: PageShelf;
+  /** What is known of the sources from earlier. Default: nothing. */
+  readonly standing?: Standing;
   readonly clock: Clock;
   readonly random: Random;
   readonly signal?: AbortSignal;
+  /** Called once, with the number of spans, before any of them is. */
+  readonly onIndex?: (spans: number) => void;
+  /** Called for every span that is whole in the slot: it may be served from there. */
+  readonly onSpan?: (span: number) => void;
   /** Called after every span with verified bytes in place and in all. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Called once for every source that is caught with wrong bytes. */
+  /** Called once for every source that is caught with wrong bytes, unless `standing` has its own. */
   readonly onLie?: (evidence: Evidence) => void;
 }
 
@@ -92,6 +105,8 @@ class Download {
   readonly #key: ContentKey;
   readonly #standing: Standing;
   readonly #missing = new Map<number, Missing>();
+  /** Every source that was ever offered, with what it had received by then. */
+  readonly #before = new Map<Source, ReturnType<Source['totals']>>();
   /** When the requests under way were started, by source. */
   readonly #running = new Map<string, Set<{ readonly since: number }>>();
   readonly #holdings = new Map<string, Bitmap | 'all'>();
@@ -109,17 +124,17 @@ class Download {
     this.#key = { namespace: options.namespace, root: options.artifact.root };
     this.#started = options.clock.now();
     this.#lastArrival = this.#started;
-    this.#standing = new Standing(() => options.clock.now(), options.onLie);
+    this.#standing = options.standing ?? new Standing(() => options.clock.now(), options.onLie);
   }
 
   async run(): Promise<Ledger> {
-    const { artifact, clock, slot, sources } = this.#options;
+    const { artifact, clock, slot } = this.#options;
     const signal = this.#options.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#options.signal, this.#stop.signal]);
-    const nearest = sources.toSorted((a, b) => COST[a.kind] - COST[b.kind]);
-    const before = new Map(sources.map((source) => [source, source.totals()]));
-    const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal);
+    const nearest = (): readonly Source[] => this.#sources().toSorted((a, b) => COST[a.kind] - COST[b.kind]);
+    const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal, this.#options.pages);
     try {
       const index = await IndexReader.open(artifact.root, artifact.size, pages);
+      this.#options.onIndex?.(index.spans);
       await this.#takeLocal(index, signal);
       await this.#fetchAll(index, signal);
       await this.#verifyMedium(index);
@@ -127,24 +142,31 @@ class Download {
       // Hedged requests that lost the race, and everything else after a failure.
       this.#stop.abort();
     }
-    const received = (kind: SourceKind): number =>
-      sources.reduce((sum, source) => sum + (source.kind === kind ? source.totals().content - (before.get(source)?.content ?? 0) : 0), 0);
+    const all = [...this.#before];
+    const received = (kind: SourceKind): number => all.reduce((sum, [source, { content }]) => sum + (source.kind === kind ? source.totals().content - content : 0), 0);
     return {
       local: this.#local,
       delta: 0,
       peer: received('peer'),
       gateway: received('gateway'),
       origin: received('origin'),
-      control: sources.reduce((sum, source) => sum + source.totals().control - (before.get(source)?.control ?? 0), 0),
+      control: all.reduce((sum, [source, { control }]) => sum + source.totals().control - control, 0),
       written: slot.written,
       seconds: (clock.now() - this.#started) / 1000,
     };
   }
 
+  #sources(): readonly Source[] {
+    const { sources } = this.#options;
+    const now = typeof sources === 'function' ? sources() : sources;
+    for (const source of now) if (!this.#before.has(source)) this.#before.set(source, source.totals());
+    return now;
+  }
+
   /** Fills spans from the slot itself and from the bases, and notes what is missing. */
   async #takeLocal(index: IndexReader, signal: AbortSignal): Promise<void> {
-    const { artifact, bases = [], slot } = this.#options;
-    const local = await LocalChunks.scan(bases, artifact.chunking, signal);
+    const { artifact, bases = [], baseIndexes, slot } = this.#options;
+    const local = await LocalChunks.scan(bases, artifact.chunking, { indexes: baseIndexes, signal });
     try {
       for await (const [span, { chunks }] of ahead(index.allSpans(), LEAVES_AHEAD, async (each) => [each, await index.leaf(each)] as const)) {
         const offsets = chunkOffsets(chunks).map((offset) => span.offset + offset);
@@ -165,7 +187,10 @@ class Download {
           await slot.write(offset, copy);
           this.#count(chunk.length);
         }
-        if (positions.length === 0) continue;
+        if (positions.length === 0) {
+          this.#options.onSpan?.(span.index);
+          continue;
+        }
         const pick = <T>(all: readonly T[]): readonly T[] => all.filter((_, position) => positions.includes(position));
         this.#missing.set(span.index, { span, positions, chunks: pick(chunks), offsets: pick(offsets), whole: positions.length === chunks.length, asked: [], since: 0, arrived: false });
       }
@@ -185,15 +210,16 @@ class Download {
   }
 
   async #fetchAll(index: IndexReader, signal: AbortSignal): Promise<void> {
-    const { clock, random, sources } = this.#options;
+    const { clock, random } = this.#options;
     this.#lastArrival = clock.now();
     while (this.#missing.size > 0) {
       signal.throwIfAborted();
+      const sources = this.#sources();
       if (this.#broken !== undefined) throw this.#broken;
-      if (clock.now() - this.#holdingsAsked >= HOLDING_MS) await this.#askHoldings(index.spans, signal);
+      if (clock.now() - this.#holdingsAsked >= HOLDING_MS) await this.#askHoldings(sources, index.spans, signal);
       const now = clock.now();
       const wants = [...this.#missing.values()].filter(({ arrived }) => !arrived).map(({ span, asked, since }) => ({ span: span.index, asked, late: asked.length > 0 && now - since > LATE_MS }));
-      for (const step of nextSteps(wants, this.#offers(), random)) {
+      for (const step of nextSteps(wants, this.#offers(sources), random)) {
         const source = sources.find(({ name }) => name === step.source);
         const missing = this.#missing.get(step.span);
         if (source === undefined || missing === undefined) continue;
@@ -216,8 +242,8 @@ class Download {
     }
   }
 
-  #offers(): readonly Offer[] {
-    return this.#options.sources
+  #offers(sources: readonly Source[]): readonly Offer[] {
+    return sources
       .filter((source) => this.#standing.mayAsk(source))
       .map((source) => {
         const held = this.#holdings.get(source.name);
@@ -235,9 +261,9 @@ class Download {
   }
 
   /** Asks the peers what they hold; a source that is being waited for does not keep the others from being used. */
-  async #askHoldings(spans: number, signal: AbortSignal): Promise<void> {
+  async #askHoldings(sources: readonly Source[], spans: number, signal: AbortSignal): Promise<void> {
     this.#holdingsAsked = this.#options.clock.now();
-    const asked = this.#options.sources.filter((source) => this.#standing.mayAsk(source)).map(async (source) => {
+    const asked = sources.filter((source) => this.#standing.mayAsk(source)).map(async (source) => {
       try {
         this.#holdings.set(source.name, (await source.holding(this.#key, spans, signal)) ?? 'all');
       } catch (error) {
@@ -275,6 +301,7 @@ class Download {
         return;
       }
       this.#missing.delete(span.index);
+      this.#options.onSpan?.(span.index);
       this.#progress(received.reduce((sum, { bytes }) => sum + bytes.byteLength, 0));
     } catch (error) {
       if (isShoalError(error, 'NOT_HELD')) {

@@ -7,10 +7,17 @@ import type { ChunkingRecord } from '../core/manifest.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { verifyChunk } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
+import type { BaseIndexes } from './base-index.ts';
 
 interface Place {
   readonly file: FileHandle;
   readonly offset: number;
+}
+
+export interface ScanOptions {
+  /** Where the chunks of a file are kept, so that it is not cut again. */
+  readonly indexes?: BaseIndexes | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -21,11 +28,11 @@ export class LocalChunks {
   readonly #files: FileHandle[] = [];
   readonly #places = new Map<ObjectId, Place>();
 
-  /** Cuts `paths`. Throws `UNREADABLE` naming the one that cannot be read. */
-  static async scan(paths: readonly string[], chunking: ChunkingRecord, signal?: AbortSignal): Promise<LocalChunks> {
+  /** Cuts `paths`, or recalls how they were cut. Throws `UNREADABLE` naming the one that cannot be read. */
+  static async scan(paths: readonly string[], chunking: ChunkingRecord, options: ScanOptions = {}): Promise<LocalChunks> {
     const found = new LocalChunks();
     try {
-      for (const path of paths) await found.#add(path, chunking, signal);
+      for (const path of paths) await found.#add(path, chunking, options);
     } catch (error) {
       await found.close();
       throw error;
@@ -52,17 +59,34 @@ export class LocalChunks {
     for (const file of this.#files) await file.close();
   }
 
-  async #add(path: string, chunking: ChunkingRecord, signal: AbortSignal | undefined): Promise<void> {
+  async #add(path: string, chunking: ChunkingRecord, { indexes, signal }: ScanOptions): Promise<void> {
+    let file: FileHandle;
+    const chunks: ChunkRef[] = [];
     try {
-      const file = await open(path, 'r');
+      file = await open(path, 'r');
       this.#files.push(file);
-      for await (const { id, offset } of walkChunks(file, chunking)) {
+      const known = await indexes?.find(path, chunking);
+      if (known !== undefined) {
+        let offset = 0;
+        for (const { id, length } of known) {
+          this.#note(id, file, offset);
+          offset += length;
+        }
+        return;
+      }
+      for await (const { id, offset, length } of walkChunks(file, chunking)) {
         signal?.throwIfAborted();
-        if (!this.#places.has(id)) this.#places.set(id, { file, offset });
+        this.#note(id, file, offset);
+        if (indexes !== undefined) chunks.push({ id, length });
       }
     } catch (cause) {
       signal?.throwIfAborted();
       throw new ShoalError('UNREADABLE', `cannot read the base ${path}: ${messageOf(cause)}`, { ids: { path }, cause });
     }
+    await indexes?.keep(path, chunking, chunks);
+  }
+
+  #note(id: ObjectId, file: FileHandle, offset: number): void {
+    if (!this.#places.has(id)) this.#places.set(id, { file, offset });
   }
 }
