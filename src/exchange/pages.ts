@@ -11,6 +11,11 @@ import type { Standing } from './standing.ts';
 
 /** How long to wait when every source rests, milliseconds. */
 const PAUSE_MS = 250;
+/** A page is late when it takes this long: the next source is asked for it as well. A page is 36 KiB at most. Milliseconds. */
+const LATE_MS = 2_000;
+/** How long a source that was late comes after the others, doubling each time, milliseconds. */
+const LAST_FIRST_MS = 2_000;
+const LAST_MOST_MS = 60_000;
 
 /** Where pages are kept so that they are asked for once. What it returns is hashed again. */
 export interface PageShelf {
@@ -19,8 +24,8 @@ export interface PageShelf {
 }
 
 /**
- * Index pages from whoever has them: nearest source first, the next one when a source fails, a liar never again. What
- * comes out has the hash it was asked for by.
+ * Index pages from whoever has them: nearest source first, the next one when a source fails or keeps us waiting, a liar
+ * never again. What comes out has the hash it was asked for by.
  */
 export class FailoverPages implements PageSource {
   readonly #key: ContentKey;
@@ -29,6 +34,8 @@ export class FailoverPages implements PageSource {
   readonly #clock: Clock;
   readonly #signal: AbortSignal | undefined;
   readonly #shelf: PageShelf | undefined;
+  /** Sources that were late, and until when they come last for it. Being late with pages says nothing about spans. */
+  readonly #late = new Map<string, { readonly ms: number; readonly until: number }>();
 
   /** `sources` in the order in which they are to be asked; asked for anew at every page. */
   constructor(key: ContentKey, sources: () => readonly Source[], standing: Standing, clock: Clock, signal?: AbortSignal, shelf?: PageShelf) {
@@ -51,24 +58,67 @@ export class FailoverPages implements PageSource {
   async #fetch(id: ObjectId): Promise<VerifiedPage> {
     const giveUp = this.#clock.now() + PATIENCE_MS;
     for (;;) {
-      let absent = 0;
       const sources = this.#sources();
-      for (const source of sources) {
-        if (!this.#standing.mayAsk(source)) continue;
-        this.#signal?.throwIfAborted();
-        try {
-          const page = verifyPage(id, await source.page(this.#key, id, this.#signal));
-          this.#standing.succeeded(source);
-          return page;
-        } catch (error) {
-          this.#signal?.throwIfAborted();
-          if (isShoalError(error, 'NOT_HELD')) absent++;
-          else this.#standing.failed(source, error);
-        }
-      }
+      const { page, absent } = await this.#ask(id, this.#inOrder(sources));
+      if (page !== undefined) return page;
+      this.#signal?.throwIfAborted();
       const usable = sources.filter((source) => !this.#standing.banned(source)).length;
       if (absent === usable || this.#clock.now() >= giveUp) throw this.#standing.nobody(`index page ${id.slice(0, 12)}…`, sources);
       await new Promise<void>((resolve) => void this.#clock.after(PAUSE_MS, resolve));
     }
+  }
+
+  /** Who may be asked: those that were late lately come last. */
+  #inOrder(sources: readonly Source[]): readonly Source[] {
+    const last = ({ name }: Source): number => Number((this.#late.get(name)?.until ?? 0) > this.#clock.now());
+    return sources.filter((source) => this.#standing.mayAsk(source)).toSorted((a, b) => last(a) - last(b));
+  }
+
+  /** Asks one after another, without waiting for one that is late. The first good answer ends the other requests. */
+  #ask(id: ObjectId, sources: readonly Source[]): Promise<{ readonly page: VerifiedPage | undefined; readonly absent: number }> {
+    return new Promise((resolve) => {
+      const stop = new AbortController();
+      const signal = this.#signal === undefined ? stop.signal : AbortSignal.any([this.#signal, stop.signal]);
+      let [running, asked, absent] = [0, 0, 0];
+      let unwatch: () => void = () => undefined;
+      const end = (page: VerifiedPage | undefined): void => {
+        unwatch();
+        stop.abort();
+        resolve({ page, absent });
+      };
+      const next = (): void => {
+        unwatch();
+        const source = signal.aborted ? undefined : sources[asked++];
+        if (source === undefined) {
+          if (running === 0) end(undefined);
+          return;
+        }
+        running++;
+        unwatch = this.#clock.after(LATE_MS, () => {
+          this.#wasLate(source);
+          next();
+        });
+        this.#fetchFrom(source, id, signal).then(end, (error: unknown) => {
+          running--;
+          if (stop.signal.aborted) return;
+          if (isShoalError(error, 'NOT_HELD')) absent++;
+          else if (!signal.aborted) this.#standing.failed(source, error);
+          next();
+        });
+      };
+      next();
+    });
+  }
+
+  async #fetchFrom(source: Source, id: ObjectId, signal: AbortSignal): Promise<VerifiedPage> {
+    const page = verifyPage(id, await source.page(this.#key, id, signal));
+    this.#standing.succeeded(source);
+    this.#late.delete(source.name);
+    return page;
+  }
+
+  #wasLate({ name }: Source): void {
+    const ms = Math.min((this.#late.get(name)?.ms ?? LAST_FIRST_MS / 2) * 2, LAST_MOST_MS);
+    this.#late.set(name, { ms, until: this.#clock.now() + ms });
   }
 }
