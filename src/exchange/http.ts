@@ -1,6 +1,6 @@
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
-import { ShoalError, messageOf } from '../core/errors.ts';
+import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import { CONTROL_TIMEOUT_MS, ERROR_BODY_MAX_BYTES, STALL_TIMEOUT_MS } from '../core/limits.ts';
 import type { BodyTarget, Exchanged, HttpConnection } from './http-connection.ts';
 import { HttpPool } from './http-pool.ts';
@@ -50,17 +50,25 @@ export class HttpClient {
     this.#pool = new HttpPool(this.#clock, options.tls ?? (() => ({})));
   }
 
-  /** Reads a whole answer of any status but a redirect, at most `maxBytes` of body. */
+  /**
+   * Reads a whole answer of any status but a redirect, at most `maxBytes` of body. A failure that comes with more is
+   * `HTTP_STATUS`: a proxy's long page says nothing about the content that was asked for.
+   */
   async request(url: string | URL, maxBytes: number, options: HttpOptions = {}): Promise<HttpAnswer> {
+    const place = new URL(url);
+    let status = 0;
     const target: BodyTarget = {
-      begin: (_, length) => {
+      begin: (head, length) => {
+        status = head.status;
         if (length !== undefined && length > maxBytes) {
           throw new ShoalError('HTTP_TOO_LARGE', `the answer has ${String(length)} bytes; ${String(maxBytes)} are accepted`, { retry: 'elsewhere' });
         }
         return Buffer.allocUnsafeSlow(length ?? maxBytes);
       },
     };
-    const answer = await this.#exchange(new URL(url), target, options);
+    const answer = await this.#exchange(place, target, options).catch((error: unknown) => {
+      throw status >= 400 && isShoalError(error, 'HTTP_TOO_LARGE') ? named(statusError(place, status, undefined), place) : error;
+    });
     // A chunked body came into a buffer of the largest size: do not keep that alive for a few bytes.
     const body = answer.head.length === undefined ? Uint8Array.prototype.slice.call(answer.body) : answer.body;
     return { status: answer.head.status, headers: answer.head.headers, body, received: answer.received, sent: answer.sent };
