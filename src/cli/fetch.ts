@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { ShoalError, messageOf } from '../core/errors.ts';
-import { emit, formatBytes, progress, say } from './output.ts';
+import { ShoalError } from '../core/errors.ts';
+import { emit, formatBytes, progress, readTrustRoot, say } from './output.ts';
 
 interface Options {
   readonly origin: string;
@@ -37,12 +36,7 @@ export function addFetch(program: Command): void {
       const { fetchRelease } = await import('../roles/fetch.ts');
       const [product = '', version, ...rest] = wanted.split('@');
       if (rest.length > 0) throw new ShoalError('BAD_NAME', `"${wanted}" is not NAME or NAME@VERSION`);
-      let trustedRoot: Buffer;
-      try {
-        trustedRoot = await readFile(options.trust);
-      } catch (cause) {
-        throw new ShoalError('UNREADABLE', `cannot read the trust root: ${messageOf(cause)}`, { cause, ids: { path: options.trust } });
-      }
+      const trustedRoot = await readTrustRoot(options.trust);
       const bar = progress(wanted);
       const stop = new AbortController();
       const interrupt = (): void => {

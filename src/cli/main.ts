@@ -2,8 +2,11 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { addFetch } from './fetch.ts';
 import { addAccept, addInit, addPublish } from './home.ts';
+import { addInspect } from './inspect.ts';
+import { addJoin, addKeygen, addRetire, addRotate, addSign, addSync } from './keys.ts';
 import { report } from './output.ts';
 import { addGateway, addOrigin } from './serve.ts';
+import { addGc, addVerify } from './upkeep.ts';
 
 interface Package {
   readonly version: string;
@@ -50,6 +53,15 @@ addAccept(program);
 addOrigin(program, packageVersion());
 addGateway(program, packageVersion());
 addFetch(program);
+addInspect(program);
+addVerify(program);
+addGc(program);
+addRetire(program);
+addKeygen(program);
+addRotate(program);
+addSign(program);
+addSync(program);
+addJoin(program);
 
 try {
   await program.parseAsync();

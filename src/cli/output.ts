@@ -1,5 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { SingleBar } from 'cli-progress';
-import { isShoalError } from '../core/errors.ts';
+import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 
 /** Text for people goes to standard error, so that standard output has nothing but results. */
 export function say(text: string): void {
@@ -53,7 +54,7 @@ export function report(error: unknown, json: boolean): number {
   say(`shoal: ${message}`);
   if (known && error.hint !== undefined) say(`       ${error.hint}`);
   if (json) emit({ ok: false, error: known ? error.code : 'INTERNAL', message, ...(known ? { ids: error.ids } : {}) });
-  return 1;
+  return known && error.code === 'BAD_USAGE' ? 2 : 1;
 }
 
 /** Ends when the process is told to: SIGINT or SIGTERM. */
@@ -61,4 +62,13 @@ export function untilToldToEnd(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve);
   });
+}
+
+/** The trust root that devices are given. Throws `UNREADABLE`. */
+export async function readTrustRoot(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new ShoalError('UNREADABLE', `cannot read the trust root: ${messageOf(cause)}`, { cause, ids: { path } });
+  }
 }

@@ -41,6 +41,7 @@ export function addOrigin(program: Command, version: string): void {
       const { renewOnline } = await import('../trust/repository/online.ts');
       const { PackStore } = await import('../store/pack/store.ts');
       const { RepositoryFiles } = await import('../trust/repository/files.ts');
+      const { forgetUnreleased } = await import('../publish/upkeep.ts');
       const { startOrigin } = await import('../roles/origin.ts');
       const home = trustHome(options.home);
       const resign = async (): Promise<void> => {
@@ -48,7 +49,7 @@ export function addOrigin(program: Command, version: string): void {
       };
       await resign();
       const store = await PackStore.open(home.paths.store);
-      await runUntilTold('origin', await startOrigin({ store, metadata: new RepositoryFiles(home), listen: options.listen, version, resign, onError: complain }));
+      await runUntilTold('origin', await startOrigin({ store, metadata: new RepositoryFiles(home), listen: options.listen, version, resign, retire: () => forgetUnreleased(home, store), onError: complain }));
     });
 }
 

@@ -48,7 +48,7 @@ export interface IngestedArtifact {
  * when it was written to meanwhile, because the result would be a mixture that nobody has tested. An abort of `signal`
  * passes through; what the batch throws, too.
  */
-export async function ingestArtifact(batch: StoreBatch, input: ArtifactInput, options: IngestOptions): Promise<IngestedArtifact> {
+export async function ingestArtifact(batch: Pick<StoreBatch, 'putSpan' | 'putPage'>, input: ArtifactInput, options: IngestOptions): Promise<IngestedArtifact> {
   const name = parseName('artifact', input.name);
   const role = parseName('role', input.role ?? 'image');
   const namespace = parseName('namespace', options.namespace);

@@ -5,7 +5,9 @@ import { ShoalError } from '../core/errors.ts';
 import { verifyChunk, verifyPage } from '../merkle/verify.ts';
 import { isLeaf } from '../merkle/page.ts';
 import type { ObjectId } from '../core/ids.ts';
-import type { StoreReader, StoreWriter } from '../store/types.ts';
+import { zstdDecompressAsync } from '../kernel/zstd.ts';
+import type { ChunkRef } from '../merkle/page.ts';
+import type { Lease, Run, StoreReader, StoreWriter } from '../store/types.ts';
 import { acceptStaged } from '../trust/repository/accept.ts';
 import type { AcceptReport } from '../trust/repository/accept.ts';
 import type { TrustHome } from '../trust/repository/home.ts';
@@ -23,18 +25,28 @@ export interface ReleaseInput {
   readonly requiredFeatures?: readonly string[];
 }
 
+export interface PublishOptions extends IngestOptions {
+  /** How long the content is held in the store while no release refers to it yet. Default 0: not at all. */
+  readonly holdMs?: number;
+}
+
 export interface PublishReport {
   readonly manifest: ReleaseManifest;
   readonly staged: StageReport;
   /** Bytes the store took: what was new, compressed. */
   readonly addedBytes: number;
+  /** To be released once the release is accepted. */
+  readonly hold: Lease;
 }
+
+/** Between content and the metadata that refers to it: seconds in practice, and a crash in between costs space for so long. */
+const ACCEPT_HOLD_MS = 3_600_000;
 
 /**
  * Brings the files of a release into `store` and signs its manifest into the staging directory `staging`. Needs the
  * offline keys of `home` and no network. Nothing is visible to a device until the staging is accepted.
  */
-export async function publishRelease(home: TrustHome, store: StoreWriter, staging: string, input: ReleaseInput, options: IngestOptions): Promise<PublishReport> {
+export async function publishRelease(home: TrustHome, store: StoreWriter, staging: string, input: ReleaseInput, options: PublishOptions): Promise<PublishReport> {
   const sequence = await nextSequence(home, input.product);
   const batch = await store.begin();
   try {
@@ -51,9 +63,14 @@ export async function publishRelease(home: TrustHome, store: StoreWriter, stagin
       hardware: input.hardware ?? [],
       requiredFeatures: input.requiredFeatures ?? [],
     });
-    await batch.commit(ingested.map(({ stored }) => stored));
-    const staged = await stageRelease(home, staging, [manifest]);
-    return { manifest, staged, addedBytes: ingested.reduce((sum, each) => sum + each.addedBytes, 0) };
+    const hold = await batch.commit(ingested.map(({ stored }) => stored), options.holdMs);
+    const addedBytes = ingested.reduce((sum, each) => sum + each.addedBytes, 0);
+    try {
+      return { manifest, staged: await stageRelease(home, staging, [manifest]), hold, addedBytes };
+    } catch (error) {
+      await hold.release();
+      throw error;
+    }
   } catch (error) {
     await batch.abort();
     throw error;
@@ -70,24 +87,29 @@ export function stagedStore(staging: string): string {
  * went into `store` directly. Every byte is verified on its way, and an incomplete artifact is refused by the store.
  */
 export async function acceptRelease(home: TrustHome, staging: string, store: StoreWriter, from: StoreReader | undefined): Promise<AcceptReport> {
-  return acceptStaged(home, staging, {
-    content: async (releases) => {
-      const batch = await store.begin();
-      try {
-        const stored = [];
-        for (const { namespace, artifacts } of releases) {
-          for (const { root, size } of artifacts) {
-            const spans = from === undefined ? await spansOf(store, root) : await copyArtifact(from, batch, root);
-            stored.push({ namespace, root, size, spans });
+  const holds: Lease[] = [];
+  try {
+    return await acceptStaged(home, staging, {
+      content: async (releases) => {
+        const batch = await store.begin();
+        try {
+          const stored = [];
+          for (const { namespace, artifacts } of releases) {
+            for (const { root, size } of artifacts) {
+              const spans = from === undefined ? await spansOf(store, root) : await copyArtifact(from, batch, root);
+              stored.push({ namespace, root, size, spans });
+            }
           }
+          holds.push(await batch.commit(stored, ACCEPT_HOLD_MS));
+        } catch (error) {
+          await batch.abort();
+          throw error;
         }
-        await batch.commit(stored);
-      } catch (error) {
-        await batch.abort();
-        throw error;
-      }
-    },
-  });
+      },
+    });
+  } finally {
+    for (const hold of holds) await hold.release();
+  }
 }
 
 type Batch = Awaited<ReturnType<StoreWriter['begin']>>;
@@ -109,17 +131,42 @@ async function copyArtifact(from: StoreReader, batch: Batch, root: ObjectId): Pr
   const { page } = verified;
   let spans = 0;
   if (isLeaf(page)) {
-    const chunks = [];
-    for (const { id } of page.chunks) {
-      const bytes = await from.chunk(id);
-      if (bytes === undefined) throw new ShoalError('STAGING_INCOMPLETE', `chunk ${id.slice(0, 12)}… is not there`, { ids: { chunk: id } });
-      chunks.push(verifyChunk(id, bytes));
-    }
-    await batch.putSpan(chunks);
+    await copySpan(from, batch, page.chunks);
     spans = 1;
   } else {
     for (const { id } of page.children) spans += await copyArtifact(from, batch, id);
   }
   await batch.putPage(verified);
   return spans;
+}
+
+/** Copies the chunks of one span. What lies compressed stays as it is: it took the publisher a while. */
+async function copySpan(from: StoreReader, batch: Batch, chunks: readonly ChunkRef[]): Promise<void> {
+  const runs = await from.runs(chunks.map(({ id }) => id), ['zstd', 'identity']);
+  if (runs === undefined) throw await missingChunk(from, chunks);
+  const most = chunks.reduce((sum, { length }) => sum + length, 0);
+  let at = 0;
+  for (const run of runs) {
+    const stored = await bytesOf(run);
+    const raw = run.coding === 'zstd' ? await zstdDecompressAsync(stored, most) : stored;
+    const group = [];
+    for (let offset = 0; offset < raw.byteLength; ) {
+      const ref = chunks[at++];
+      if (ref === undefined) break;
+      group.push(verifyChunk(ref.id, raw.subarray(offset, (offset += ref.length))));
+    }
+    await batch.putSpan(group, run.coding === 'zstd' ? stored : undefined);
+  }
+}
+
+async function bytesOf(run: Run): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of run.open()) pieces.push(piece.slice());
+  return Buffer.concat(pieces);
+}
+
+async function missingChunk(from: StoreReader, chunks: readonly ChunkRef[]): Promise<ShoalError> {
+  const here = await from.has(chunks.map(({ id }) => id));
+  const id = chunks[here.indexOf(false)]?.id ?? '';
+  return new ShoalError('STAGING_INCOMPLETE', `chunk ${id.slice(0, 12)}… is not there`, { ids: { chunk: id } });
 }

@@ -20,6 +20,8 @@ export interface OriginOptions {
   /** Signs timestamp and snapshot anew when they are due; asked every `resignMs` (default a minute) and once at the start. */
   readonly resign?: () => Promise<void>;
   readonly resignMs?: number;
+  /** Lets go of what no release needs any more; runs before every garbage collection. */
+  readonly retire?: () => Promise<unknown>;
   /** How often garbage is collected, milliseconds. Default once a day; 0 never. */
   readonly gcMs?: number;
   /** Further routes of the control plane: uploads. */
@@ -64,6 +66,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
   const freed = new Gauge({ name: 'shoal_gc_freed_bytes', help: 'Bytes that the last garbage collection gave up.', registers: [surface.metrics.registry] });
   const kept = new Gauge({ name: 'shoal_store_bytes', help: 'Bytes that the last garbage collection kept.', registers: [surface.metrics.registry] });
   const collect = async (): Promise<void> => {
+    await options.retire?.();
     const { freedBytes, keptBytes } = await store.gc();
     freed.set(freedBytes);
     kept.set(keptBytes);

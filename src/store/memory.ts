@@ -93,7 +93,7 @@ export class MemoryStore implements PrunableStore {
         if (chunkIdOf(bytes) !== id) throw objectMismatch(id);
         return Promise.resolve(put(kind, id, bytes, owner));
       },
-      commit: async (artifacts) => {
+      commit: async (artifacts, leaseMs) => {
         check();
         for (const artifact of artifacts) {
           const missing = await whatIsMissing(artifact, (id) => this.object('page', id), (ids) => ids.map((id) => this.#chunks.has(id) && pins.add(id) !== undefined));
@@ -102,6 +102,8 @@ export class MemoryStore implements PrunableStore {
         check();
         for (const artifact of artifacts) this.#artifacts.set(`${artifact.namespace}/${artifact.root}`, artifact);
         end();
+        const leases = leaseMs === undefined ? [] : await Promise.all(artifacts.map(({ root }) => this.lease(root, leaseMs)));
+        return { release: async () => void (await Promise.all(leases.map((lease) => lease.release()))) };
       },
       abort: async () => Promise.resolve(end()),
     };
@@ -114,6 +116,15 @@ export class MemoryStore implements PrunableStore {
 
   forget(key: ContentKey): Promise<boolean> {
     return Promise.resolve(this.#artifacts.delete(`${key.namespace}/${key.root}`));
+  }
+
+  async retain(live: () => Promise<readonly ContentKey[]>): Promise<readonly StoredArtifact[]> {
+    const before = [...this.#artifacts];
+    const leased = this.#leased();
+    const wanted = new Set((await live()).map(({ namespace, root }) => `${namespace}/${root}`));
+    const gone = before.filter(([name, { root }]) => !leased.has(root) && !wanted.has(name));
+    for (const [name] of gone) this.#artifacts.delete(name);
+    return gone.map(([, artifact]) => artifact);
   }
 
   async lease(root: ObjectId, ttlMs: number): Promise<Lease> {
@@ -188,7 +199,11 @@ export class MemoryStore implements PrunableStore {
   }
 
   #roots(): Set<ObjectId> {
-    const roots = new Set([...this.#artifacts.values()].map(({ root }) => root));
+    return new Set([...[...this.#artifacts.values()].map(({ root }) => root), ...this.#leased()]);
+  }
+
+  #leased(): Set<ObjectId> {
+    const roots = new Set<ObjectId>();
     for (const [mine, { root, until }] of this.#leases) {
       if (until > this.#now()) roots.add(root);
       else this.#leases.delete(mine);

@@ -63,16 +63,21 @@ export interface StoredArtifact {
  * durable and visible at once; `abort`, or a crash, leaves nothing but space for the next gc to take back.
  */
 export interface StoreBatch {
-  /** Keeps the chunks that are not yet here, together as one block. Returns how many bytes that took. */
-  putSpan(chunks: readonly VerifiedChunk[]): Promise<number>;
+  /**
+   * Keeps the chunks that are not yet here, together as one block. Returns how many bytes that took. `frame` is one zstd
+   * frame that decodes to exactly these chunks, in order: where all of them are new it may be kept as it is, instead of
+   * compressing again.
+   */
+  putSpan(chunks: readonly VerifiedChunk[], frame?: Uint8Array): Promise<number>;
   putPage(page: VerifiedPage): Promise<void>;
   /** Keeps an object for as long as the artifact with root `owner` lives. Throws `OBJECT_MISMATCH` when `id` is not its hash. */
   putObject(kind: 'delta', id: ObjectId, bytes: Uint8Array, owner: ObjectId): Promise<void>;
   /**
    * Makes the artifacts visible and durable, all or none. Throws `INCOMPLETE_ARTIFACT` when a page or chunk that one of
-   * them needs is not here, and `BATCH_CLOSED` after an earlier commit or abort.
+   * them needs is not here, and `BATCH_CLOSED` after an earlier commit or abort. With `leaseMs` every artifact is leased
+   * from the moment it is there, so that no `retain` comes before whoever refers to it; the lease returned holds them all.
    */
-  commit(artifacts: readonly StoredArtifact[]): Promise<void>;
+  commit(artifacts: readonly StoredArtifact[], leaseMs?: number): Promise<Lease>;
   abort(): Promise<void>;
 }
 
@@ -120,6 +125,11 @@ export interface PrunableStore extends StoreWriter {
   /** Drops an artifact from the roots; says whether it was there. Its space comes back with the next gc, when no lease holds it. */
   forget(key: ContentKey): Promise<boolean>;
   /**
+   * Forgets every artifact that is neither leased nor named by `live`, and returns those. `live` is asked once the leases
+   * have been read: an artifact whose lease was given up before that must be among its answer when it is wanted.
+   */
+  retain(live: () => Promise<readonly ContentKey[]>): Promise<readonly StoredArtifact[]>;
+  /**
    * Keeps everything under `root` from gc until released or `ttlMs` has passed, also across restarts. Throws
    * `NO_SUCH_ARTIFACT` unless an artifact or another lease holds the root at the time.
    */
@@ -131,10 +141,7 @@ export interface PrunableStore extends StoreWriter {
 
 /** A bounded store that makes room by itself, for a gateway: what was not used for long goes first. */
 export interface CacheStore extends StoreReader {
-  /**
-   * Keeps the chunks that are not yet here as one block. Returns how many bytes that took. `frame` is one zstd frame that
-   * decodes to exactly these chunks, in order: where all of them are new it may be kept as it is, instead of compressing again.
-   */
+  /** As `StoreBatch.putSpan`. */
   putSpan(chunks: readonly VerifiedChunk[], frame?: Uint8Array): Promise<number>;
   putPage(page: VerifiedPage): Promise<void>;
   /** Remembers, across restarts, that parts of `artifact` may be here. At most 4,096 artifacts, the oldest go first. */

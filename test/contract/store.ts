@@ -176,6 +176,27 @@ export function storeContract(name: string, lasting: boolean, make: () => Promis
       expect(await store.chunk(sampleChunk(1).id)).toBeUndefined();
     });
 
+    it('retains what is wanted or leased, and what a commit holds until somebody refers to it', async () => {
+      const { store, pass } = await fresh();
+      const [wanted, leased, held, loose] = [await sampleArtifact([[1]]), await sampleArtifact([[3]]), await sampleArtifact([[5]]), await sampleArtifact([[7]], 'other')];
+      await publish(store, wanted, leased, loose);
+      await store.lease(leased.root, 5000);
+      const batch = await store.begin();
+      await putArtifact(batch, held);
+      const hold = await batch.commit([storedOf(held)], 5000);
+      expect(await store.retain(() => Promise.resolve([wanted]))).toEqual([storedOf(loose)]);
+      await store.gc();
+      expect(new Set((await store.artifacts()).map(({ root }) => root))).toEqual(new Set([wanted.root, leased.root, held.root]));
+      expect(await missingFrom(store, held)).toEqual([]);
+      await hold.release();
+      expect(await store.retain(() => Promise.resolve([wanted, held]))).toEqual([]);
+      pass(5001);
+      expect(new Set((await store.retain(() => Promise.resolve([wanted]))).map(({ root }) => root))).toEqual(new Set([leased.root, held.root]));
+      // Who cannot say what is wanted loses nothing.
+      await expect(store.retain(() => Promise.reject(new Error('no list')))).rejects.toThrow('no list');
+      expect(await store.artifacts()).toEqual([storedOf(wanted)]);
+    });
+
     it('lets readers of runs finish that were asked for before gc took the chunks', async () => {
       const { store } = await fresh();
       const artifact = await sampleArtifact([[1, 2, 3, 4], [2, 8, 10]]);

@@ -1,43 +1,27 @@
-import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { serve, shoal } from '../support/shoal.ts';
+import type { Server } from '../support/shoal.ts';
 
-const SHOAL = fileURLToPath(new URL('../../bin/shoal.mjs', import.meta.url));
 const MiB = 1024 * 1024;
 let folder: string;
-const servers: { stop(): Promise<void> }[] = [];
+const servers: Server[] = [];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-e2e-'));
 });
 afterAll(async () => {
-  for (const server of servers) await server.stop();
+  for (const server of servers) await server.kill('SIGTERM');
   await rm(folder, { recursive: true });
 });
 
-/** Runs a real command to its end. */
-function shoal(...args: readonly string[]): { readonly code: number | null; readonly last: Record<string, unknown>; readonly errors: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [SHOAL, ...args], { encoding: 'utf8' });
-  const line = stdout.trim().split('\n').at(-1) ?? '';
-  return { code: status, last: line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : {}, errors: stderr };
-}
-
-async function serve(...args: readonly string[]): Promise<string> {
-  const child = spawn(process.execPath, [SHOAL, ...args, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = new Promise<void>((resolve) => child.once('close', () => { resolve(); }));
-  servers.unshift({ stop: async () => { child.kill('SIGTERM'); await ended; } });
-  return new Promise((resolve, reject) => {
-    let out = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      out += text;
-      if (out.includes('\n')) resolve((JSON.parse(out.split('\n')[0] ?? '') as { readonly url: string }).url);
-    });
-    child.once('close', () => { reject(new Error('the server ended')); });
-  });
+async function start(...args: readonly string[]): Promise<string> {
+  const server = await serve(args);
+  servers.unshift(server);
+  return server.url;
 }
 
 describe('from a publisher to a device, every role a process', () => {
@@ -56,8 +40,8 @@ describe('from a publisher to a device, every role a process', () => {
       expect(shoal('accept', staging, '--home', server, '--json')).toMatchObject({ code: 0, last: { changed: true } });
     };
     await release('1', first);
-    const origin = await serve('origin', '--home', server);
-    const gateway = await serve('gateway', '--origin', origin, '--cache', join(folder, 'cache'), '--poll', '0');
+    const origin = await start('origin', '--home', server);
+    const gateway = await start('gateway', '--origin', origin, '--cache', join(folder, 'cache'), '--poll', '0');
 
     const device = (wanted: string, output: string, ...more: readonly string[]): ReturnType<typeof shoal> =>
       shoal('fetch', wanted, '--origin', origin, '--gateway', gateway, '--trust', trust, '--state', join(folder, 'state'), '-o', join(folder, output), '--json', ...more);

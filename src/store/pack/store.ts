@@ -63,19 +63,33 @@ export class PackStore implements PrunableStore {
 
   async begin(): Promise<StoreBatch> {
     await this.#engine.enter();
-    return new PackBatch(this.#engine, (batch, artifacts) => this.#commit(batch, artifacts));
+    return new PackBatch(this.#engine, (...commit) => this.#commit(...commit));
   }
 
   async forget(key: ContentKey): Promise<boolean> {
+    const wanted = nameOf(key);
+    return (await this.#drop(() => Promise.resolve((artifact) => nameOf(artifact) === wanted))).length > 0;
+  }
+
+  retain(live: () => Promise<readonly ContentKey[]>): Promise<readonly StoredArtifact[]> {
+    return this.#drop(async () => {
+      const leased = await this.#leases.roots();
+      const wanted = new Set((await live()).map(nameOf));
+      return (artifact) => !leased.has(artifact.root) && !wanted.has(nameOf(artifact));
+    });
+  }
+
+  /** Takes artifacts out of the catalog. No commit of another comes between asking and writing. */
+  #drop(decide: () => Promise<(artifact: StoredArtifact) => boolean>): Promise<readonly StoredArtifact[]> {
     return this.#engine.writing(() =>
       this.#cataloguing.run(async () => {
         const all = this.#engine.index.artifacts();
-        const left = all.filter(({ namespace, root }) => namespace !== key.namespace || root !== key.root);
-        if (left.length === all.length) return false;
-        await writeCatalog(this.#engine.files, this.#catalog, left);
-        this.#engine.index.removeArtifact(key);
+        const gone = all.filter(await decide());
+        if (gone.length === 0) return [];
+        await writeCatalog(this.#engine.files, this.#catalog, all.filter((each) => !gone.includes(each)));
+        for (const each of gone) this.#engine.index.removeArtifact(each);
         await this.#engine.appender.flush();
-        return true;
+        return gone;
       }),
     );
   }
@@ -121,7 +135,7 @@ export class PackStore implements PrunableStore {
     return this.#engine.close();
   }
 
-  async #commit(pins: Pins, artifacts: readonly StoredArtifact[]): Promise<void> {
+  async #commit(pins: Pins, artifacts: readonly StoredArtifact[], leaseMs: number | undefined): Promise<Lease> {
     const { index, reader, appender, files } = this.#engine;
     for (const artifact of artifacts) {
       const page = (id: ObjectId): Promise<Uint8Array | undefined> => {
@@ -138,13 +152,21 @@ export class PackStore implements PrunableStore {
       if (missing.length > 0) throw incomplete(artifact, missing);
     }
     await appender.flush();
-    if (artifacts.length === 0) return;
-    await this.#cataloguing.run(async () => {
-      const all = new Map([...index.artifacts(), ...artifacts].map((artifact) => [`${artifact.namespace}/${artifact.root}`, artifact]));
-      await writeCatalog(files, this.#catalog, [...all.values()]);
-      for (const artifact of artifacts) index.addArtifact(artifact);
-      await appender.flush();
-    });
+    // Before the catalog: no moment in which the artifact is there and not held.
+    const leases = leaseMs === undefined ? [] : await Promise.all(artifacts.map(({ root }) => this.#leases.take(root, leaseMs)));
+    if (artifacts.length > 0) {
+      await this.#cataloguing.run(async () => {
+        const all = new Map([...index.artifacts(), ...artifacts].map((artifact) => [nameOf(artifact), artifact]));
+        await writeCatalog(files, this.#catalog, [...all.values()]);
+        for (const artifact of artifacts) index.addArtifact(artifact);
+        await appender.flush();
+      });
+    }
+    return {
+      release: async () => {
+        for (const lease of leases) await lease.release();
+      },
+    };
   }
 
   #maintain<T>(work: () => Promise<T>): Promise<T> {
@@ -152,28 +174,32 @@ export class PackStore implements PrunableStore {
   }
 }
 
+const nameOf = ({ namespace, root }: ContentKey): string => `${namespace}/${root}`;
+
+type Commit = (pins: Pins, artifacts: readonly StoredArtifact[], leaseMs: number | undefined) => Promise<Lease>;
+
 /** The catalog is the truth about artifacts; the index follows it. */
 async function followCatalog(index: PackEngine['index'], read: () => Promise<readonly StoredArtifact[]>): Promise<void> {
-  const wanted = new Map((await read()).map((artifact) => [`${artifact.namespace}/${artifact.root}`, artifact]));
-  for (const artifact of index.artifacts()) if (!wanted.delete(`${artifact.namespace}/${artifact.root}`)) index.removeArtifact(artifact);
+  const wanted = new Map((await read()).map((artifact) => [nameOf(artifact), artifact]));
+  for (const artifact of index.artifacts()) if (!wanted.delete(nameOf(artifact))) index.removeArtifact(artifact);
   for (const artifact of wanted.values()) index.addArtifact(artifact);
 }
 
 class PackBatch implements StoreBatch {
   readonly #engine: PackEngine;
   readonly #pins: Pins;
-  readonly #commit: (pins: Pins, artifacts: readonly StoredArtifact[]) => Promise<void>;
+  readonly #commit: Commit;
   #open = true;
 
-  constructor(engine: PackEngine, commit: (pins: Pins, artifacts: readonly StoredArtifact[]) => Promise<void>) {
+  constructor(engine: PackEngine, commit: Commit) {
     this.#engine = engine;
     this.#pins = engine.pins.open();
     this.#commit = commit;
   }
 
-  async putSpan(chunks: Parameters<StoreBatch['putSpan']>[0]): Promise<number> {
+  async putSpan(...[chunks, frame]: Parameters<StoreBatch['putSpan']>): Promise<number> {
     this.#check();
-    return this.#engine.putter.span(chunks, this.#pins);
+    return this.#engine.putter.span(chunks, this.#pins, frame);
   }
 
   async putPage(page: Parameters<StoreBatch['putPage']>[0]): Promise<void> {
@@ -187,10 +213,11 @@ class PackBatch implements StoreBatch {
     return this.#engine.putter.owned(kind, id, bytes, owner, this.#pins);
   }
 
-  async commit(artifacts: readonly StoredArtifact[]): Promise<void> {
+  async commit(artifacts: readonly StoredArtifact[], leaseMs?: number): Promise<Lease> {
     this.#check();
-    await this.#commit(this.#pins, artifacts);
+    const lease = await this.#commit(this.#pins, artifacts, leaseMs);
     await this.#end();
+    return lease;
   }
 
   async abort(): Promise<void> {

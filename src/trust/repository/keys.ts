@@ -61,3 +61,19 @@ export async function loadKeys(files: Files, directory: string): Promise<Readonl
   }
   return keys;
 }
+
+/** Reads the public half of a key made elsewhere, as `keygen` writes it. Throws `BAD_KEY`. */
+export async function readPublicKey(files: Files, path: string): Promise<PublicKey> {
+  const bad = (cause?: unknown): ShoalError => new ShoalError('BAD_KEY', `${path} is not a public ed25519 key`, { ids: { path }, cause, hint: 'Make one with "shoal keygen ROLE --out FILE".' });
+  const bytes = await readWhole(files, path, 16_384);
+  if (bytes === undefined) throw bad();
+  let value: Partial<PublicKey> | null;
+  try {
+    value = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<PublicKey> | null;
+  } catch (cause) {
+    throw bad(cause);
+  }
+  const hex = value?.keyval?.public;
+  if (value?.keytype !== 'ed25519' || value.scheme !== 'ed25519' || typeof hex !== 'string' || !/^[0-9a-f]{64}$/.test(hex)) throw bad();
+  return { keytype: 'ed25519', scheme: 'ed25519', keyval: { public: hex } };
+}

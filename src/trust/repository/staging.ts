@@ -31,7 +31,7 @@ export async function writeStaged(home: TrustHome, directory: string, role: stri
 }
 
 /** Reads the metadata of a staging directory, trusting nothing. Throws `BAD_STAGING`, `TUF_MALFORMED`. */
-export async function readStaging(home: TrustHome, directory: string): Promise<Staging> {
+export async function readStaging(home: Pick<TrustHome, 'files'>, directory: string): Promise<Staging> {
   const bad = (problem: string): ShoalError => new ShoalError('BAD_STAGING', `${directory} is not a usable staging directory: ${problem}`, { ids: { staging: directory } });
   const folder = stagedMetadata(directory);
   if ((await home.files.stat(folder)) === undefined) throw bad('it has no metadata');

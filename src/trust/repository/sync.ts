@@ -1,13 +1,15 @@
 import { join } from 'node:path';
 import { ShoalError } from '../../core/errors.ts';
-import { removeDurably, writeDurably } from '../../store/durable.ts';
+import { DEFAULT_NAMESPACE, parseName } from '../../core/names.ts';
+import { makeDirectories, removeDurably, writeDurably } from '../../store/durable.ts';
 import { NO_MARKS } from '../client/marks.ts';
 import { Update } from '../client/update.ts';
+import { parseMetadata } from '../metadata.ts';
 import type { AnyMetadata } from '../metadata.ts';
 import { DELTAS_ROLE, metadataFile, parseMetadataFile } from '../roles.ts';
 import type { MetadataFetcher } from '../types.ts';
 import { delegationsOf } from './build.ts';
-import { readConfig } from './home.ts';
+import { DEFAULT_EXPIRY_DAYS, readConfig, writeConfig } from './home.ts';
 import type { TrustHome } from './home.ts';
 import { writeTrustRoot } from './online.ts';
 import { loadState } from './state.ts';
@@ -27,17 +29,7 @@ export function syncOffline(home: TrustHome, fetcher: MetadataFetcher, options: 
   return home.exclusively(async () => {
     if ((await readConfig(home)).part !== 'offline') throw new ShoalError('NOT_OFFLINE', `${home.directory} is no offline home: it knows what is published`, { ids: { home: home.directory } });
     const state = await loadState(home);
-    const received = new Map<string, Uint8Array>();
-    const update = new Update(state.root.bytes, fetcher, {
-      read: () => Promise.resolve(undefined),
-      write: (name, bytes) => Promise.resolve(void received.set(name, bytes)),
-    }, home.now());
-    await update.roots();
-    await update.refresh(NO_MARKS);
-    const targets = update.set.targets;
-    const products = targets === undefined ? [] : [...delegationsOf(targets).keys()].filter((role) => role !== DELTAS_ROLE);
-    for (const role of products) await update.targets(role, 'targets');
-    await update.persist();
+    const { update, received, products } = await fetchPublished(home, state.root.bytes, fetcher);
 
     const updated: string[] = [];
     const ahead: string[] = [];
@@ -66,4 +58,48 @@ export function syncOffline(home: TrustHome, fetcher: MetadataFetcher, options: 
     }
     return { updated, ahead };
   });
+}
+
+/** What a server says is published, verified from a trusted root on, and the files that were fetched for it. */
+async function fetchPublished(home: TrustHome, root: Uint8Array, fetcher: MetadataFetcher): Promise<{ readonly update: Update; readonly received: ReadonlyMap<string, Uint8Array>; readonly products: readonly string[] }> {
+  const received = new Map<string, Uint8Array>();
+  const update = new Update(root, fetcher, {
+    read: () => Promise.resolve(undefined),
+    write: (name, bytes) => Promise.resolve(void received.set(name, bytes)),
+  }, home.now());
+  await update.roots();
+  await update.refresh(NO_MARKS);
+  const { targets } = update.set;
+  const products = targets === undefined ? [] : [...delegationsOf(targets).keys()].filter((role) => role !== DELTAS_ROLE);
+  for (const role of products) await update.targets(role, 'targets');
+  await update.persist();
+  return { update, received, products };
+}
+
+/**
+ * Makes an offline home for one more key holder of a repository that is there already: without keys, trusting `root`, up to
+ * date with what is published. Throws `HOME_EXISTS`, and what a device would refuse.
+ */
+export async function joinHome(home: TrustHome, root: Uint8Array, fetcher: MetadataFetcher, namespace: string = DEFAULT_NAMESPACE): Promise<readonly string[]> {
+  if ((await home.files.stat(home.paths.config)) !== undefined) throw new ShoalError('HOME_EXISTS', `${home.directory} is a Shoal home already`, { ids: { home: home.directory } });
+  const { update, received, products } = await fetchPublished(home, root, fetcher);
+  await makeDirectories(home.files, home.paths.metadata);
+  const put = (role: string, version: number, bytes: Uint8Array): Promise<void> => writeDurably(home.files, join(home.paths.metadata, metadataFile(role, version)), bytes);
+  await put('root', parseMetadata('root', root).signed.version, root);
+  let newest = root;
+  for (const [name, bytes] of received) {
+    const file = parseMetadataFile(name);
+    if (file?.role !== 'root') continue;
+    await put('root', file.version, bytes);
+    newest = bytes;
+  }
+  for (const role of ['targets', ...products]) {
+    const bytes = received.get(`${role}.json`);
+    const metadata = update.set.getRole(role)?.signed;
+    if (bytes !== undefined && metadata !== undefined) await put(role, metadata.version, bytes);
+  }
+  await writeTrustRoot(home, newest);
+  // Last: a home is there or it is not.
+  await writeConfig(home, { format: 1, part: 'offline', namespace: parseName('namespace', namespace), expiryDays: DEFAULT_EXPIRY_DAYS });
+  return products;
 }

@@ -50,7 +50,7 @@ function isNews<T extends AnyMetadata>(role: string, old: Held<T> | undefined, n
   if (is > was) return true;
   // Signatures may differ: what was signed is what counts.
   if (is === was && next.metadata.signed.equals(old.metadata.signed as never)) return false;
-  if (is === was) throw refuse('STAGING_RACED', `version ${String(is)} of ${role} was published by somebody else in the meantime`, role, 'Bring the offline home up to date (syncOffline) and stage the release again.');
+  if (is === was) throw refuse('STAGING_RACED', `version ${String(is)} of ${role} was published by somebody else in the meantime`, role, 'Bring the offline home up to date (shoal sync --discard) and stage the release again.');
   throw refuse('STAGING_REPLAYED', `the staged ${role} is version ${String(is)}; the repository is at ${String(was)} already`, role, 'Stage the release again on top of what is published.');
 }
 

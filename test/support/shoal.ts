@@ -1,0 +1,46 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const SHOAL = fileURLToPath(new URL('../../bin/shoal.mjs', import.meta.url));
+
+export interface Ran {
+  readonly code: number | null;
+  /** The last line of standard output when it is JSON. */
+  readonly last: Readonly<Record<string, unknown>>;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/** Runs a real command to its end. */
+export function shoal(...args: readonly string[]): Ran {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [SHOAL, ...args], { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+  const line = stdout.trim().split('\n').at(-1) ?? '';
+  return { code: status, last: line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : {}, output: stdout, errors: stderr };
+}
+
+export interface Server {
+  readonly url: string;
+  /** The process itself, for tests that kill it. */
+  readonly pid: number;
+  kill(signal: NodeJS.Signals): Promise<void>;
+}
+
+/** Starts a role as a process of its own on a free port (or `port`) and waits until it is ready. */
+export function serve(args: readonly string[], port = 0): Promise<Server> {
+  const child = spawn(process.execPath, [SHOAL, ...args, '--listen', `127.0.0.1:${String(port)}`], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = new Promise<void>((resolve) => child.once('close', () => { resolve(); }));
+  const kill = async (signal: NodeJS.Signals): Promise<void> => {
+    child.kill(signal);
+    await ended;
+  };
+  return new Promise((resolve, reject) => {
+    let out = '';
+    let errors = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => { errors += text; });
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      out += text;
+      if (out.includes('\n')) resolve({ url: (JSON.parse(out.split('\n')[0] ?? '') as { readonly url: string }).url, pid: child.pid ?? 0, kill });
+    });
+    child.once('close', (code) => { reject(new Error(`${args.join(' ')} ended with ${String(code)}: ${errors}`)); });
+  });
+}
