@@ -228,3 +228,23 @@ describe('plain tuf-js, without Shoal', () => {
     }
   });
 });
+
+describe('two runs that share a state', () => {
+  it('never take back what the other has seen', async () => {
+    await release(home, 'tool', '1.0');
+    const [one, other] = [await open(), await open()];
+    const [app, tool] = [(await one.release('app')).manifest, (await other.release('tool')).manifest];
+    await one.accepted({ ...app, sequence: 5 });
+    await other.accepted({ ...tool, sequence: 7 });
+    await other.accepted({ ...app, sequence: 3 });
+    const third = await open();
+    expect([third.highWater('app'), third.highWater('tool')]).toEqual([5, 7]);
+    const old = await metadata('timestamp.json');
+    await release(home, 'app', '2.0');
+    await one.release('app');
+    // The other one has not seen the newer state itself; its marks say so nevertheless once it writes them.
+    await other.accepted({ ...tool, sequence: 8 });
+    server.tamper = (path, bytes) => (path.endsWith('timestamp.json') ? old : bytes);
+    await expect((await open()).release('app')).rejects.toMatchObject({ code: 'TUF_ROLLBACK' });
+  });
+});

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { readWhole, writeDurably } from '../../store/durable.ts';
+import { nodeFiles } from '../../store/files.ts';
 import type { Files } from '../../store/files.ts';
+import { WriterLock } from '../../store/pack/lock.ts';
 import { sha256 } from '../metadata.ts';
 
 /**
@@ -41,23 +43,58 @@ export class MarksFile {
   }
 
   static async open(files: Files, directory: string): Promise<MarksFile> {
-    const slots = [await readSlot(files, join(directory, 'marks.0')), await readSlot(files, join(directory, 'marks.1'))];
-    const newest = slots.reduce((best, slot) => (slot !== undefined && (best === undefined || slot.counter > best.counter) ? slot : best), undefined);
-    return new MarksFile(files, directory, newest ?? { counter: 0, marks: NO_MARKS });
+    return new MarksFile(files, directory, await newest(files, directory));
   }
 
   get marks(): Marks {
     return this.#slot.marks;
   }
 
-  /** Replaces the marks durably; writes nothing when nothing changed. */
+  /**
+   * Replaces the marks durably; writes nothing when nothing changed. What another process wrote since is kept: two runs
+   * for two products share a state, and neither may take back what the other has seen.
+   */
   async write(marks: Marks): Promise<void> {
-    if (JSON.stringify(marks) === JSON.stringify(this.#slot.marks)) return;
-    const slot = { counter: this.#slot.counter + 1, marks };
-    const text = JSON.stringify(slot);
-    await writeDurably(this.#files, join(this.#directory, `marks.${String(slot.counter % 2)}`), Buffer.from(`${sha256(Buffer.from(text))}\n${text}\n`));
-    this.#slot = slot;
+    // Only the file system of this machine is shared with other processes.
+    const lock = new WriterLock(this.#files === nodeFiles ? join(this.#directory, 'marks.lock') : undefined);
+    await lock.acquire();
+    try {
+      const there = await newest(this.#files, this.#directory);
+      const slot = { counter: there.counter + 1, marks: there.counter > this.#slot.counter ? merged(there.marks, marks) : marks };
+      if (JSON.stringify(slot.marks) === JSON.stringify(there.marks)) {
+        this.#slot = there;
+        return;
+      }
+      const text = JSON.stringify(slot);
+      await writeDurably(this.#files, join(this.#directory, `marks.${String(slot.counter % 2)}`), Buffer.from(`${sha256(Buffer.from(text))}\n${text}\n`));
+      this.#slot = slot;
+    } finally {
+      lock.release();
+    }
   }
+}
+
+/** The higher of both in everything; of online roles, what was seen under the newer root's keys. */
+function merged(there: Marks, ours: Marks): Marks {
+  const sequences = higher(there.sequences, ours.sequences);
+  if (there.root !== ours.root && there.keys !== ours.keys) return { ...(there.root > ours.root ? there : ours), sequences };
+  return {
+    root: Math.max(there.root, ours.root),
+    keys: ours.keys,
+    timestamp: Math.max(there.timestamp, ours.timestamp),
+    snapshot: Math.max(there.snapshot, ours.snapshot),
+    roles: there.snapshot > ours.snapshot ? there.roles : ours.roles,
+    sequences,
+  };
+}
+
+function higher(a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries([...new Set([...Object.keys(a), ...Object.keys(b)])].sort().map((name) => [name, Math.max(a[name] ?? 0, b[name] ?? 0)]));
+}
+
+async function newest(files: Files, directory: string): Promise<Slot> {
+  const slots = [await readSlot(files, join(directory, 'marks.0')), await readSlot(files, join(directory, 'marks.1'))];
+  return slots.reduce<Slot>((best, slot) => (slot !== undefined && slot.counter > best.counter ? slot : best), { counter: 0, marks: NO_MARKS });
 }
 
 /** One of the two files, or undefined when it is not there, too long or not whole. */
