@@ -14,6 +14,10 @@ export class UpstreamMetadata implements MetadataFetcher {
     this.#upstreams = upstreams;
   }
 
+  get hosts(): readonly MetadataFetcher[] {
+    return this.#upstreams.map((upstream) => new UpstreamMetadata([upstream]));
+  }
+
   get source(): string {
     return this.#upstreams.map(({ url }) => url).join(' or ');
   }

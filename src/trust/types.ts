@@ -4,6 +4,8 @@ import type { ReleaseManifest } from '../core/manifest.ts';
 export interface MetadataFetcher {
   /** Names the source in errors: its URL. */
   readonly source: string;
+  /** The hosts behind it one by one, best first, when there are several: what one says wrongly another may say rightly. */
+  readonly hosts?: readonly MetadataFetcher[];
   /**
    * `undefined` when the source says there is no such file (that ends the walk through the roots). Never reads more than
    * `maxBytes`; throws `TOO_LONG` when there is more. `path` is not URL-encoded. Stops when `signal` is aborted.

@@ -73,13 +73,17 @@ export class TufClient implements TrustClient {
     return this.#turns.run(async () => {
       parseName('product', product);
       if (version !== undefined) parseName('version', version);
-      try {
-        return await this.#release(product, version);
-      } catch (error) {
-        // Keys may have been exchanged between our look at the roots and at the rest: then a newer root is there now.
-        if (!isShoalError(error, 'TUF_SIGNATURE') || (await (await this.#begin()).roots()) === 0) throw error;
-        return this.#release(product, version);
+      const refused: ShoalError[] = [];
+      for (const host of this.#options.fetcher.hosts ?? [this.#options.fetcher]) {
+        try {
+          return await this.#releaseFrom(host, product, version);
+        } catch (error) {
+          // A version that somebody asks for by name may be newer than what a gateway has heard of.
+          if (!isShoalError(error) || !(error.retry === 'elsewhere' || (error.code === 'NO_SUCH_RELEASE' && version !== undefined))) throw error;
+          refused.push(error);
+        }
       }
+      throw nobody(refused);
     });
   }
 
@@ -91,17 +95,27 @@ export class TufClient implements TrustClient {
     });
   }
 
-  async #release(product: string, version: string | undefined): Promise<TrustedRelease> {
-    const update = await this.#begin();
+  async #releaseFrom(fetcher: MetadataFetcher, product: string, version: string | undefined): Promise<TrustedRelease> {
+    try {
+      return await this.#release(fetcher, product, version);
+    } catch (error) {
+      // Keys may have been exchanged between our look at the roots and at the rest: then a newer root is there now.
+      if (!isShoalError(error, 'TUF_SIGNATURE') || (await (await this.#begin(fetcher)).roots()) === 0) throw error;
+      return this.#release(fetcher, product, version);
+    }
+  }
+
+  async #release(fetcher: MetadataFetcher, product: string, version: string | undefined): Promise<TrustedRelease> {
+    const update = await this.#begin(fetcher);
     await update.roots();
     const root = update.set.root;
     const { marks } = this.#marks;
-    if (root.signed.version < marks.root) throw refusal('TUF_ROLLBACK', { role: 'root', source: this.#options.fetcher.source });
+    if (root.signed.version < marks.root) throw refusal('TUF_ROLLBACK', { role: 'root', source: fetcher.source });
     const keys = onlineKeysOf(root);
     const sameKeys = keys === marks.keys;
     if (!sameKeys && marks.keys !== '') await this.#forgetOnline();
     await update.refresh(sameKeys ? marks : { ...marks, timestamp: 0, snapshot: 0, roles: {} });
-    const release = await this.#find(update, product, version);
+    const release = await this.#find(update, fetcher, product, version);
     await update.persist();
     await this.#marks.write(this.#raised(update, root, keys));
     checkFit(release.manifest, {
@@ -132,12 +146,12 @@ export class TufClient implements TrustClient {
     await files.syncDirectory(directory);
   }
 
-  async #begin(): Promise<Update> {
+  async #begin(fetcher: MetadataFetcher): Promise<Update> {
     const now = this.#options.now();
     if (now.getTime() < CLOCK_FLOOR) {
       throw unfit('CLOCK_UNSET', `this device's clock says ${now.toISOString()}, so it cannot tell whether signatures have expired`, {}, 'Set the clock (for example by NTP) and try again.', 'again');
     }
-    return new Update(await this.#trustedRoot(), this.#options.fetcher, this.#local, now, this.#options.timeoutMs);
+    return new Update(await this.#trustedRoot(), fetcher, this.#local, now, this.#options.timeoutMs);
   }
 
   /** The newest whole root among the device's own and the provisioned one. */
@@ -164,9 +178,8 @@ export class TufClient implements TrustClient {
   }
 
   /** TUF 5.6.7: the target among the roles that may sign its path, in their order. Delegations go one level deep. */
-  async #find(update: Update, product: string, version: string | undefined): Promise<TrustedRelease> {
+  async #find(update: Update, fetcher: MetadataFetcher, product: string, version: string | undefined): Promise<TrustedRelease> {
     const path = releasePath(product, version ?? LATEST);
-    const { fetcher } = this.#options;
     const top = update.set.targets;
     for (const { role, terminating } of top?.signed.delegations?.rolesForTarget(path) ?? []) {
       const target = (await update.targets(role, 'targets'))?.signed.targets[path];
@@ -189,6 +202,15 @@ export class TufClient implements TrustClient {
     const wanted = version === undefined ? `no release of ${product}` : `no ${product} ${version}`;
     throw unfit('NO_SUCH_RELEASE', `${fetcher.source} publishes ${wanted}`, { product, source: fetcher.source, ...(version === undefined ? {} : { version }) });
   }
+}
+
+/** Why no host was believed. What a host said wrongly tells more than that another could not be reached. */
+function nobody(refused: readonly ShoalError[]): ShoalError {
+  const [first, ...others] = refused.toSorted((a, b) => Number(b.code.startsWith('TUF_')) - Number(a.code.startsWith('TUF_')));
+  if (first === undefined) return new ShoalError('NO_SOURCE', 'there is no host to ask for releases');
+  if (others.length === 0) return first;
+  const { code, ids, retry, hint } = first;
+  return new ShoalError(code, refused.map(({ message }) => message).join('; '), { cause: first, ids, retry, ...(hint === undefined ? {} : { hint }) });
 }
 
 function wholeRoot(bytes: Uint8Array): RootMetadata | undefined {
