@@ -2,12 +2,11 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import type { Bitmap } from '../core/bitmap.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
+import { SPAN_MAX_BYTES } from '../core/limits.ts';
 import type { ArtifactRecord } from '../core/manifest.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { FileSlot } from '../install/file-slot.ts';
 import { IndexReader, chunkOffsets } from '../merkle/reader.ts';
-import type { Span } from '../merkle/reader.ts';
-import type { ChunkRef } from '../merkle/page.ts';
 import { chunkIdOf } from '../merkle/verify.ts';
 import { nextSteps } from '../plan/schedule.ts';
 import type { Offer, Random } from '../plan/schedule.ts';
@@ -16,7 +15,8 @@ import { ahead } from './ahead.ts';
 import type { BaseIndexes } from './base-index.ts';
 import { FailoverPages } from './pages.ts';
 import type { PageShelf } from './pages.ts';
-import type { Source, SourceKind } from './source.ts';
+import { SpanFill } from './span-fill.ts';
+import type { Source, SourceKind, SpanSink } from './source.ts';
 import { PATIENCE_MS, Standing } from './standing.ts';
 import type { Evidence } from './standing.ts';
 
@@ -63,22 +63,15 @@ export interface Ledger {
   readonly seconds: number;
 }
 
-interface Missing {
-  readonly span: Span;
-  readonly positions: readonly number[];
-  readonly chunks: readonly ChunkRef[];
-  readonly offsets: readonly number[];
-  /** All of the span is missing: asked for as a whole, so that caches between have one entry for it. */
-  readonly whole: boolean;
-  asked: string[];
-  since: number;
-  /** It has arrived and is being written: whoever else was asked comes too late. */
-  arrived: boolean;
-}
-
 /** LAN first: a neighbour's bytes are free, the gateway's nearly, the origin's cross the metered link. */
 const COST: Readonly<Record<SourceKind, number>> = { peer: 0, gateway: 0, origin: 1 };
 const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 3, gateway: 4, origin: 4 };
+/**
+ * Spans under way at the same time, from all sources together: each has `SPAN_MAX_BYTES` of memory. Late ones do not count,
+ * so that many stuck sources do not keep the others from being asked, up to a bound of their own.
+ */
+const SPANS_MOST = 16;
+const SPANS_WITH_LATE_MOST = 48;
 /** A span is late when it takes this long: another source is asked for it as well. Milliseconds. */
 const LATE_MS = 5_000;
 /** Added to the cost of a source with a late request: more than any link costs. */
@@ -104,11 +97,14 @@ class Download {
   readonly #options: DownloadOptions;
   readonly #key: ContentKey;
   readonly #standing: Standing;
-  readonly #missing = new Map<number, Missing>();
+  readonly #missing = new Map<number, SpanFill>();
   /** Every source that was ever offered, with what it had received by then. */
   readonly #before = new Map<Source, ReturnType<Source['totals']>>();
   /** When the requests under way were started, by source. */
   readonly #running = new Map<string, Set<{ readonly since: number }>>();
+  /** Memory that spans are received in, used again and again. */
+  readonly #buffers: Uint8Array[] = [];
+  readonly #fetches = new Set<Promise<void>>();
   readonly #holdings = new Map<string, Bitmap | 'all'>();
   readonly #stop = new AbortController();
   readonly #started: number;
@@ -139,8 +135,9 @@ class Download {
       await this.#fetchAll(index, signal);
       await this.#verifyMedium(index);
     } finally {
-      // Hedged requests that lost the race, and everything else after a failure.
+      // Hedged requests that lost the race, and everything else after a failure. Whoever closes the slot next finds it quiet.
       this.#stop.abort();
+      await Promise.all(this.#fetches);
     }
     const all = [...this.#before];
     const received = (kind: SourceKind): number => all.reduce((sum, [source, { content }]) => sum + (source.kind === kind ? source.totals().content - content : 0), 0);
@@ -191,8 +188,7 @@ class Download {
           this.#options.onSpan?.(span.index);
           continue;
         }
-        const pick = <T>(all: readonly T[]): readonly T[] => all.filter((_, position) => positions.includes(position));
-        this.#missing.set(span.index, { span, positions, chunks: pick(chunks), offsets: pick(offsets), whole: positions.length === chunks.length, asked: [], since: 0, arrived: false });
+        this.#missing.set(span.index, new SpanFill(span, chunks, positions));
       }
     } finally {
       await local.close();
@@ -218,14 +214,15 @@ class Download {
       if (this.#broken !== undefined) throw this.#broken;
       if (clock.now() - this.#holdingsAsked >= HOLDING_MS) await this.#askHoldings(sources, index.spans, signal);
       const now = clock.now();
-      const wants = [...this.#missing.values()].filter(({ arrived }) => !arrived).map(({ span, asked, since }) => ({ span: span.index, asked, late: asked.length > 0 && now - since > LATE_MS }));
-      for (const step of nextSteps(wants, this.#offers(sources), random)) {
+      const wants = [...this.#missing.values()].filter(({ wanted }) => wanted).map(({ span, asked, since }) => ({ span: span.index, asked, late: asked.length > 0 && now - since > LATE_MS }));
+      for (const step of nextSteps(wants, this.#offers(sources), random).slice(0, this.#room(now))) {
         const source = sources.find(({ name }) => name === step.source);
         const missing = this.#missing.get(step.span);
         if (source === undefined || missing === undefined) continue;
         missing.asked = [...missing.asked, source.name];
         missing.since = now;
-        void this.#fetch(source, missing, signal);
+        const fetching = this.#fetch(source, missing, signal).finally(() => this.#fetches.delete(fetching));
+        this.#fetches.add(fetching);
       }
       const idle = [...this.#running.values()].every(({ size }) => size === 0);
       const hopeless = sources.every((source) => this.#standing.banned(source));
@@ -240,6 +237,12 @@ class Download {
         };
       });
     }
+  }
+
+  /** How many more spans may be asked for. */
+  #room(now: number): number {
+    const inTime = [...this.#running.values()].reduce((sum, running) => sum + [...running].filter(({ since }) => now - since <= LATE_MS).length, 0);
+    return Math.max(0, Math.min(SPANS_MOST - inTime, SPANS_WITH_LATE_MOST - this.#fetches.size));
   }
 
   #offers(sources: readonly Source[]): readonly Offer[] {
@@ -276,50 +279,49 @@ class Download {
     cancel();
   }
 
-  async #fetch(source: Source, missing: Missing, signal: AbortSignal): Promise<void> {
-    const { span, positions, chunks, offsets, whole } = missing;
-    const request = { since: this.#options.clock.now() };
+  async #fetch(source: Source, missing: SpanFill, signal: AbortSignal): Promise<void> {
+    const request = missing.request();
+    const started = { since: this.#options.clock.now() };
     const running = this.#running.get(source.name) ?? new Set();
-    this.#running.set(source.name, running.add(request));
-    try {
-      const received = await source.span(this.#key, { span: span.index, positions: whole ? undefined : positions, chunks }, signal);
-      this.#standing.succeeded(source);
-      // Of two that were asked for a late span, the second to answer comes too late.
-      if (missing.arrived) return;
-      missing.arrived = true;
-      this.#lastArrival = this.#options.clock.now();
+    this.#running.set(source.name, running.add(started));
+    const buffer = this.#buffers.pop() ?? new Uint8Array(SPAN_MAX_BYTES);
+    const take: SpanSink['take'] = async (batch, first) => {
       try {
-        for (let at = 0; at < received.length; ) {
-          // Neighbours in the artifact go to the slot together.
-          const first = at++;
-          while (at < received.length && offsets[at] === (offsets[at - 1] ?? 0) + (chunks[at - 1]?.length ?? 0)) at++;
-          await this.#options.slot.writeRun(offsets[first] ?? 0, received.slice(first, at));
-        }
+        this.#arrived(missing, await missing.take(this.#options.slot, request, batch, first));
       } catch (error) {
         // The slot's own failure (a full disk) ends the download; it is nobody's fault out there.
-        this.#broken = error instanceof Error ? error : new Error(String(error));
-        return;
+        this.#broken ??= error instanceof Error ? error : new Error(String(error));
+        throw error;
       }
-      this.#missing.delete(span.index);
-      this.#options.onSpan?.(span.index);
-      this.#progress(received.reduce((sum, { bytes }) => sum + bytes.byteLength, 0));
+    };
+    try {
+      await source.span(this.#key, request, { buffer, take }, signal);
+      this.#standing.succeeded(source);
     } catch (error) {
       if (isShoalError(error, 'NOT_HELD')) {
         const held = this.#holdings.get(source.name);
-        if (held !== undefined && held !== 'all') held.delete(span.index);
+        if (held !== undefined && held !== 'all') held.delete(request.span);
         else this.#failed(source, error);
       } else {
         this.#failed(source, error);
       }
     } finally {
+      this.#buffers.push(buffer);
       missing.asked = missing.asked.filter((name) => name !== source.name);
-      running.delete(request);
+      running.delete(started);
       this.#wake();
     }
   }
 
+  /** Verified bytes of a span are in the slot. */
+  #arrived(missing: SpanFill, bytes: number): void {
+    this.#lastArrival = this.#options.clock.now();
+    if (missing.whole && this.#missing.delete(missing.span.index)) this.#options.onSpan?.(missing.span.index);
+    this.#progress(bytes);
+  }
+
   #failed(source: Source, error: unknown): void {
-    if (this.#stop.signal.aborted || this.#options.signal?.aborted === true) return;
+    if (this.#broken !== undefined || this.#stop.signal.aborted || this.#options.signal?.aborted === true) return;
     this.#standing.failed(source, error);
   }
 

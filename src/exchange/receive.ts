@@ -5,7 +5,8 @@ import { zstdDecompressAsync } from '../kernel/zstd.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { verifyChunk } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
-import type { HttpClient, HttpOptions } from './http.ts';
+import type { BodyTarget, HttpAnswer, HttpOptions } from './http.ts';
+import { mostEncoded } from './span-body.ts';
 
 /** Verified bytes are handed on in batches of about this many: large enough for the disk, small enough for the cache. */
 const BATCH_BYTES = 256 * 1024;
@@ -13,6 +14,11 @@ const BATCH_BYTES = 256 * 1024;
 export interface ReceiveOptions extends HttpOptions {
   /** Codings to ask for. Default identity: compressed answers cost a decoder and a second buffer. */
   readonly acceptZstd?: boolean;
+}
+
+/** Whoever can fetch into the caller's memory: a client by URL, an upstream by path. */
+export interface Receiver {
+  receive(url: string, target: BodyTarget, options: HttpOptions): Promise<HttpAnswer>;
 }
 
 export interface Received {
@@ -28,12 +34,13 @@ export interface Received {
  * of `buffer`; what `onBatch` returns is awaited, all of it, before this settles, so the caller may reuse the buffer then.
  * Batches that were handed on before a failure are good and may be kept.
  *
- * Throws what `HttpClient.receive` throws, `HTTP_BODY` for a wrong length or coding, `CHUNK_MISMATCH` at the first chunk
- * that is not what its id says (all: elsewhere), and whatever `onBatch` throws.
+ * Throws what `client` throws, `HTTP_TOO_LARGE` for more than any coding makes of the chunks, `HTTP_BODY` for a wrong
+ * length or coding, `CHUNK_MISMATCH` at the first chunk that is not what its id says (all: elsewhere), and whatever
+ * `onBatch` throws.
  */
 export async function receiveChunks(
-  client: HttpClient,
-  url: string | URL,
+  client: Receiver,
+  url: string,
   chunks: readonly ChunkRef[],
   buffer: Uint8Array,
   onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>,
@@ -54,9 +61,9 @@ export async function receiveChunks(
           if (claimed !== undefined && claimed !== String(rawBytes)) throw wrong(`it claims ${claimed.slice(0, 20)} raw bytes, not ${String(rawBytes)}`);
           zstd = coding === 'zstd' && options.acceptZstd === true;
           if (!zstd && coding !== 'identity') throw wrong(`it has the coding "${coding.slice(0, 40)}", which was not asked for`);
-          if (!zstd && length !== undefined && length !== rawBytes) throw wrong(`it has ${String(length)} bytes, not ${String(rawBytes)}`);
           const most = mostEncoded(rawBytes, chunks.length);
-          if (zstd && (length ?? 0) > most) throw wrong(`it has more than ${String(most)} encoded bytes`);
+          if ((length ?? 0) > most) throw new ShoalError('HTTP_TOO_LARGE', `the answer has ${String(length)} bytes; ${String(most)} are accepted`, { retry: 'elsewhere' });
+          if (!zstd && length !== undefined && length !== rawBytes) throw wrong(`it has ${String(length)} bytes, not ${String(rawBytes)}`);
           return zstd ? Buffer.allocUnsafeSlow(length ?? most) : raw;
         },
         progress: (filled) => {
@@ -75,11 +82,6 @@ export async function receiveChunks(
     await batches.settled();
     throw error;
   }
-}
-
-/** Most bytes that raw ones may take as zstd: raw blocks cost 3 bytes in 128 KiB, frames some 20. */
-function mostEncoded(rawBytes: number, chunks: number): number {
-  return rawBytes + Math.ceil(rawBytes / 1024) + 64 * (chunks + 1);
 }
 
 function wrong(problem: string): ShoalError {

@@ -1,13 +1,13 @@
 import { Bitmap } from '../core/bitmap.ts';
 import type { Clock } from '../core/clock.ts';
-import { ShoalError } from '../core/errors.ts';
+import { ShoalError, isShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { ARTIFACT_MAX_SPANS, PAGE_MAX_BYTES } from '../core/limits.ts';
 import { wire } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
-import { mostEncoded, verifiedGroups } from './span-body.ts';
+import { receiveChunks } from './receive.ts';
 import { HttpUpstream } from './upstream.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -22,6 +22,14 @@ export interface SpanRequest {
   readonly chunks: readonly ChunkRef[];
 }
 
+/** Where the chunks of one request go. */
+export interface SpanSink {
+  /** Holds all of them. Nobody else uses it until the request has settled. */
+  readonly buffer: Uint8Array;
+  /** Takes chunks as they are verified, in order: `first` is the place of the first in the request. Their bytes may be views of `buffer`. */
+  take(batch: readonly VerifiedChunk[], first: number): Promise<void>;
+}
+
 /** A host that may have content. Everything it says is hostile until verified; chunks leave here verified. */
 export interface Source {
   readonly name: string;
@@ -30,7 +38,8 @@ export interface Source {
   page(key: ContentKey, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array>;
   /** Which of `spans` spans it has; undefined for a source that can get whatever it has not. */
   holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<Bitmap | undefined>;
-  span(key: ContentKey, request: SpanRequest, signal?: AbortSignal): Promise<readonly VerifiedChunk[]>;
+  /** Hands `sink` the chunks asked for. Throws `NOT_HELD`, and whatever `sink` throws; what it was given by then is good. */
+  span(key: ContentKey, request: SpanRequest, sink: SpanSink, signal?: AbortSignal): Promise<void>;
   /** Bytes received so far, heads included. */
   totals(): { readonly content: number; readonly control: number };
   close(): Promise<void>;
@@ -62,14 +71,15 @@ export class HttpSource implements Source {
     return Bitmap.decode(body, spans);
   }
 
-  async span(key: ContentKey, { span, positions, chunks }: SpanRequest, signal?: AbortSignal): Promise<readonly VerifiedChunk[]> {
-    const raw = chunks.reduce((sum, { length }) => sum + length, 0);
+  async span(key: ContentKey, { span, positions, chunks }: SpanRequest, { buffer, take }: SpanSink, signal?: AbortSignal): Promise<void> {
     // Packing costs a neighbour time and the LAN is wide; over the backhaul every byte counts.
-    const accept = this.kind === 'peer' ? 'identity' : 'zstd, identity;q=0.5';
-    const answer = await this.#upstream.get('content', wire.span(key, span, positions), mostEncoded(raw, chunks.length), { 'accept-encoding': accept }, signal);
-    this.#expect200(answer.status, `span ${String(span)}`);
-    const groups = await verifiedGroups(answer.body, answer.headers.get('content-encoding'), chunks);
-    return groups.flatMap((group) => group.chunks);
+    const options = { acceptZstd: this.kind !== 'peer', ...(signal === undefined ? {} : { signal }) };
+    try {
+      await receiveChunks(this.#upstream, wire.span(key, span, positions), chunks, buffer, take, options);
+    } catch (error) {
+      if (isShoalError(error, 'HTTP_STATUS') && error.ids.status === 404) this.#expect200(404, `span ${String(span)}`);
+      throw error;
+    }
   }
 
   totals(): { readonly content: number; readonly control: number } {

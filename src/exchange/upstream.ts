@@ -3,6 +3,7 @@ import { ShoalError } from '../core/errors.ts';
 import { CONTROL_TIMEOUT_MS, SPAN_TIMEOUT_MS, UPSTREAM_REST_MS } from '../core/limits.ts';
 import type { Plane } from '../serve/metrics.ts';
 import { HttpClient } from './http.ts';
+import type { BodyTarget, HttpAnswer, HttpOptions } from './http.ts';
 
 export interface UpstreamAnswer {
   readonly status: number;
@@ -24,6 +25,8 @@ export interface Upstream {
   readonly totals: Readonly<UpstreamTotals>;
   /** Reads at most `maxBytes` of body. Throws `HTTP_…` (retry elsewhere) when there is no proper answer in time. */
   get(plane: Plane, path: string, maxBytes: number, headers?: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<UpstreamAnswer>;
+  /** Content, straight into the caller's memory. Throws what `HttpClient.receive` throws: `HTTP_STATUS` for any status but 200 and 206. */
+  receive(path: string, target: BodyTarget, options?: HttpOptions): Promise<HttpAnswer>;
   close(): Promise<void>;
 }
 
@@ -41,17 +44,30 @@ export class HttpUpstream implements Upstream {
   }
 
   async get(plane: Plane, path: string, maxBytes: number, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal): Promise<UpstreamAnswer> {
-    if (this.#resting !== undefined && this.#clock.now() < this.#resting.until) throw this.#resting.error;
-    this.totals.requests++;
-    try {
-      const answer = await this.#client.request(`${this.url}${path}`, maxBytes, {
+    return this.#asked(path, () =>
+      this.#client.request(`${this.url}${path}`, maxBytes, {
         headers,
         timeoutMs: plane === 'content' ? SPAN_TIMEOUT_MS : CONTROL_TIMEOUT_MS,
         onReceived: (bytes) => {
           this.totals[plane] += bytes;
         },
         ...(signal === undefined ? {} : { signal }),
-      });
+      }),
+    );
+  }
+
+  async receive(path: string, target: BodyTarget, options: HttpOptions = {}): Promise<HttpAnswer> {
+    const onReceived = (bytes: number): void => {
+      this.totals.content += bytes;
+    };
+    return this.#asked(path, () => this.#client.receive(`${this.url}${path}`, target, { timeoutMs: SPAN_TIMEOUT_MS, ...options, onReceived }));
+  }
+
+  async #asked(path: string, ask: () => Promise<HttpAnswer>): Promise<HttpAnswer> {
+    if (this.#resting !== undefined && this.#clock.now() < this.#resting.until) throw this.#resting.error;
+    this.totals.requests++;
+    try {
+      const answer = await ask();
       this.#resting = undefined;
       return answer;
     } catch (cause) {

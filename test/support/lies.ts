@@ -51,7 +51,26 @@ export const LIES: Readonly<Record<string, Lying>> = {
   'sends less and says so': { code: /^HTTP_BODY$|^PAGE_MISMATCH$|^ZSTD_CORRUPT$/, lie: async (_, honest, wire) => { const { headers, body } = await honest(); wire.answer(200, { 'content-encoding': headers['content-encoding'] }, body.subarray(0, -1)); return true; } },
   'sends nothing': { code: /^HTTP_BODY$|^PAGE_MISMATCH$/, lie: (_, __, wire) => { wire.answer(200, {}, Buffer.alloc(0)); return true; } },
   'hangs up in the middle': { code: undefined, lie: async (_, honest, wire) => { const { body } = await honest(); wire.answer(200, { 'content-length': body.byteLength }, body.subarray(0, body.byteLength >> 1)); wire.socket.end(); return true; } },
-  'never stops, in chunks': { code: /^HTTP_TOO_LARGE$/, lie: (_, __, wire) => { wire.raw('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'); const piece = Buffer.concat([Buffer.from(`${PIECE.byteLength.toString(16)}\r\n`), PIECE, Buffer.from('\r\n')]); wire.endless(() => piece); return true; } },
+  'never stops, in chunks': {
+    code: /^HTTP_TOO_LARGE$/,
+    // What was asked for comes first, so that it is the length alone that is wrong.
+    lie: async (_, honest, wire) => {
+      const { headers, body } = await honest();
+      const coding = headers['content-encoding'];
+      wire.raw(`HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n${coding === undefined ? '' : `content-encoding: ${String(coding)}\r\n`}\r\n`);
+      const piece = (bytes: Uint8Array): Buffer => Buffer.concat([Buffer.from(`${bytes.byteLength.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]);
+      const [first, more] = [piece(body), piece(PIECE)];
+      let sent = false;
+      wire.endless(() => {
+        const next = sent ? more : first;
+        sent = true;
+        return next;
+      });
+      return true;
+    },
+  },
+  // Whichever is seen first: that a chunk is wrong, or that there is too much.
+  'never stops, in wrong chunks': { code: /^HTTP_TOO_LARGE$|^CHUNK_MISMATCH$/, lie: (_, __, wire) => { wire.raw('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'); const piece = Buffer.concat([Buffer.from(`${PIECE.byteLength.toString(16)}\r\n`), PIECE, Buffer.from('\r\n')]); wire.endless(() => piece); return true; } },
   'promises a terabyte': { code: /^HTTP_TOO_LARGE$/, lie: (_, __, wire) => { wire.raw('HTTP/1.1 200 OK\r\ncontent-length: 1099511627776\r\n\r\n'); wire.endless(() => PIECE); return true; } },
   'never stops, without a length': { code: undefined, lie: (_, __, wire) => { wire.raw('HTTP/1.1 200 OK\r\n\r\n'); wire.endless(() => PIECE); return true; } },
   'sends more than its length': { code: undefined, lie: async (_, honest, wire) => { const { headers, body } = await honest(); wire.answer(200, { 'content-encoding': headers['content-encoding'], 'content-length': body.byteLength }, Buffer.concat([body, PIECE, PIECE])); return true; } },
