@@ -7,6 +7,7 @@ import { addJoin, addKeygen, addRetire, addRotate, addSign, addSync } from './ke
 import { report } from './output.ts';
 import { addGateway, addOrigin } from './serve.ts';
 import { addGc, addVerify } from './upkeep.ts';
+import { addUpload } from './upload.ts';
 
 interface Package {
   readonly version: string;
@@ -50,6 +51,7 @@ const program = new Command('shoal')
 addInit(program);
 addPublish(program);
 addAccept(program);
+addUpload(program);
 addOrigin(program, packageVersion());
 addGateway(program, packageVersion());
 addFetch(program);

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { DEFAULT_HOME } from './home.ts';
 import { emit, say, untilToldToEnd } from './output.ts';
+import { tokensIn } from './upload.ts';
 
 /** HOST:PORT, [IPv6]:PORT or PORT. */
 export function parseListen(text: string): { readonly host: string; readonly port: number } {
@@ -35,12 +36,15 @@ export function addOrigin(program: Command, version: string): void {
     .description('Serve releases: metadata, index pages, spans. Signs timestamp and snapshot anew when they are due.')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
     .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8470 })
-    .addHelpText('after', '\nExample:\n  shoal origin --home fleet --listen 0.0.0.0:8470')
-    .action(async (options: { home: string; listen: { host: string; port: number } }) => {
+    .option('--upload-token <file>', 'take uploads from whoever has the token in this file; it is made when there is none')
+    .addHelpText('after', '\nExamples:\n  shoal origin --home fleet --listen 0.0.0.0:8470\n  shoal origin --home server --upload-token server/upload.token')
+    .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string }) => {
       const { trustHome } = await import('../trust/repository/home.ts');
       const { renewOnline } = await import('../trust/repository/online.ts');
       const { PackStore } = await import('../store/pack/store.ts');
       const { RepositoryFiles } = await import('../trust/repository/files.ts');
+      const { HomeUploads } = await import('../roles/origin/upload-desk.ts');
+      const { systemClock } = await import('../core/clock.ts');
       const { forgetUnreleased } = await import('../publish/upkeep.ts');
       const { startOrigin } = await import('../roles/origin.ts');
       const home = trustHome(options.home);
@@ -48,8 +52,10 @@ export function addOrigin(program: Command, version: string): void {
         await renewOnline(home);
       };
       await resign();
+      const tokens = options.uploadToken === undefined ? [] : await tokensIn(options.uploadToken);
       const store = await PackStore.open(home.paths.store);
-      await runUntilTold('origin', await startOrigin({ store, metadata: new RepositoryFiles(home), listen: options.listen, version, resign, retire: () => forgetUnreleased(home, store), onError: complain }));
+      const uploads = tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock), tokens } };
+      await runUntilTold('origin', await startOrigin({ store, metadata: new RepositoryFiles(home), listen: options.listen, version, resign, retire: () => forgetUnreleased(home, store), ...uploads, onError: complain }));
     });
 }
 

@@ -141,3 +141,18 @@ export const SPAN_TIMEOUT_MS = 300_000;
 
 /** An unused connection is closed before the usual server does so (Node: 5 s), or a request would meet a closing one. */
 export const IDLE_TIMEOUT_MS = 4_000;
+
+/** Uploads: metadata and manifests of one staging directory, and all of them together. */
+export const UPLOAD_MAX_FILES = 4_096;
+export const UPLOAD_MAX_FILE_BYTES = 64 * MiB;
+/** Stagings whose files a server keeps until they are published; the one not touched for longest goes first. */
+export const UPLOADS_KEPT = 16;
+/** An upload that nobody goes on with gives the store's lock back after so long. */
+export const UPLOAD_IDLE_MS = 60_000;
+/** Bodies of uploads that are received at a time: each costs a span raw and a span compressed. */
+export const UPLOAD_MAX_BODIES = 16;
+/** Pages and spans named in one answer about what is missing, and spans looked through for it. */
+export const UPLOAD_MAX_ASKED = 256;
+export const UPLOAD_MAX_WALKED = 4_096;
+/** How long a publisher goes on trying when the server does not answer. */
+export const UPLOAD_PATIENCE_MS = 120_000;

@@ -30,6 +30,9 @@ export const wire = {
   targets: `${API}/tuf/targets`,
   /** Where hosts of a site say that they are there, and learn of each other. */
   peers: (site: string): string => `${API}/sites/${site}/peers`,
+  /** Uploads of staging directories to an origin: begun, then one by its id. */
+  uploads: `${API}/uploads`,
+  upload: (id: string): string => `${API}/uploads/${id}`,
   health: `${API}/health`,
   metrics: '/metrics',
 } as const;
@@ -48,3 +51,30 @@ export const HEADER_RAW_LENGTH = 'shoal-raw-length';
 export const CACHE_IMMUTABLE = 'public, max-age=31536000, immutable, no-transform';
 /** Cache rule of everything else. */
 export const CACHE_NEVER = 'no-store';
+
+/** A file of a staging directory as an upload announces it. */
+export interface UploadFile {
+  /** `metadata/N.ROLE.json` or `targets/…`. */
+  readonly path: string;
+  readonly length: number;
+  /** 64 lower-case hexadecimal digits. */
+  readonly sha256: string;
+}
+
+/** An artifact that the releases of an upload consist of. */
+export interface UploadArtifact extends ContentKey {
+  readonly size: number;
+  /** Which release it is of, for people. */
+  readonly release: string;
+  readonly name: string;
+}
+
+/** What a server lacks of one artifact, from some span on. */
+export interface UploadGap {
+  /** Pages that are asked for now. */
+  readonly pages: readonly ObjectId[];
+  /** Spans by number, and the chunk set that is missing of each. */
+  readonly spans: readonly { readonly span: number; readonly chunks: string }[];
+  /** Where to ask on once these have been sent; undefined at the end. */
+  readonly next?: number;
+}

@@ -2,11 +2,12 @@ import { Gauge } from 'prom-client';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import type { MetadataProvider } from '../serve/content.ts';
-import type { App } from '../serve/context.ts';
 import { PeerRegistry } from '../serve/peers.ts';
 import { StoreContent } from '../serve/store-content.ts';
 import { createSurface } from '../serve/surface.ts';
 import type { SurfaceOptions } from '../serve/surface.ts';
+import { uploadRoutes } from '../serve/upload-routes.ts';
+import type { UploadDesk } from '../serve/upload-routes.ts';
 import type { PrunableStore } from '../store/types.ts';
 import { Periodic } from './periodic.ts';
 
@@ -24,8 +25,8 @@ export interface OriginOptions {
   readonly retire?: () => Promise<unknown>;
   /** How often garbage is collected, milliseconds. Default once a day; 0 never. */
   readonly gcMs?: number;
-  /** Further routes of the control plane: uploads. */
-  readonly control?: (app: App) => void;
+  /** Who takes uploads, and the tokens that open it; ended with the origin. Nobody can upload without. */
+  readonly uploads?: { readonly desk: UploadDesk & { close(): Promise<void> }; readonly tokens: readonly string[] };
   readonly limits?: SurfaceOptions['limits'];
   readonly clock?: Clock;
   /** Told what went wrong where nobody asked: signing, gc, damaged content (with its URL). */
@@ -49,7 +50,7 @@ const GC_MS = 24 * 3_600_000;
 
 /** Starts an origin over a store and a TUF repository. Throws what the first signing throws: an origin that cannot sign is no use. */
 export async function startOrigin(options: OriginOptions): Promise<Origin> {
-  const { store, metadata, clock = systemClock, resign, gcMs = GC_MS } = options;
+  const { store, metadata, clock = systemClock, resign, uploads, gcMs = GC_MS } = options;
   const report = (where: string) => (error: unknown) => options.onError?.(error, where);
   await resign?.();
   const surface = await createSurface({
@@ -59,7 +60,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     metadata,
     peers: new PeerRegistry(() => clock.now()),
     clock,
-    ...(options.control === undefined ? {} : { control: options.control }),
+    ...(uploads === undefined ? {} : { control: uploadRoutes(uploads.desk, uploads.tokens) }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.onError === undefined ? {} : { onError: options.onError }),
   });
@@ -82,6 +83,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     close: async () => {
       await Promise.all(turns.map((turn) => turn.stop()));
       await surface.close();
+      await uploads?.desk.close();
       await store.close();
     },
   };

@@ -46,10 +46,11 @@ export function errorAnswer(error: unknown): ErrorAnswer {
   return { status: 500, code: 'INTERNAL', message: 'this host failed to answer' };
 }
 
-export async function sendError(reply: FastifyReply, { status, code, message }: ErrorAnswer): Promise<void> {
+/** `about` adds what a trusted client may know: ids and what to do. */
+export async function sendError(reply: FastifyReply, { status, code, message }: ErrorAnswer, about?: ShoalError): Promise<void> {
   void reply.code(status).headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/json; charset=utf-8' });
   if (status === 503) void reply.header('retry-after', '1');
-  await reply.send(JSON.stringify({ error: code, message }));
+  await reply.send(JSON.stringify({ error: code, message, ...(about === undefined ? {} : { ids: about.ids, hint: about.hint }) }));
 }
 
 export function notFound(what: string): ShoalError {

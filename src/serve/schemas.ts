@@ -9,9 +9,9 @@ const NAME_PATTERN = '^(?!.*\\.\\.)[A-Za-z0-9][A-Za-z0-9._+-]*$';
 export const Name = Type.String({ minLength: 1, maxLength: NAME_MAX_LENGTH, pattern: NAME_PATTERN });
 export const Id = Type.String({ minLength: 64, maxLength: 64, pattern: '^[0-9a-f]{64}$', description: 'BLAKE3-256, 64 lower-case hexadecimal digits' });
 /** Canonical decimal: one span has one URL. Ten digits hold every span number. */
-const SpanNumber = Type.String({ maxLength: 10, pattern: '^(0|[1-9][0-9]*)$' });
+export const SpanNumber = Type.String({ maxLength: 10, pattern: '^(0|[1-9][0-9]*)$' });
 /** The form is checked here, order and bounds against the span itself. */
-const ChunkSet = Type.String({ maxLength: LEAF_MAX_CHUNKS * 5, pattern: '^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$', description: 'ascending chunk positions, runs joined by commas: 0-3,7' });
+export const ChunkSet = Type.String({ maxLength: LEAF_MAX_CHUNKS * 5, pattern: '^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$', description: 'ascending chunk positions, runs joined by commas: 0-3,7' });
 
 export const KeyParams = Type.Object({ namespace: Name, root: Id });
 export const PageParams = Type.Object({ namespace: Name, root: Id, id: Id });

@@ -8,8 +8,10 @@ import { ArtifactIndexes } from './artifacts.ts';
 import type { ContentProvider, Holding } from './content.ts';
 import { RunVerifier } from './verified-runs.ts';
 
-/** How long the list of artifacts is taken as it was: a new release shows within this time. */
+/** How long the list of artifacts is taken as it was. */
 const LIST_MS = 1_000;
+/** An artifact that is not in the list may have been published since: the list is read again, this often at most. */
+const LIST_MISS_MS = 50;
 
 /** Serves the whole artifacts of a store, each byte verified as it leaves. */
 export class StoreContent implements ContentProvider {
@@ -55,11 +57,12 @@ export class StoreContent implements ContentProvider {
   }
 
   async #artifact({ namespace, root }: ContentKey): Promise<StoredArtifact | undefined> {
-    return (await this.#list()).get(`${namespace}/${root}`);
+    const name = `${namespace}/${root}`;
+    return (await this.#list()).get(name) ?? (await this.#list(LIST_MISS_MS)).get(name);
   }
 
-  async #list(): Promise<ReadonlyMap<string, StoredArtifact>> {
-    if (this.#listed === undefined || this.#now() - this.#listed.at >= LIST_MS) {
+  async #list(maxAgeMs: number = LIST_MS): Promise<ReadonlyMap<string, StoredArtifact>> {
+    if (this.#listed === undefined || this.#now() - this.#listed.at >= maxAgeMs) {
       const artifacts = await this.#store.artifacts();
       this.#listed = { at: this.#now(), artifacts: new Map(artifacts.map((artifact) => [`${artifact.namespace}/${artifact.root}`, artifact])) };
     }

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { ShoalError } from '../../core/errors.ts';
-import { METADATA_MAX_BYTES } from '../../core/limits.ts';
+import { METADATA_MAX_BYTES, UPLOAD_MAX_FILES, UPLOAD_MAX_FILE_BYTES } from '../../core/limits.ts';
 import { makeDirectories, readWhole, writeDurably } from '../../store/durable.ts';
 import { parseMetadata } from '../metadata.ts';
 import type { RootMetadata, TargetsMetadata } from '../metadata.ts';
-import { metadataFile, parseMetadataFile } from '../roles.ts';
+import { isTargetPath, metadataFile, parseMetadataFile } from '../roles.ts';
 import type { TrustHome } from './home.ts';
 import type { Held } from './state.ts';
 
@@ -28,6 +28,40 @@ export const stagedTargets = (directory: string): string => join(directory, 'tar
 export async function writeStaged(home: TrustHome, directory: string, role: string, version: number, bytes: Uint8Array): Promise<void> {
   await makeDirectories(home.files, stagedMetadata(directory));
   await writeDurably(home.files, join(stagedMetadata(directory), metadataFile(role, version)), bytes);
+}
+
+/** Every file of a staging directory but the content, by its path in it. Throws `BAD_STAGING` beyond the bounds of an upload. */
+export async function stagedFiles(home: Pick<TrustHome, 'files'>, directory: string): Promise<ReadonlyMap<string, Uint8Array>> {
+  const bad = (problem: string): ShoalError => new ShoalError('BAD_STAGING', `${directory} is not a usable staging directory: ${problem}`, { ids: { staging: directory } });
+  const found = new Map<string, Uint8Array>();
+  let total = 0;
+  const walk = async (path: string): Promise<void> => {
+    for (const name of await home.files.list(join(directory, path))) {
+      const inside = `${path}/${name}`;
+      if ((await home.files.stat(join(directory, inside)))?.kind === 'directory') {
+        await walk(inside);
+        continue;
+      }
+      if (name.endsWith('.tmp')) continue;
+      const bytes = await readWhole(home.files, join(directory, inside), METADATA_MAX_BYTES);
+      if (bytes === undefined) throw bad(`${inside} is gone`);
+      total += bytes.byteLength;
+      found.set(inside, bytes);
+      if (found.size > UPLOAD_MAX_FILES || total > UPLOAD_MAX_FILE_BYTES) throw bad('it has too many files');
+    }
+  };
+  for (const folder of ['metadata', 'targets']) if ((await home.files.stat(join(directory, folder))) !== undefined) await walk(folder);
+  if (found.size === 0) throw bad('it has no metadata');
+  return found;
+}
+
+/** Says whether `path` may be a file of a staging directory. */
+export function isStagedPath(path: string): boolean {
+  const slash = path.indexOf('/');
+  const [folder, rest] = [path.slice(0, slash), path.slice(slash + 1)];
+  if (folder === 'targets') return isTargetPath(rest);
+  const role = folder === 'metadata' ? parseMetadataFile(rest)?.role : undefined;
+  return role !== undefined && role !== 'snapshot' && role !== 'timestamp';
 }
 
 /** Reads the metadata of a staging directory, trusting nothing. Throws `BAD_STAGING`, `TUF_MALFORMED`. */

@@ -1,0 +1,29 @@
+import type { Clock } from '../core/clock.ts';
+import { uploadStaging } from '../exchange/upload.ts';
+import type { UploadReport } from '../exchange/upload.ts';
+import { stagedStore } from '../publish/release.ts';
+import { nodeFiles } from '../store/files.ts';
+import { PackStore } from '../store/pack/store.ts';
+import { stagedFiles } from '../trust/repository/staging.ts';
+
+export interface UploadReleaseOptions {
+  /** The staging directory. */
+  readonly staging: string;
+  readonly origin: string;
+  /** Bearer token of the origin. */
+  readonly token: string;
+  readonly clock?: Clock;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Brings a staging directory, metadata and content, to an origin and has it published there. */
+export async function uploadRelease({ staging, origin, ...options }: UploadReleaseOptions): Promise<UploadReport> {
+  const files = await stagedFiles({ files: nodeFiles }, staging);
+  const content = (await nodeFiles.stat(stagedStore(staging))) === undefined ? undefined : await PackStore.open(stagedStore(staging));
+  try {
+    return await uploadStaging({ ...options, url: origin, files, ...(content === undefined ? {} : { content }) });
+  } finally {
+    await content?.close();
+  }
+}

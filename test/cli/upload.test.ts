@@ -1,0 +1,69 @@
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { serve, shoal } from '../support/shoal.ts';
+import type { Server } from '../support/shoal.ts';
+
+const MiB = 1024 * 1024;
+let folder: string;
+let origin: Server | undefined;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'shoal-upload-'));
+});
+afterAll(async () => {
+  await origin?.kill('SIGTERM');
+  await rm(folder, { recursive: true });
+});
+
+async function packed(store: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(store)) bytes += (await stat(join(store, name))).size;
+  return bytes;
+}
+
+describe('an upload between processes', () => {
+  it('survives an origin that is killed in the middle of it and comes back', async () => {
+    const [server, offline, out, token] = ['server', 'offline', 'out', 'upload.token'].map((name) => join(folder, name)) as [string, string, string, string];
+    expect(shoal('init', '--home', server, '--offline', offline).code).toBe(0);
+    const image = join(folder, 'image');
+    const content = randomBytes(48 * MiB);
+    await writeFile(image, content);
+    expect(shoal('publish', image, '--name', 'os', '--version', '1', '--home', offline, '--staging', out, '--level', '1').code).toBe(0);
+    const args = ['origin', '--home', server, '--upload-token', token];
+    origin = await serve(args);
+    const { url } = origin;
+    expect(((await stat(token)).mode & 0o777).toString(8)).toBe('600');
+
+    const child = spawn(process.execPath, [fileURLToPath(new URL('../../bin/shoal.mjs', import.meta.url)), 'upload', out, url, '--token', token, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let said = '';
+    let errors = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => { said += text; });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => { errors += text; });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    const packs = join(server, 'store', 'packs');
+    await vi.waitFor(async () => expect(await packed(packs)).toBeGreaterThan(8 * MiB), { interval: 2, timeout: 20_000 });
+    await origin.kill('SIGKILL');
+    expect(await packed(packs)).toBeLessThan(48 * MiB);
+    // Nothing of a half release is visible, to a server that comes back either.
+    origin = await serve(args, Number(new URL(url).port));
+    expect(shoal('inspect', 'os', '--home', server).code).toBe(1);
+    expect([await ended, errors]).toEqual([0, expect.stringContaining('os 1 is published')]);
+    expect(JSON.parse(said)).toMatchObject({ ok: true, changed: true });
+    expect(shoal('fetch', 'os', '--origin', url, '--trust', join(server, 'trust', 'root.json'), '--state', join(folder, 'state'), '-o', join(folder, 'got')).code).toBe(0);
+    expect(Buffer.compare(await readFile(join(folder, 'got')), content)).toBe(0);
+    expect(shoal('verify', '--home', server).code).toBe(0);
+
+    // A rotation travels the same way, and the wrong token gets nowhere.
+    expect(shoal('rotate', '--renew', 'root', '--home', offline, '--staging', join(folder, 'renewed')).code).toBe(0);
+    await writeFile(join(folder, 'wrong'), 'not-the-token-of-this-origin\n');
+    expect(shoal('upload', join(folder, 'renewed'), url, '--token', join(folder, 'wrong'), '--json')).toMatchObject({ code: 1, last: { error: 'UNAUTHORIZED' } });
+    expect(shoal('upload', join(folder, 'renewed'), url, '--token', join(folder, 'nothing'), '--json')).toMatchObject({ code: 1, last: { error: 'BAD_TOKEN' } });
+    expect(shoal('upload', join(folder, 'renewed'), 'nonsense', '--token', token, '--json')).toMatchObject({ code: 2, last: { error: 'BAD_USAGE' } });
+    expect(shoal('upload', join(folder, 'renewed'), url, '--token', token, '--json')).toMatchObject({ code: 0, last: { changed: true } });
+  }, 120_000);
+});
