@@ -1,18 +1,20 @@
-import { createHash } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import type { Bitmap } from '../core/bitmap.ts';
-import { ShoalError, isShoalError } from '../core/errors.ts';
+import { isShoalError } from '../core/errors.ts';
 import { SPAN_MAX_BYTES } from '../core/limits.ts';
 import type { ArtifactRecord } from '../core/manifest.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { FileSlot } from '../install/file-slot.ts';
 import { IndexReader, chunkOffsets } from '../merkle/reader.ts';
+import type { Span } from '../merkle/reader.ts';
+import type { ChunkRef } from '../merkle/page.ts';
 import { chunkIdOf } from '../merkle/verify.ts';
 import { nextSteps } from '../plan/schedule.ts';
-import type { Offer, Random } from '../plan/schedule.ts';
+import type { Offer, Random, Want } from '../plan/schedule.ts';
 import { LocalChunks } from './local-chunks.ts';
 import { ahead } from './ahead.ts';
 import type { BaseIndexes } from './base-index.ts';
+import { MediumCheck } from './medium.ts';
 import { FailoverPages } from './pages.ts';
 import type { PageShelf } from './pages.ts';
 import { SpanFill } from './span-fill.ts';
@@ -65,7 +67,8 @@ export interface Ledger {
 
 /** LAN first: a neighbour's bytes are free, the gateway's nearly, the origin's cross the metered link. */
 const COST: Readonly<Record<SourceKind, number>> = { peer: 0, gateway: 0, origin: 1 };
-const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 3, gateway: 4, origin: 4 };
+/** One fewer than a client's connections to one host: index pages and holdings are not to wait behind spans. */
+const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 3, gateway: 3, origin: 3 };
 /**
  * Spans under way at the same time, from all sources together: each has `SPAN_MAX_BYTES` of memory. Late ones do not count,
  * so that many stuck sources do not keep the others from being asked, up to a bound of their own.
@@ -87,7 +90,7 @@ const LEAVES_AHEAD = 8;
  * several at once; writes nothing that is not verified; leaves the slot ready for `activate`. After a failure the slot keeps
  * what arrived and another call goes on from it.
  *
- * @throws ShoalError `NO_SOURCE` when nobody gave a byte for a minute, `INDEX_SIZE`, `SHA256_MISMATCH`, or what the slot throws
+ * @throws ShoalError `NO_SOURCE` when nobody gave a byte for a minute, `INDEX_SIZE`, `MEDIUM_MISMATCH`, or what the slot throws
  */
 export async function download(options: DownloadOptions): Promise<Ledger> {
   return new Download(options).run();
@@ -106,8 +109,11 @@ class Download {
   readonly #buffers: Uint8Array[] = [];
   readonly #fetches = new Set<Promise<void>>();
   readonly #holdings = new Map<string, Bitmap | 'all'>();
+  readonly #medium: MediumCheck;
   readonly #stop = new AbortController();
   readonly #started: number;
+  /** Spans are still being looked at: more may turn out to be missing. */
+  #looking = true;
   #holdingsAsked = -Infinity;
   #local = 0;
   #done = 0;
@@ -120,6 +126,7 @@ class Download {
     this.#key = { namespace: options.namespace, root: options.artifact.root };
     this.#started = options.clock.now();
     this.#lastArrival = this.#started;
+    this.#medium = new MediumCheck(options.slot);
     this.#standing = options.standing ?? new Standing(() => options.clock.now(), options.onLie);
   }
 
@@ -128,16 +135,23 @@ class Download {
     const signal = this.#options.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#options.signal, this.#stop.signal]);
     const nearest = (): readonly Source[] => this.#sources().toSorted((a, b) => COST[a.kind] - COST[b.kind]);
     const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal, this.#options.pages);
+    let looking: Promise<void> | undefined;
     try {
       const index = await IndexReader.open(artifact.root, artifact.size, pages);
       this.#options.onIndex?.(index.spans);
-      await this.#takeLocal(index, signal);
+      looking = this.#takeLocal(index, signal).catch((error: unknown) => {
+        this.#broken ??= asError(error);
+      }).finally(() => {
+        this.#looking = false;
+        this.#wake();
+      });
       await this.#fetchAll(index, signal);
-      await this.#verifyMedium(index);
+      await this.#medium.finish(artifact.size, index.spans);
     } finally {
       // Hedged requests that lost the race, and everything else after a failure. Whoever closes the slot next finds it quiet.
       this.#stop.abort();
-      await Promise.all(this.#fetches);
+      await Promise.all([looking, ...this.#fetches]);
+      await this.#medium.quiet();
     }
     const all = [...this.#before];
     const received = (kind: SourceKind): number => all.reduce((sum, [source, { content }]) => sum + (source.kind === kind ? source.totals().content - content : 0), 0);
@@ -160,15 +174,21 @@ class Download {
     return now;
   }
 
-  /** Fills spans from the slot itself and from the bases, and notes what is missing. */
+  /**
+   * Fills spans from the slot itself and from the bases, and notes what is missing, which is fetched meanwhile. Begins
+   * anywhere: devices that set out together do not all ask for the same spans first.
+   */
   async #takeLocal(index: IndexReader, signal: AbortSignal): Promise<void> {
     const { artifact, bases = [], baseIndexes, slot } = this.#options;
     const local = await LocalChunks.scan(bases, artifact.chunking, { indexes: baseIndexes, signal });
+    const begin = Math.floor(this.#options.random() * index.spans);
+    const buffer = new Uint8Array(slot.found > 0 ? SPAN_MAX_BYTES : 0);
     try {
-      for await (const [span, { chunks }] of ahead(index.allSpans(), LEAVES_AHEAD, async (each) => [each, await index.leaf(each)] as const)) {
+      for await (const [span, { chunks }] of ahead(around(index, begin), LEAVES_AHEAD, async (each) => [each, await index.leaf(each)] as const)) {
         const offsets = chunkOffsets(chunks).map((offset) => span.offset + offset);
         const positions: number[] = [];
-        const found = span.offset < slot.found ? await slot.read(span.offset, span.bytes) : new Uint8Array();
+        signal.throwIfAborted();
+        const found = span.offset < slot.found ? await slot.readInto(buffer.subarray(0, span.bytes), span.offset) : new Uint8Array();
         for (const [position, chunk] of chunks.entries()) {
           const offset = offsets[position] ?? 0;
           const there = found.subarray(offset - span.offset, offset - span.offset + chunk.length);
@@ -185,10 +205,12 @@ class Download {
           this.#count(chunk.length);
         }
         if (positions.length === 0) {
-          this.#options.onSpan?.(span.index);
+          this.#whole(span, chunks);
           continue;
         }
+        if (this.#missing.size === 0) this.#lastArrival = this.#options.clock.now();
         this.#missing.set(span.index, new SpanFill(span, chunks, positions));
+        this.#wake();
       }
     } finally {
       await local.close();
@@ -207,15 +229,18 @@ class Download {
 
   async #fetchAll(index: IndexReader, signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#options;
-    this.#lastArrival = clock.now();
-    while (this.#missing.size > 0) {
+    while (this.#looking || this.#missing.size > 0 || this.#broken !== undefined) {
       signal.throwIfAborted();
       const sources = this.#sources();
       if (this.#broken !== undefined) throw this.#broken;
-      if (clock.now() - this.#holdingsAsked >= HOLDING_MS) await this.#askHoldings(sources, index.spans, signal);
+      if (clock.now() - this.#holdingsAsked >= HOLDING_MS) {
+        const asking = this.#askHoldings(sources, index.spans, signal);
+        if (this.#holdings.size === 0) await asking;
+      }
       const now = clock.now();
-      const wants = [...this.#missing.values()].filter(({ wanted }) => wanted).map(({ span, asked, since }) => ({ span: span.index, asked, late: asked.length > 0 && now - since > LATE_MS }));
-      for (const step of nextSteps(wants, this.#offers(sources), random).slice(0, this.#room(now))) {
+      const room = this.#room(now);
+      const steps = room === 0 ? [] : nextSteps(this.#wants(now), this.#offers(sources), random);
+      for (const step of steps.slice(0, room)) {
         const source = sources.find(({ name }) => name === step.source);
         const missing = this.#missing.get(step.span);
         if (source === undefined || missing === undefined) continue;
@@ -226,7 +251,7 @@ class Download {
       }
       const idle = [...this.#running.values()].every(({ size }) => size === 0);
       const hopeless = sources.every((source) => this.#standing.banned(source));
-      if ((idle && now - this.#lastArrival > PATIENCE_MS) || hopeless) {
+      if (this.#missing.size > 0 && ((idle && now - this.#lastArrival > PATIENCE_MS) || hopeless)) {
         throw this.#standing.nobody(`${String(this.#missing.size)} of ${String(index.spans)} spans`, sources);
       }
       await new Promise<void>((resolve) => {
@@ -236,6 +261,12 @@ class Download {
           resolve();
         };
       });
+    }
+  }
+
+  *#wants(now: number): Generator<Want> {
+    for (const { wanted, span, asked, since } of this.#missing.values()) {
+      if (wanted) yield { span: span.index, asked, late: asked.length > 0 && now - since > LATE_MS };
     }
   }
 
@@ -290,7 +321,7 @@ class Download {
         this.#arrived(missing, await missing.take(this.#options.slot, request, batch, first));
       } catch (error) {
         // The slot's own failure (a full disk) ends the download; it is nobody's fault out there.
-        this.#broken ??= error instanceof Error ? error : new Error(String(error));
+        this.#broken ??= asError(error);
         throw error;
       }
     };
@@ -316,29 +347,26 @@ class Download {
   /** Verified bytes of a span are in the slot. */
   #arrived(missing: SpanFill, bytes: number): void {
     this.#lastArrival = this.#options.clock.now();
-    if (missing.whole && this.#missing.delete(missing.span.index)) this.#options.onSpan?.(missing.span.index);
+    if (missing.whole && this.#missing.delete(missing.span.index)) this.#whole(missing.span, missing.chunks);
     this.#progress(bytes);
+  }
+
+  #whole(span: Span, chunks: readonly ChunkRef[]): void {
+    this.#medium.add(span, chunks);
+    this.#options.onSpan?.(span.index);
   }
 
   #failed(source: Source, error: unknown): void {
     if (this.#broken !== undefined || this.#stop.signal.aborted || this.#options.signal?.aborted === true) return;
     this.#standing.failed(source, error);
   }
+}
 
-  /** Reads everything back and hashes it: what is about to become active is what is on the medium, not what was sent to it. */
-  async #verifyMedium(index: IndexReader): Promise<void> {
-    const { artifact, slot } = this.#options;
-    await slot.sync(artifact.size);
-    const sha256 = createHash('sha256');
-    // The next span is read while this one is hashed.
-    for await (const bytes of ahead(index.allSpans(), 2, (span) => slot.read(span.offset, span.bytes))) sha256.update(bytes);
-    const actual = sha256.digest('hex');
-    if (actual !== artifact.sha256) {
-      throw new ShoalError('SHA256_MISMATCH', `${slot.partial} does not have the SHA-256 that the manifest of ${artifact.name} names`, {
-        ids: { expected: artifact.sha256, actual, path: slot.path },
-        retry: 'again',
-        hint: 'The medium returned other bytes than were written, or the manifest is wrong. Run it again: damaged spans are fetched anew.',
-      });
-    }
-  }
+/** All spans, from `begin` on and then those before it. */
+async function* around(index: IndexReader, begin: number): AsyncGenerator<Span> {
+  for (let at = 0; at < index.spans; at++) yield await index.span((begin + at) % index.spans);
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }

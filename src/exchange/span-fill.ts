@@ -15,7 +15,7 @@ export class SpanFill {
   /** Sources that are being asked for it now, and since when. */
   asked: readonly string[] = [];
   since = 0;
-  readonly #chunks: readonly ChunkRef[];
+  readonly chunks: readonly ChunkRef[];
   readonly #offsets: readonly number[];
   /** Written, or being written. */
   readonly #taken: Bitmap;
@@ -24,7 +24,7 @@ export class SpanFill {
   /** `lacking`: the positions of those of the span's chunks that are not in the slot yet. */
   constructor(span: Span, chunks: readonly ChunkRef[], lacking: readonly number[]) {
     this.span = span;
-    this.#chunks = chunks;
+    this.chunks = chunks;
     this.#offsets = chunkOffsets(chunks);
     this.#taken = new Bitmap(chunks.length);
     for (const position of chunks.keys()) this.#taken.add(position);
@@ -44,9 +44,9 @@ export class SpanFill {
   /** What is still to be had. All of a span is asked for as a whole, so that caches between have one entry for it. */
   request(): SpanRequest {
     const { index } = this.span;
-    if (this.#taken.size === 0) return { span: index, positions: undefined, chunks: this.#chunks };
-    const positions = [...this.#chunks.keys()].filter((position) => !this.#taken.has(position));
-    return { span: index, positions, chunks: positions.flatMap((position) => this.#chunks[position] ?? []) };
+    if (this.#taken.size === 0) return { span: index, positions: undefined, chunks: this.chunks };
+    const positions = [...this.chunks.keys()].filter((position) => !this.#taken.has(position));
+    return { span: index, positions, chunks: positions.flatMap((position) => this.chunks[position] ?? []) };
   }
 
   /** Writes those of `batch` that nobody brought before; `first` is the place of its first in what `request` asked for. Returns the bytes written. */

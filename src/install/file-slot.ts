@@ -76,8 +76,17 @@ export class FileSlot {
 
   /** What is at `offset`; shorter than asked where the file ends. */
   async read(offset: number, length: number): Promise<Uint8Array> {
-    const bytes = Buffer.allocUnsafe(length);
+    return this.readInto(Buffer.allocUnsafe(length), offset);
+  }
+
+  /** The same into the caller's memory: returns the part of it that was filled. */
+  async readInto(bytes: Uint8Array, offset: number): Promise<Uint8Array> {
     return bytes.subarray(0, await this.#file.read(bytes, offset));
+  }
+
+  /** Brings what has been written so far to the medium. */
+  async flush(): Promise<void> {
+    await this.#file.sync();
   }
 
   /** Brings everything written to the medium and cuts the file to `size`. */

@@ -37,25 +37,53 @@ export type Random = () => number;
  * are busy; a source that costs more is asked only for what no cheaper one holds. A late span is asked for once more, of a
  * source that was not asked yet, whatever that costs: a stuck neighbour must not hold a device up.
  */
-export function nextSteps(wants: readonly Want[], offers: readonly Offer[], random: Random): readonly Step[] {
+export function nextSteps(wants: Iterable<Want>, offers: readonly Offer[], random: Random): readonly Step[] {
   const free = new Map(offers.map((offer) => [offer.source, offer.mostInFlight - offer.inFlight]));
   const steps: Step[] = [];
-  const queue = wants
-    .filter(({ asked, late }) => asked.length === 0 || late)
-    .map((want) => ({ want, holders: offers.filter(({ source, holds }) => !want.asked.includes(source) && holds(want.span)), order: random() }))
-    .sort((a, b) => Number(a.want.late) - Number(b.want.late) || a.holders.length - b.holders.length || a.order - b.order);
-  for (const { want, holders } of queue) {
-    const best = want.late ? Infinity : Math.min(...holders.map(({ costPerByte }) => costPerByte));
-    let chosen: Offer | undefined;
-    for (const offer of holders) {
-      if (offer.costPerByte > best || (free.get(offer.source) ?? 0) <= 0) continue;
-      if (chosen === undefined || preferred(offer, chosen, free)) chosen = offer;
+  if (![...free.values()].some((places) => places > 0)) return steps;
+  const candidates: Candidate[] = [];
+  for (const want of wants) {
+    if (want.asked.length > 0 && !want.late) continue;
+    let holders = 0;
+    let best = Infinity;
+    for (const { source, costPerByte, holds } of offers) {
+      if (want.asked.includes(source) || !holds(want.span)) continue;
+      holders++;
+      best = Math.min(best, costPerByte);
     }
-    if (chosen === undefined) continue;
-    free.set(chosen.source, (free.get(chosen.source) ?? 0) - 1);
-    steps.push({ span: want.span, source: chosen.source });
+    candidates.push({ want, most: want.late ? Infinity : best, order: (want.late ? offers.length + 1 : 0) + holders + random() });
   }
-  return steps;
+  // Few requests can start and there are many spans to choose from: picking the first again and again is cheaper than sorting.
+  for (;;) {
+    let first: Candidate | undefined;
+    for (const candidate of candidates) {
+      if ((first === undefined || candidate.order < first.order) && sourceFor(candidate, offers, free) !== undefined) first = candidate;
+    }
+    const chosen = first && sourceFor(first, offers, free);
+    if (first === undefined || chosen === undefined) return steps;
+    free.set(chosen.source, (free.get(chosen.source) ?? 0) - 1);
+    first.order = Infinity;
+    steps.push({ span: first.want.span, source: chosen.source });
+  }
+}
+
+interface Candidate {
+  readonly want: Want;
+  /** What a byte may cost at most. */
+  readonly most: number;
+  /** Late ones last, then the rarest first, then by chance; `Infinity` once it has been given to somebody. */
+  order: number;
+}
+
+/** Who is to be asked for it: one of the cheapest that hold it and have a place free. */
+function sourceFor({ want, most, order }: Candidate, offers: readonly Offer[], free: ReadonlyMap<string, number>): Offer | undefined {
+  let chosen: Offer | undefined;
+  if (order === Infinity) return chosen;
+  for (const offer of offers) {
+    if (offer.costPerByte > most || (free.get(offer.source) ?? 0) <= 0 || want.asked.includes(offer.source) || !offer.holds(want.span)) continue;
+    if (chosen === undefined || preferred(offer, chosen, free)) chosen = offer;
+  }
+  return chosen;
 }
 
 /** Cheaper first; among equals the one with the larger share of its requests to spare. */
