@@ -1,3 +1,42 @@
-/** Shoal's public entry: everything a program that embeds it may rely on, and nothing else. */
+/**
+ * Shoal's public entry: everything a program that embeds it may rely on, and nothing else. Errors are `ShoalError`s with a
+ * stable `code`. Sizes are bytes, times milliseconds, unless their names say otherwise.
+ *
+ * @example
+ * import { fetchRelease } from 'shoal';
+ * const { manifest, paths } = await fetchRelease({ product: 'os', origin, trustedRoot, state: '/var/lib/shoal', output: 'os.img' });
+ */
 export { ShoalError, type Retry, type ErrorDetails, type ErrorIds, isShoalError } from './core/errors.ts';
+export { type Clock, systemClock } from './core/clock.ts';
+export type { ObjectId } from './core/ids.ts';
+export type { ContentKey } from './core/wire.ts';
+export { type ArtifactRecord, type ChunkingRecord, type ReleaseManifest, decodeManifest } from './core/manifest.ts';
 export { type Tier, type Tiers, tiers } from './kernel/tiers.ts';
+
+/** Devices. */
+export { type FetchOptions, type FetchReport, fetchRelease } from './roles/fetch.ts';
+export type { Ledger } from './exchange/download.ts';
+export type { Evidence } from './exchange/standing.ts';
+
+/** Publishing. */
+export { type InitOptions, type InitReport, initHome } from './trust/repository/init.ts';
+export { type HomeConfig, type TrustHome, trustHome } from './trust/repository/home.ts';
+export { type AcceptFilesReport, type PublishFilesOptions, type PublishFilesReport, acceptStaging, publishFiles } from './roles/publish.ts';
+export { type UploadReleaseOptions, uploadRelease } from './roles/upload.ts';
+export type { UploadReport } from './exchange/upload.ts';
+
+/** Servers. */
+export { type HomeOriginOptions, startHomeOrigin } from './roles/home-origin.ts';
+export { type Origin, type OriginLedger, type OriginOptions, startOrigin } from './roles/origin.ts';
+export { type Gateway, type GatewayLedger, type GatewayOptions, startGateway } from './roles/gateway.ts';
+export { type PackOptions, PackStore } from './store/pack/store.ts';
+export { type PackCacheOptions, PackCache } from './store/pack/cache.ts';
+export type { CacheStore, GcReport, PrunableStore, StoredArtifact, VerifyReport } from './store/types.ts';
+export { RepositoryFiles } from './trust/repository/files.ts';
+export { type HomeVerifyReport, type UpkeepReport, collectHome, verifyHome } from './publish/upkeep.ts';
+
+/** Trust alone, for a device with a download way of its own. */
+export { type TufClientOptions, TufClient } from './trust/client/client.ts';
+export type { DeviceProfile, MetadataFetcher, TrustClient, TrustedRelease } from './trust/types.ts';
+export { UpstreamMetadata } from './exchange/upstream-metadata.ts';
+export { HttpUpstream } from './exchange/upstream.ts';

@@ -39,23 +39,9 @@ export function addOrigin(program: Command, version: string): void {
     .option('--upload-token <file>', 'take uploads from whoever has the token in this file; it is made when there is none')
     .addHelpText('after', '\nExamples:\n  shoal origin --home fleet --listen 0.0.0.0:8470\n  shoal origin --home server --upload-token server/upload.token')
     .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string }) => {
-      const { trustHome } = await import('../trust/repository/home.ts');
-      const { renewOnline } = await import('../trust/repository/online.ts');
-      const { PackStore } = await import('../store/pack/store.ts');
-      const { RepositoryFiles } = await import('../trust/repository/files.ts');
-      const { HomeUploads } = await import('../roles/origin/upload-desk.ts');
-      const { systemClock } = await import('../core/clock.ts');
-      const { forgetUnreleased } = await import('../publish/upkeep.ts');
-      const { startOrigin } = await import('../roles/origin.ts');
-      const home = trustHome(options.home);
-      const resign = async (): Promise<void> => {
-        await renewOnline(home);
-      };
-      await resign();
-      const tokens = options.uploadToken === undefined ? [] : await tokensIn(options.uploadToken);
-      const store = await PackStore.open(home.paths.store);
-      const uploads = tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock), tokens } };
-      await runUntilTold('origin', await startOrigin({ store, metadata: new RepositoryFiles(home), listen: options.listen, version, resign, retire: () => forgetUnreleased(home, store), ...uploads, onError: complain }));
+      const { startHomeOrigin } = await import('../roles/home-origin.ts');
+      const uploadTokens = options.uploadToken === undefined ? [] : await tokensIn(options.uploadToken);
+      await runUntilTold('origin', await startHomeOrigin({ home: options.home, listen: options.listen, version, uploadTokens, onError: complain }));
     });
 }
 

@@ -1,0 +1,48 @@
+import { systemClock } from '../core/clock.ts';
+import { forgetUnreleased } from '../publish/upkeep.ts';
+import { PackStore } from '../store/pack/store.ts';
+import { RepositoryFiles } from '../trust/repository/files.ts';
+import { trustHome } from '../trust/repository/home.ts';
+import { renewOnline } from '../trust/repository/online.ts';
+import { startOrigin } from './origin.ts';
+import type { Origin } from './origin.ts';
+import { HomeUploads } from './origin/upload-desk.ts';
+
+export interface HomeOriginOptions {
+  /** A whole home, or the server half of one. */
+  readonly home: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** What health says about the program that runs it. */
+  readonly version: string;
+  /** Whoever has one of these may upload. Nobody without. */
+  readonly uploadTokens?: readonly string[];
+  /** Told what went wrong where nobody asked: signing, garbage collection, damaged content. */
+  readonly onError?: (error: unknown, where: string) => void;
+}
+
+/** Serves a home: its repository, its store, signatures renewed and garbage collected in time. Throws `NO_HOME`, `NOT_A_SERVER`. */
+export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origin> {
+  const home = trustHome(options.home);
+  const resign = async (): Promise<void> => {
+    await renewOnline(home);
+  };
+  // First of all: whoever cannot sign makes no store.
+  await resign();
+  const store = await PackStore.open(home.paths.store);
+  const tokens = options.uploadTokens ?? [];
+  try {
+    return await startOrigin({
+      store,
+      metadata: new RepositoryFiles(home),
+      listen: options.listen,
+      version: options.version,
+      resign,
+      retire: () => forgetUnreleased(home, store),
+      ...(tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock), tokens } }),
+      ...(options.onError === undefined ? {} : { onError: options.onError }),
+    });
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
