@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
-import { emit, formatBytes, progress, readTrustRoot, say } from './output.ts';
+import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
+import { emit, progress, readTrustRoot, say } from './output.ts';
 
 interface Options {
   readonly origin: string;
@@ -44,24 +42,21 @@ export function addFetch(program: Command): void {
       };
       process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
       try {
-        // One state per fleet: the same products under other keys are other products.
-        const fleet = createHash('sha256').update(trustedRoot).digest('hex').slice(0, 16);
         const { manifest, paths, ledger } = await fetchRelease({
           product, origin: options.origin, trustedRoot, output: options.output,
-          state: options.state ?? join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'shoal', fleet),
+          state: options.state ?? defaultState(trustedRoot),
           bases: options.base ?? [],
           peers: options.peer ?? [],
           hardware: options.hardware ?? [],
           signal: stop.signal,
           onProgress: bar.update,
-          onLie: ({ source, code, message }) => { say(`shoal: ${source} sent wrong bytes and is not asked again (${code}: ${message})`); },
+          onLie: sayLie,
           ...(version === undefined ? {} : { version }),
           ...(options.gateway === undefined ? {} : { gateway: options.gateway }),
         });
         bar.stop();
-        const sources = (['local', 'delta', 'peer', 'gateway', 'origin', 'control'] as const).filter((name) => ledger[name] > 0).map((name) => `${name} ${formatBytes(ledger[name])}`);
-        say(`${manifest.product} ${manifest.version} is in ${paths.join(', ')}: ${sources.join(', ')}, ${ledger.seconds.toFixed(1)} s.`);
-        if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: manifest.artifacts.map(({ name, root, size, sha256 }, index) => ({ name, root, size, sha256, path: paths[index] })), ledger });
+        say(`${manifest.product} ${manifest.version} is in ${paths.join(', ')}: ${ledgerText(ledger)}.`);
+        if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: artifactsJson(manifest.artifacts, paths), ledger });
       } finally {
         bar.stop();
         process.removeListener('SIGINT', interrupt).removeListener('SIGTERM', interrupt);

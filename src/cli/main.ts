@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
+import { addAgent } from './agent.ts';
 import { addFetch } from './fetch.ts';
 import { addAccept, addInit, addPublish } from './home.ts';
 import { addInspect } from './inspect.ts';
@@ -55,6 +56,7 @@ addUpload(program);
 addOrigin(program, packageVersion());
 addGateway(program, packageVersion());
 addFetch(program);
+addAgent(program, packageVersion());
 addInspect(program);
 addVerify(program);
 addGc(program);

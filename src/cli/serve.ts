@@ -18,7 +18,7 @@ interface Running {
   close(): Promise<void>;
 }
 
-async function runUntilTold(role: string, running: Running): Promise<void> {
+export async function runUntilTold(role: string, running: Running): Promise<void> {
   say(`${role} at ${running.url}; stop it with Ctrl-C.`);
   emit({ event: 'ready', role, url: running.url });
   await untilToldToEnd();
@@ -26,7 +26,7 @@ async function runUntilTold(role: string, running: Running): Promise<void> {
   emit({ event: 'end', role, ledger: running.ledger() });
 }
 
-function complain(error: unknown, where: string): void {
+export function complain(error: unknown, where: string): void {
   say(`shoal: ${where}: ${error instanceof Error ? error.message : String(error)}`);
 }
 

@@ -111,6 +111,10 @@ export const SITES_MAX = 10_000;
 
 /** Neighbours one device downloads from at a time; more are only more connections. */
 export const NEIGHBOURS_MAX = 16;
+/** How often an agent that is updating asks who else is there, milliseconds. */
+export const AGENT_NEWS_MS = 3_000;
+/** How long whoever keeps the list of neighbours may take: an update does not wait for it any longer, milliseconds. */
+export const NEIGHBOURS_TIMEOUT_MS = 2_000;
 /** Neighbours that were caught with wrong bytes: how many are remembered, and for how long (addresses change hands). */
 export const LIARS_MAX = 1_024;
 export const LIARS_KEPT_MS = 24 * 3_600_000;

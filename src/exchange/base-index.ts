@@ -47,14 +47,18 @@ export class BaseIndexes {
     }
   }
 
-  /** Keeps the chunks of `path`. Does nothing when there are too many for an index file, or the file is gone. */
+  /** Keeps the chunks of `path`, unless there are too many for an index file. Where that fails, the file is cut again next time. */
   async keep(path: string, chunking: ChunkingRecord, chunks: readonly ChunkRef[]): Promise<void> {
-    const subject = await this.#subject(path, chunking);
-    const bytes = subject === undefined ? undefined : encode(subject, chunks);
-    if (bytes === undefined) return;
-    await makeDirectories(this.#files, this.#directory);
-    await writeDurably(this.#files, this.#place(path), bytes);
-    await this.#trim();
+    try {
+      const subject = await this.#subject(path, chunking);
+      const bytes = subject === undefined ? undefined : encode(subject, chunks);
+      if (bytes === undefined) return;
+      await makeDirectories(this.#files, this.#directory);
+      await writeDurably(this.#files, this.#place(path), bytes);
+      await this.#trim();
+    } catch {
+      // A full disk must not stop an update that has room for what matters.
+    }
   }
 
   async #subject(path: string, chunking: ChunkingRecord): Promise<Subject | undefined> {

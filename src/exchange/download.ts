@@ -67,6 +67,8 @@ export interface Ledger {
 
 /** LAN first: a neighbour's bytes are free, the gateway's nearly, the origin's cross the metered link. */
 const COST: Readonly<Record<SourceKind, number>> = { peer: 0, gateway: 0, origin: 1 };
+/** For index pages: a gateway has them all, of neighbours nobody knows which ones. */
+const PAGE_ORDER: Readonly<Record<SourceKind, number>> = { gateway: 0, peer: 1, origin: 2 };
 /** One fewer than a client's connections to one host: index pages and holdings are not to wait behind spans. */
 const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 3, gateway: 3, origin: 3 };
 /**
@@ -133,7 +135,7 @@ class Download {
   async run(): Promise<Ledger> {
     const { artifact, clock, slot } = this.#options;
     const signal = this.#options.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#options.signal, this.#stop.signal]);
-    const nearest = (): readonly Source[] => this.#sources().toSorted((a, b) => COST[a.kind] - COST[b.kind]);
+    const nearest = (): readonly Source[] => this.#sources().toSorted((a, b) => PAGE_ORDER[a.kind] - PAGE_ORDER[b.kind]);
     const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal, this.#options.pages);
     let looking: Promise<void> | undefined;
     try {

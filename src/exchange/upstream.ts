@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
-import { CONTROL_TIMEOUT_MS, SPAN_TIMEOUT_MS, UPSTREAM_REST_MS } from '../core/limits.ts';
+import { CONTROL_TIMEOUT_MS, ERROR_BODY_MAX_BYTES, SPAN_TIMEOUT_MS, UPSTREAM_REST_MS } from '../core/limits.ts';
 import type { Plane } from '../serve/metrics.ts';
 import { HttpClient } from './http.ts';
 import type { BodyTarget, HttpAnswer, HttpOptions } from './http.ts';
@@ -27,6 +27,8 @@ export interface Upstream {
   get(plane: Plane, path: string, maxBytes: number, headers?: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<UpstreamAnswer>;
   /** Content, straight into the caller's memory. Throws what `HttpClient.receive` throws: `HTTP_STATUS` for any status but 200 and 206. */
   receive(path: string, target: BodyTarget, options?: HttpOptions): Promise<HttpAnswer>;
+  /** Sends a small JSON message of the control plane. Throws as `get` does. */
+  put(path: string, json: Uint8Array, signal?: AbortSignal): Promise<UpstreamAnswer>;
   close(): Promise<void>;
 }
 
@@ -43,15 +45,22 @@ export class HttpUpstream implements Upstream {
     this.#clock = clock;
   }
 
-  async get(plane: Plane, path: string, maxBytes: number, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal): Promise<UpstreamAnswer> {
+  get(plane: Plane, path: string, maxBytes: number, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal): Promise<UpstreamAnswer> {
+    return this.#request(plane, path, maxBytes, { headers, ...(signal === undefined ? {} : { signal }) });
+  }
+
+  put(path: string, json: Uint8Array, signal?: AbortSignal): Promise<UpstreamAnswer> {
+    return this.#request('control', path, ERROR_BODY_MAX_BYTES, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: json, ...(signal === undefined ? {} : { signal }) });
+  }
+
+  async #request(plane: Plane, path: string, maxBytes: number, options: HttpOptions): Promise<UpstreamAnswer> {
     return this.#asked(path, () =>
       this.#client.request(`${this.url}${path}`, maxBytes, {
-        headers,
+        ...options,
         timeoutMs: plane === 'content' ? SPAN_TIMEOUT_MS : CONTROL_TIMEOUT_MS,
         onReceived: (bytes) => {
           this.totals[plane] += bytes;
         },
-        ...(signal === undefined ? {} : { signal }),
       }),
     );
   }

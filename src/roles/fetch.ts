@@ -2,17 +2,18 @@ import { join, resolve } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
-import { download } from '../exchange/download.ts';
+import { BaseIndexes } from '../exchange/base-index.ts';
 import type { Ledger } from '../exchange/download.ts';
 import { HttpSource } from '../exchange/source.ts';
+import { Standing } from '../exchange/standing.ts';
 import type { Evidence } from '../exchange/standing.ts';
 import { HttpUpstream } from '../exchange/upstream.ts';
 import { UpstreamMetadata } from '../exchange/upstream-metadata.ts';
-import { FileSlot } from '../install/file-slot.ts';
-import { makeDirectories } from '../store/durable.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Files } from '../store/files.ts';
 import { TufClient } from '../trust/client/client.ts';
+import { installRelease } from './device/install.ts';
+import { Liars } from './device/liars.ts';
 
 export interface FetchOptions {
   readonly product: string;
@@ -62,52 +63,25 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
       now: () => new Date(),
     });
     const { manifest } = await trust.release(options.product, options.version);
-    const several = manifest.artifacts.length > 1;
-    if (several) await makeDirectories(files, resolve(options.output));
-    const total = manifest.artifacts.reduce((sum, { size }) => sum + size, 0);
-    const slots: { readonly slot: FileSlot; readonly size: number }[] = [];
-    const ledgers: Ledger[] = [];
-    let before = 0;
-    try {
-      for (const artifact of manifest.artifacts) {
-        const slot = await FileSlot.open(files, resolve(several ? join(options.output, artifact.name) : options.output));
-        slots.push({ slot, size: artifact.size });
-        const done = before;
-        ledgers.push(
-          await download({
-            namespace: manifest.namespace, artifact, sources, slot, clock, random: Math.random,
-            bases: options.bases ?? [],
-            onProgress: (bytes) => options.onProgress?.(done + bytes, total),
-            ...(options.signal === undefined ? {} : { signal: options.signal }),
-            ...(options.onLie === undefined ? {} : { onLie: options.onLie }),
-          }),
-        );
-        before += artifact.size;
-      }
-    } catch (error) {
-      for (const { slot } of slots) await slot.close();
-      throw error;
-    }
-    // Nothing takes its place before everything is verified.
-    for (const { slot, size } of slots) await slot.activate(size);
+    const liars = await Liars.open(files, options.state, Date.now);
+    const standing = new Standing(() => clock.now(), (evidence) => {
+      // The next run finds the gateway and the origin mended, or catches them again.
+      if (options.peers?.some((url) => new URL(url).origin === evidence.source) === true) void liars.add(evidence).catch(() => undefined);
+      options.onLie?.(evidence);
+    }, liars.evidence);
+    const { paths, ledger } = await installRelease({
+      files, clock, manifest, standing,
+      output: options.output,
+      sources: () => sources,
+      bases: (options.bases ?? []).map((path) => resolve(path)),
+      baseIndexes: new BaseIndexes(files, join(options.state, 'bases')),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+    });
     await trust.accepted(manifest);
     const control = metadataHosts.reduce((sum, { totals }) => sum + totals.control, 0);
-    return { manifest, paths: slots.map(({ slot }) => slot.path), ledger: sumOf(ledgers, control) };
+    return { manifest, paths, ledger: { ...ledger, control: ledger.control + control } };
   } finally {
     await Promise.all([...metadataHosts, ...sources].map((each) => each.close()));
   }
-}
-
-function sumOf(ledgers: readonly Ledger[], control: number): Ledger {
-  const sum = (pick: (ledger: Ledger) => number): number => ledgers.reduce((total, ledger) => total + pick(ledger), 0);
-  return {
-    local: sum((each) => each.local),
-    delta: sum((each) => each.delta),
-    peer: sum((each) => each.peer),
-    gateway: sum((each) => each.gateway),
-    origin: sum((each) => each.origin),
-    control: sum((each) => each.control) + control,
-    written: sum((each) => each.written),
-    seconds: sum((each) => each.seconds),
-  };
 }

@@ -1,18 +1,21 @@
 import type { Clock } from '../core/clock.ts';
 
-/** Does `work` every `ms`, never twice at a time; a failure is reported and tried again at the next turn. */
+/**
+ * Does `work` every `ms`, never twice at a time; a failure is reported and tried again at the next turn. A function for
+ * `ms` is asked before every turn: a fleet that was switched on at once must not stay in step.
+ */
 export class Periodic {
   readonly #clock: Clock;
-  readonly #ms: number;
+  readonly #ms: () => number;
   readonly #work: () => Promise<void>;
   readonly #failed: (error: unknown) => void;
   #cancel: (() => void) | undefined;
   #running: Promise<void> = Promise.resolve();
   #stopped = false;
 
-  constructor(clock: Clock, ms: number, work: () => Promise<void>, failed: (error: unknown) => void) {
+  constructor(clock: Clock, ms: number | (() => number), work: () => Promise<void>, failed: (error: unknown) => void) {
     this.#clock = clock;
-    this.#ms = ms;
+    this.#ms = typeof ms === 'number' ? () => ms : ms;
     this.#work = work;
     this.#failed = failed;
     this.#next();
@@ -27,7 +30,7 @@ export class Periodic {
 
   #next(): void {
     if (this.#stopped) return;
-    this.#cancel = this.#clock.after(this.#ms, () => {
+    this.#cancel = this.#clock.after(this.#ms(), () => {
       this.#running = this.#work().catch(this.#failed).then(() => this.#next());
     });
   }

@@ -8,10 +8,8 @@ import { ArtifactIndexes } from './artifacts.ts';
 import type { ContentProvider, Holding } from './content.ts';
 import { RunVerifier } from './verified-runs.ts';
 
-/** How long the list of artifacts is taken as it was. */
+/** How long the list of artifacts is taken as it was: one that was forgotten is served no longer than this. */
 const LIST_MS = 1_000;
-/** An artifact that is not in the list may have been published since: the list is read again, this often at most. */
-const LIST_MISS_MS = 50;
 
 /** Serves the whole artifacts of a store, each byte verified as it leaves. */
 export class StoreContent implements ContentProvider {
@@ -56,13 +54,17 @@ export class StoreContent implements ContentProvider {
     return encoded === undefined ? undefined : verifyPage(id, encoded).encoded;
   }
 
+  /** What is not on the list may be a release of this moment: its metadata may have been served already. */
   async #artifact({ namespace, root }: ContentKey): Promise<StoredArtifact | undefined> {
     const name = `${namespace}/${root}`;
-    return (await this.#list()).get(name) ?? (await this.#list(LIST_MISS_MS)).get(name);
+    const listed = (await this.#list()).get(name);
+    if (listed !== undefined) return listed;
+    this.#listed = undefined;
+    return (await this.#list()).get(name);
   }
 
-  async #list(maxAgeMs: number = LIST_MS): Promise<ReadonlyMap<string, StoredArtifact>> {
-    if (this.#listed === undefined || this.#now() - this.#listed.at >= maxAgeMs) {
+  async #list(): Promise<ReadonlyMap<string, StoredArtifact>> {
+    if (this.#listed === undefined || this.#now() - this.#listed.at >= LIST_MS) {
       const artifacts = await this.#store.artifacts();
       this.#listed = { at: this.#now(), artifacts: new Map(artifacts.map((artifact) => [`${artifact.namespace}/${artifact.root}`, artifact])) };
     }

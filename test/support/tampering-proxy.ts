@@ -33,7 +33,7 @@ export class TamperingProxy {
       });
     });
     onward.on('error', () => response.destroy());
-    onward.end();
+    incoming.pipe(onward);
   });
   #target = '';
 

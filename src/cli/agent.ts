@@ -1,0 +1,101 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import type { AgentEvent, FollowedProduct } from '../roles/agent.ts';
+import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
+import { emit, progress, readTrustRoot, say } from './output.ts';
+import type { Progress } from './output.ts';
+import { complain, parseListen, runUntilTold } from './serve.ts';
+
+interface Options {
+  readonly origin: string;
+  readonly gateway?: string;
+  readonly trust: string;
+  readonly state?: string;
+  readonly site: string;
+  readonly base?: string[];
+  readonly peer?: string[];
+  readonly hardware?: string[];
+  readonly poll: number;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly advertise?: string;
+}
+
+function parseFollowed(text: string, before: readonly FollowedProduct[] = []): readonly FollowedProduct[] {
+  const at = text.indexOf('=');
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('give NAME=PATH, for example os=/var/lib/os.img');
+  return [...before, { product: text.slice(0, at), output: text.slice(at + 1) }];
+}
+
+function parsePoll(text: string): number {
+  const seconds = Number(text);
+  // setTimeout takes 2^31 milliseconds at most; nobody wants to ask that rarely either.
+  if (!(seconds > 0 && seconds <= 1_000_000)) throw new InvalidArgumentError('give seconds, for example 300');
+  return seconds;
+}
+
+export function addAgent(program: Command, version: string): void {
+  program
+    .command('agent')
+    .description('Keep a device up to date, and serve its neighbours what it has.')
+    .argument('<name=path...>', 'product, and the file where its newest release belongs (a directory when it has several artifacts)', parseFollowed)
+    .requiredOption('--origin <url>', 'origin')
+    .requiredOption('--trust <root.json>', 'trust root of the fleet')
+    .option('--state <dir>', 'where metadata and what is installed are kept')
+    .option('--gateway <url>', 'gateway of this site, asked before the origin')
+    .option('--site <name>', 'devices of one site learn of each other', 'default')
+    .option('--peer <url...>', 'neighbours that need not be announced')
+    .option('--base <path...>', 'older files that may have some of the content')
+    .option('--hardware <id...>', 'what this device is')
+    .option('--poll <seconds>', 'how often to ask for news', parsePoll, 300)
+    .option('--listen <host:port>', 'where neighbours are served', parseListen, { host: '127.0.0.1', port: 8472 })
+    .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens')
+    .addHelpText('after', `
+Prints a JSON line when it is ready, for every release it has installed, and at the end.
+
+Examples:
+  shoal agent os=/var/lib/os.img --origin http://origin:8470 --trust root.json --state /var/lib/shoal
+  shoal agent os=/var/lib/os.img maps=/srv/maps --origin http://origin:8470 --gateway http://gateway:8471 \\
+              --site hall-7 --listen 0.0.0.0:8472 --trust root.json`)
+    .action(async (products: readonly FollowedProduct[], options: Options) => {
+      const { startAgent } = await import('../roles/agent.ts');
+      const trustedRoot = await readTrustRoot(options.trust);
+      const bars = new Map<string, Progress>();
+      const agent = await startAgent({
+        products: products.map((each) => ({ ...each, bases: options.base ?? [] })),
+        origin: options.origin, trustedRoot, version,
+        state: options.state ?? defaultState(trustedRoot),
+        site: options.site,
+        peers: options.peer ?? [],
+        hardware: options.hardware ?? [],
+        listen: options.listen,
+        pollMs: options.poll * 1000,
+        onEvent: (event) => {
+          tell(event, bars);
+        },
+        onProgress: (product, done, total) => bars.get(product)?.update(done, total),
+        onError: complain,
+        ...(options.gateway === undefined ? {} : { gateway: options.gateway }),
+        ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
+      });
+      await runUntilTold('agent', agent);
+    });
+}
+
+function tell(event: AgentEvent, bars: Map<string, Progress>): void {
+  switch (event.event) {
+    case 'updating':
+      say(`${event.product} ${event.version} is there.`);
+      bars.set(event.product, progress(`${event.product} ${event.version}`));
+      break;
+    case 'installed': {
+      const { manifest, paths, ledger } = event;
+      const { product, version, sequence, artifacts } = manifest;
+      bars.get(product)?.stop();
+      say(`${product} ${version} is in ${paths.join(', ')}: ${ledgerText(ledger)}.`);
+      emit({ event: 'installed', product, version, sequence, artifacts: artifactsJson(artifacts, paths), ledger });
+      break;
+    }
+    case 'lie':
+      sayLie(event.evidence);
+  }
+}

@@ -1,0 +1,335 @@
+import { networkInterfaces } from 'node:os';
+import { Gauge } from 'prom-client';
+import { systemClock } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
+import type { ObjectId } from '../core/ids.ts';
+import { AGENT_NEWS_MS, ANNOUNCE_TTL_MS, GATEWAY_POLL_MS } from '../core/limits.ts';
+import type { ReleaseManifest } from '../core/manifest.ts';
+import { parseName } from '../core/names.ts';
+import { BaseIndexes } from '../exchange/base-index.ts';
+import type { Ledger } from '../exchange/download.ts';
+import { HttpSource } from '../exchange/source.ts';
+import type { Source } from '../exchange/source.ts';
+import { Standing } from '../exchange/standing.ts';
+import type { Evidence } from '../exchange/standing.ts';
+import { HttpUpstream } from '../exchange/upstream.ts';
+import { UpstreamMetadata } from '../exchange/upstream-metadata.ts';
+import { FileContent } from '../serve/file-content.ts';
+import { createSurface } from '../serve/surface.ts';
+import type { Surface, SurfaceOptions } from '../serve/surface.ts';
+import { nodeFiles } from '../store/files.ts';
+import type { Files } from '../store/files.ts';
+import { PageFile } from '../store/page-file.ts';
+import { TufClient } from '../trust/client/client.ts';
+import { installRelease, sumOfLedgers } from './device/install.ts';
+import { Liars } from './device/liars.ts';
+import { Neighbours } from './device/neighbours.ts';
+import { ServedFile, localIndex } from './device/served-file.ts';
+import { DeviceState } from './device/state.ts';
+import type { InstalledRelease } from './device/state.ts';
+import { Periodic } from './periodic.ts';
+
+/** A product that an agent keeps up to date. */
+export interface FollowedProduct {
+  readonly product: string;
+  /** A file for releases of one artifact, a directory for those of several. */
+  readonly output: string;
+  /** Older files, besides the one in place, that may have some of the content. */
+  readonly bases?: readonly string[];
+}
+
+/** What an agent tells of its work. */
+export type AgentEvent =
+  | { readonly event: 'updating'; readonly product: string; readonly version: string; readonly sequence: number }
+  | { readonly event: 'installed'; readonly manifest: ReleaseManifest; readonly paths: readonly string[]; readonly ledger: Ledger }
+  | { readonly event: 'lie'; readonly evidence: Evidence };
+
+export interface AgentOptions {
+  readonly products: readonly FollowedProduct[];
+  readonly origin: string;
+  /** Asked for metadata, content and neighbours before the origin. */
+  readonly gateway?: string;
+  /** Neighbours that are known without being announced. */
+  readonly peers?: readonly string[];
+  /** Devices of one site are told of each other. Default `default`. */
+  readonly site?: string;
+  /** The provisioned root.json. */
+  readonly trustedRoot: Uint8Array;
+  /** Where metadata, marks and what is installed are kept. One agent at a time. */
+  readonly state: string;
+  readonly hardware?: readonly string[];
+  readonly listen: { readonly host: string; readonly port: number };
+  /** The URL at which neighbours reach this agent. Default: where it listens. */
+  readonly advertise?: string;
+  /** How often to ask for news, milliseconds, some percent more or less each time. Default five minutes. */
+  readonly pollMs?: number;
+  readonly version: string;
+  readonly limits?: SurfaceOptions['limits'];
+  readonly clock?: Clock;
+  readonly files?: Files;
+  /** The time of day, milliseconds since the epoch. */
+  readonly today?: () => number;
+  readonly random?: () => number;
+  readonly onEvent?: (event: AgentEvent) => void;
+  readonly onProgress?: (product: string, done: number, total: number) => void;
+  /** Told what went wrong; the agent tries again at its next turn. */
+  readonly onError?: (error: unknown, where: string) => void;
+}
+
+/** What an agent received and served since its start. Bytes, heads included. */
+export interface AgentLedger {
+  readonly received: Ledger;
+  readonly served: { readonly content: number; readonly control: number; readonly requests: number };
+}
+
+export interface Agent {
+  readonly url: string;
+  ledger(): AgentLedger;
+  /** Asks for news now, and returns when whatever there was has been dealt with. */
+  poll(): Promise<void>;
+  /** Ends gracefully: an update that is under way is broken off and goes on at the next start. */
+  close(): Promise<void>;
+}
+
+/** Starts an agent: it keeps products up to date and serves its neighbours what it has, as it arrives. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { clock = systemClock, files = nodeFiles, today = Date.now } = options;
+  for (const { product } of options.products) parseName('product', product);
+  const site = parseName('site', options.site ?? 'default');
+  const state = await DeviceState.open(files, options.state);
+  const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => new HttpUpstream(url, clock));
+  const content = new FileContent();
+  let surface: Surface | undefined;
+  try {
+    const trust = await TufClient.open({
+      files,
+      directory: state.directory,
+      trustedRoot: options.trustedRoot,
+      fetcher: new UpstreamMetadata(hosts),
+      profile: { hardware: options.hardware ?? [], features: [] },
+      now: () => new Date(today()),
+    });
+    surface = await createSurface({
+      role: 'agent',
+      version: options.version,
+      content,
+      clock,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(options.onError === undefined ? {} : { onError: options.onError }),
+    });
+    const url = await surface.listen(options.listen.host, options.listen.port);
+    const neighbours = new Neighbours({ hosts, site, instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin, clock });
+    const running = new RunningAgent(options, { clock, files, state, trust, hosts, neighbours, content, surface, liars: await Liars.open(files, state.directory, today) });
+    await running.serveInstalled();
+    return running.start(url);
+  } catch (error) {
+    await surface?.close(0);
+    await Promise.all(hosts.map((host) => host.close()));
+    state.close();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly clock: Clock;
+  readonly files: Files;
+  readonly state: DeviceState;
+  readonly trust: TufClient;
+  readonly hosts: readonly HttpUpstream[];
+  readonly neighbours: Neighbours;
+  readonly content: FileContent;
+  readonly surface: Surface;
+  readonly liars: Liars;
+}
+
+class RunningAgent {
+  readonly #options: AgentOptions;
+  readonly #parts: Parts;
+  readonly #fixed: readonly Source[];
+  readonly #served = new Map<string, readonly ServedFile[]>();
+  readonly #ledgers: Ledger[] = [];
+  readonly #stop = new AbortController();
+  /** Roots of what is being installed: told to the neighbours before the first byte is here. */
+  #coming: readonly ObjectId[] = [];
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(options: AgentOptions, parts: Parts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#fixed = [
+      ...(options.peers ?? []).map((url) => new HttpSource('peer', url, parts.clock)),
+      ...(options.gateway === undefined ? [] : [new HttpSource('gateway', options.gateway, parts.clock)]),
+      new HttpSource('origin', options.origin, parts.clock),
+    ];
+  }
+
+  /** Offers what earlier runs installed. */
+  async serveInstalled(): Promise<void> {
+    const { content, files, state } = this.#parts;
+    for (const release of state.all) {
+      if (!this.#options.products.some(({ product }) => product === release.manifest.product) || !(await state.unchanged(release))) continue;
+      const served: ServedFile[] = [];
+      for (const [at, artifact] of release.manifest.artifacts.entries()) {
+        const pages = await PageFile.open(files, state.pagesPath(artifact.root), artifact.root);
+        const index = await localIndex(artifact, pages);
+        if (index === undefined) {
+          await pages.close();
+          continue;
+        }
+        const file = new ServedFile({ namespace: release.manifest.namespace, root: artifact.root }, artifact.size, index.spans, await files.open(release.files[at]?.path ?? '', 'read'), pages);
+        file.addAll();
+        content.add(file);
+        served.push(file);
+      }
+      this.#served.set(release.manifest.product, served);
+    }
+  }
+
+  start(url: string): Agent {
+    const { clock, hosts, neighbours, state, surface } = this.#parts;
+    const { pollMs = GATEWAY_POLL_MS, random = Math.random } = this.#options;
+    this.#measure();
+    const failed = (where: string) => (error: unknown) => {
+      this.#failed(error, where);
+    };
+    const polls = new Periodic(clock, () => pollMs * (0.9 + 0.2 * random()), () => this.#poll(), failed('update'));
+    const announcements = new Periodic(clock, () => ANNOUNCE_TTL_MS * (0.4 + 0.1 * random()), () => this.#announce(), failed('neighbours'));
+    void this.#poll().catch(failed('update'));
+    return {
+      url,
+      ledger: () => ({ received: this.#received(), served: { ...surface.metrics.totals } }),
+      poll: () => this.#poll(),
+      close: async () => {
+        this.#stop.abort();
+        await Promise.all([polls.stop(), announcements.stop(), this.#turn.catch(() => undefined)]);
+        // Neighbours need not find out by asking; if nobody takes it, they do.
+        await neighbours.announce([], AbortSignal.timeout(1_000)).catch(() => undefined);
+        await surface.close();
+        await Promise.all([neighbours.close(), ...hosts.map((host) => host.close()), ...this.#fixed.map((source) => source.close())]);
+        for (const served of this.#served.values()) for (const file of served) await file.close();
+        state.close();
+      },
+    };
+  }
+
+  #received(): Ledger {
+    const { hosts } = this.#parts;
+    const sum = sumOfLedgers(this.#ledgers);
+    return { ...sum, control: sum.control + hosts.reduce((total, { totals }) => total + totals.control, 0) };
+  }
+
+  /** One after another: a poll that is asked for while one runs follows it. */
+  #poll(): Promise<void> {
+    const turn = this.#turn.catch(() => undefined).then(() => this.#look());
+    this.#turn = turn;
+    return turn;
+  }
+
+  async #look(): Promise<void> {
+    let first: unknown;
+    for (const followed of this.#options.products) {
+      if (this.#stop.signal.aborted) return;
+      try {
+        await this.#follow(followed);
+      } catch (error) {
+        // The other products must not wait for this one.
+        if (this.#options.products.length > 1) this.#failed(error, followed.product);
+        else first = error;
+      }
+    }
+    if (first !== undefined) throw first as Error;
+  }
+
+  async #follow({ product, output, bases = [] }: FollowedProduct): Promise<void> {
+    const { baseIndexes, standing, state, trust } = { ...this.#parts, ...this.#forInstall() };
+    const { manifest } = await trust.release(product);
+    const known = state.installed(product);
+    if (known !== undefined && same(known.manifest, manifest) && (await state.unchanged(known))) return;
+    const { clock, content, files, neighbours } = this.#parts;
+    this.#tell({ event: 'updating', product, version: manifest.version, sequence: manifest.sequence });
+    this.#coming = manifest.artifacts.map(({ root }) => root);
+    const news = new Periodic(clock, AGENT_NEWS_MS, () => neighbours.refresh(this.#stop.signal), () => undefined);
+    try {
+      // Without neighbours it goes on all the same.
+      await this.#announce().catch((error: unknown) => { this.#failed(error, 'neighbours'); });
+      await neighbours.refresh(this.#stop.signal).catch(() => undefined);
+      const { paths, ledger, served } = await installRelease({
+        files, clock, manifest, output, standing, baseIndexes, content, bases,
+        sources: (root) => [...neighbours.sources(root), ...this.#fixed],
+        pagesPath: state.pagesPath,
+        signal: this.#stop.signal,
+        onProgress: (done, total) => this.#options.onProgress?.(product, done, total),
+      });
+      const replaced = this.#served.get(product) ?? [];
+      this.#served.set(product, served);
+      for (const file of replaced) {
+        content.remove(file);
+        await file.close();
+      }
+      await state.note(manifest, paths);
+      await trust.accepted(manifest);
+      this.#ledgers.push(ledger);
+      this.#tell({ event: 'installed', manifest, paths, ledger });
+    } finally {
+      await news.stop();
+      this.#coming = [];
+    }
+  }
+
+  #forInstall(): { readonly standing: Standing; readonly baseIndexes: BaseIndexes } {
+    const { clock, files, liars, state } = this.#parts;
+    const own = new Set(this.#fixed.filter(({ kind }) => kind !== 'peer').map(({ name }) => name));
+    const standing = new Standing(() => clock.now(), (evidence) => {
+      // A gateway or an origin is not to be given up for a day; the next turn finds it mended or catches it again.
+      if (!own.has(evidence.source)) void liars.add(evidence).catch((error: unknown) => { this.#failed(error, 'state'); });
+      this.#tell({ event: 'lie', evidence });
+    }, liars.evidence);
+    return { standing, baseIndexes: new BaseIndexes(files, `${state.directory}/bases`) };
+  }
+
+  async #announce(): Promise<void> {
+    const held = await this.#parts.content.holdings();
+    const roots = new Set([...this.#coming, ...held.map(({ key }) => key.root)]);
+    await this.#parts.neighbours.announce([...roots], this.#stop.signal);
+  }
+
+  #tell(event: AgentEvent): void {
+    this.#options.onEvent?.(event);
+  }
+
+  #failed(error: unknown, where: string): void {
+    if (!this.#stop.signal.aborted) this.#options.onError?.(error, where);
+  }
+
+  #measure(): void {
+    const { state, surface } = this.#parts;
+    const registers = [surface.metrics.registry];
+    new Gauge({
+      name: 'shoal_installed_sequence', help: 'Sequence number of the installed release, by product.', labelNames: ['product'] as const, registers,
+      collect() {
+        for (const { manifest } of state.all) this.set({ product: manifest.product }, manifest.sequence);
+      },
+    });
+    const received = (): Ledger => this.#received();
+    new Gauge({
+      name: 'shoal_received_bytes', help: 'Bytes of finished updates since the start, by where they came from.', labelNames: ['source'] as const, registers,
+      collect() {
+        const { local, delta, peer, gateway, origin, control } = received();
+        for (const [source, bytes] of Object.entries({ local, delta, peer, gateway, origin, control })) this.set({ source }, bytes);
+      },
+    });
+  }
+}
+
+function same(one: InstalledRelease['manifest'], other: ReleaseManifest): boolean {
+  return one.sequence === other.sequence && one.artifacts.length === other.artifacts.length && one.artifacts.every(({ root }, at) => root === other.artifacts[at]?.root);
+}
+
+/** The URL of a listener on all addresses, at the first address that others can use. */
+function reachable(url: string): string {
+  const parsed = new URL(url);
+  if (!['0.0.0.0', '[::]'].includes(parsed.hostname)) return parsed.origin;
+  const outside = Object.values(networkInterfaces()).flatMap((each) => each ?? []).find(({ internal, family }) => !internal && family === 'IPv4');
+  parsed.hostname = outside?.address ?? '127.0.0.1';
+  return parsed.origin;
+}

@@ -1,0 +1,235 @@
+import { createHash } from 'node:crypto';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { Clock } from '../../core/clock.ts';
+import { isShoalError } from '../../core/errors.ts';
+import type { ObjectId } from '../../core/ids.ts';
+import type { ArtifactRecord, ReleaseManifest } from '../../core/manifest.ts';
+import type { BaseIndexes } from '../../exchange/base-index.ts';
+import { download } from '../../exchange/download.ts';
+import type { Ledger } from '../../exchange/download.ts';
+import { FailoverPages } from '../../exchange/pages.ts';
+import type { Source } from '../../exchange/source.ts';
+import type { Standing } from '../../exchange/standing.ts';
+import { FileSlot } from '../../install/file-slot.ts';
+import { IndexReader } from '../../merkle/reader.ts';
+import type { FileContent } from '../../serve/file-content.ts';
+import { makeDirectories } from '../../store/durable.ts';
+import type { Files } from '../../store/files.ts';
+import { PageFile } from '../../store/page-file.ts';
+import { ServedFile, allChunks, localIndex } from './served-file.ts';
+
+export interface InstallOptions {
+  readonly files: Files;
+  readonly clock: Clock;
+  readonly manifest: ReleaseManifest;
+  /** A file for a release of one artifact, a directory for one of several. */
+  readonly output: string;
+  readonly sources: (root: ObjectId) => readonly Source[];
+  readonly standing: Standing;
+  readonly bases: readonly string[];
+  readonly baseIndexes: BaseIndexes;
+  /** Where the index pages of an artifact are kept. Default: beside its file, and no longer than until it is in place. */
+  readonly pagesPath?: (root: ObjectId) => string;
+  /** Serves the artifacts from the moment the first span is here. */
+  readonly content?: FileContent;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface Installed {
+  readonly paths: readonly string[];
+  readonly ledger: Ledger;
+  /** What is served of it; the caller's to take out of the content and to close. Empty without `content`. */
+  readonly served: readonly ServedFile[];
+}
+
+const READ_BYTES = 1024 * 1024;
+const NOTHING: Ledger = { local: 0, delta: 0, peer: 0, gateway: 0, origin: 0, control: 0, written: 0, seconds: 0 };
+
+/** Brings the artifacts of a release to their places: all of them verified on the medium before any is put there. */
+export async function installRelease(options: InstallOptions): Promise<Installed> {
+  const { files, manifest, output } = options;
+  const several = manifest.artifacts.length > 1;
+  if (several) await makeDirectories(files, resolve(output));
+  const total = manifest.artifacts.reduce((sum, { size }) => sum + size, 0);
+  const parts: Part[] = [];
+  const ledgers: Ledger[] = [];
+  let before = 0;
+  try {
+    for (const artifact of manifest.artifacts) {
+      const part = await Part.open(options, artifact, resolve(several ? join(output, artifact.name) : output));
+      parts.push(part);
+      const done = before;
+      ledgers.push(await part.bring((bytes) => options.onProgress?.(done + bytes, total)));
+      before += artifact.size;
+    }
+    for (const part of parts) await part.activate();
+  } catch (error) {
+    for (const part of parts) await part.giveUp();
+    throw error;
+  }
+  for (const part of parts) await part.settle();
+  return { paths: parts.map(({ path }) => path), ledger: sumOfLedgers(ledgers), served: parts.flatMap(({ served }) => served ?? []) };
+}
+
+/** One artifact on its way. */
+class Part {
+  readonly path: string;
+  readonly #options: InstallOptions;
+  readonly #artifact: ArtifactRecord;
+  /** Undefined when the file is in its place already. */
+  readonly #slot: FileSlot | undefined;
+  readonly #pages: PageFile;
+  readonly #pagesPath: string;
+  #served: ServedFile | undefined;
+  #active = false;
+
+  private constructor(options: InstallOptions, artifact: ArtifactRecord, path: string, slot: FileSlot | undefined, pages: PageFile, pagesPath: string) {
+    this.path = path;
+    this.#options = options;
+    this.#artifact = artifact;
+    this.#slot = slot;
+    this.#pages = pages;
+    this.#pagesPath = pagesPath;
+  }
+
+  static async open(options: InstallOptions, artifact: ArtifactRecord, path: string): Promise<Part> {
+    const { files } = options;
+    const slot = (await isThere(files, path, artifact, options.signal)) ? undefined : await FileSlot.open(files, path);
+    try {
+      const pagesPath = options.pagesPath?.(artifact.root) ?? join(dirname(path), `.${basename(path)}.shoal-pages`);
+      return new Part(options, artifact, path, slot, await PageFile.open(files, pagesPath, artifact.root), pagesPath);
+    } catch (error) {
+      await slot?.close();
+      throw error;
+    }
+  }
+
+  get served(): ServedFile | undefined {
+    return this.#served;
+  }
+
+  async bring(onProgress: (done: number) => void): Promise<Ledger> {
+    const { clock, files, manifest, bases, baseIndexes, content, signal, standing } = this.#options;
+    const artifact = this.#artifact;
+    const slot = this.#slot;
+    if (slot === undefined) {
+      const started = clock.now();
+      if (content !== undefined) await this.#serveWhole();
+      onProgress(artifact.size);
+      return { ...NOTHING, local: artifact.size, seconds: (clock.now() - started) / 1000 };
+    }
+    // What is in the place now is the likeliest to have most of it.
+    const replaced = (await files.stat(this.path))?.kind === 'file' && !bases.includes(this.path) ? [this.path] : [];
+    const file = content === undefined ? undefined : await files.open(slot.partial, 'read');
+    try {
+      return await download({
+        namespace: manifest.namespace, artifact, slot, clock, standing, baseIndexes,
+        pages: this.#pages,
+        sources: () => this.#options.sources(artifact.root),
+        random: Math.random,
+        bases: [...bases, ...replaced],
+        onProgress,
+        onIndex: (spans) => {
+          if (file !== undefined) this.#serve(new ServedFile({ namespace: manifest.namespace, root: artifact.root }, artifact.size, spans, file, this.#pages));
+        },
+        onSpan: (span) => this.#served?.spans.add(span),
+        ...(signal === undefined ? {} : { signal }),
+      });
+    } finally {
+      if (this.#served === undefined) await file?.close();
+    }
+  }
+
+  async activate(): Promise<void> {
+    await this.#slot?.activate(this.#artifact.size);
+    this.#active = true;
+  }
+
+  /** After success: keeps what chunks the file has for the next update, and nothing that is of no further use. */
+  async settle(): Promise<void> {
+    const { baseIndexes, files, pagesPath } = this.#options;
+    const { chunking } = this.#artifact;
+    if ((await baseIndexes.find(this.path, chunking)) === undefined) {
+      const chunks = await this.#chunks();
+      if (chunks !== undefined) await baseIndexes.keep(this.path, chunking, chunks);
+    }
+    if (this.#served !== undefined) return;
+    await this.#pages.close();
+    if (pagesPath === undefined) await files.remove(this.#pagesPath);
+  }
+
+  /** After a failure: what arrived stays where it is for the next run. */
+  async giveUp(): Promise<void> {
+    if (this.#served === undefined) {
+      await this.#pages.close();
+    } else {
+      this.#options.content?.remove(this.#served);
+      await this.#served.close();
+    }
+    if (!this.#active) await this.#slot?.close();
+  }
+
+  #serve(served: ServedFile): void {
+    this.#served = served;
+    this.#options.content?.add(served);
+  }
+
+  /** A file that is in its place is served as soon as its index is here. */
+  async #serveWhole(): Promise<void> {
+    const { clock, files, manifest, signal, sources, standing } = this.#options;
+    const { root, size } = this.#artifact;
+    const key = { namespace: manifest.namespace, root };
+    const pages = new FailoverPages(key, () => sources(root), standing, clock, signal, this.#pages);
+    const index = await IndexReader.open(root, size, pages);
+    await allChunks(index);
+    const served = new ServedFile(key, size, index.spans, await files.open(this.path, 'read'), this.#pages);
+    served.addAll();
+    this.#serve(served);
+  }
+
+  async #chunks(): Promise<Awaited<ReturnType<typeof allChunks>> | undefined> {
+    try {
+      const index = await localIndex(this.#artifact, this.#pages);
+      return index === undefined ? undefined : await allChunks(index);
+    } catch (error) {
+      if (isShoalError(error, 'NO_SUCH_PAGE')) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Whether the file in its place is the artifact already: the size first, then all of it. */
+async function isThere(files: Files, path: string, artifact: ArtifactRecord, signal?: AbortSignal): Promise<boolean> {
+  const stat = await files.stat(path);
+  if (stat?.kind !== 'file' || stat.size !== artifact.size) return false;
+  const file = await files.open(path, 'read');
+  try {
+    const sha256 = createHash('sha256');
+    const buffer = new Uint8Array(READ_BYTES);
+    for (let at = 0; at < stat.size; ) {
+      signal?.throwIfAborted();
+      const read = await file.read(buffer, at);
+      if (read === 0) return false;
+      sha256.update(buffer.subarray(0, read));
+      at += read;
+    }
+    return sha256.digest('hex') === artifact.sha256;
+  } finally {
+    await file.close();
+  }
+}
+
+export function sumOfLedgers(ledgers: readonly Ledger[]): Ledger {
+  const sum = (pick: (ledger: Ledger) => number): number => ledgers.reduce((total, ledger) => total + pick(ledger), 0);
+  return {
+    local: sum((each) => each.local),
+    delta: sum((each) => each.delta),
+    peer: sum((each) => each.peer),
+    gateway: sum((each) => each.gateway),
+    origin: sum((each) => each.origin),
+    control: sum((each) => each.control),
+    written: sum((each) => each.written),
+    seconds: sum((each) => each.seconds),
+  };
+}

@@ -1,0 +1,119 @@
+import type { Clock } from '../../core/clock.ts';
+import { ShoalError } from '../../core/errors.ts';
+import { isObjectId } from '../../core/ids.ts';
+import type { ObjectId } from '../../core/ids.ts';
+import { ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS, PEERS_MAX } from '../../core/limits.ts';
+import { isName } from '../../core/names.ts';
+import { wire } from '../../core/wire.ts';
+import { HttpSource } from '../../exchange/source.ts';
+import type { Source } from '../../exchange/source.ts';
+import type { Upstream } from '../../exchange/upstream.ts';
+
+export interface NeighboursOptions {
+  /** Who keeps the site's list, in the order in which they are asked: the gateway, then the origin. */
+  readonly hosts: readonly Upstream[];
+  readonly site: string;
+  /** This device, as it announces itself. */
+  readonly instance: string;
+  readonly url: string;
+  readonly clock: Clock;
+}
+
+interface Neighbour {
+  readonly source: Source;
+  roots: readonly ObjectId[];
+}
+
+/**
+ * The other devices of a site, from the list that the gateway or the origin keeps. Whoever is on it is a stranger until its
+ * bytes have been verified, and there are never more than `NEIGHBOURS_MAX` connections to strangers at a time.
+ */
+export class Neighbours {
+  readonly #options: NeighboursOptions;
+  readonly #known = new Map<string, Neighbour>();
+  #closed = false;
+
+  constructor(options: NeighboursOptions) {
+    this.#options = options;
+  }
+
+  /** Says that this device is here and has something of `roots`. Throws when no host took it. */
+  async announce(roots: readonly ObjectId[], signal?: AbortSignal): Promise<void> {
+    const { site, instance, url } = this.#options;
+    const body = Buffer.from(JSON.stringify({ url, roots: roots.slice(0, ANNOUNCE_MAX_ROOTS) }));
+    await this.#first((host, inTime) => host.put(`${wire.peers(site)}/${instance}`, body, inTime), 204, signal);
+  }
+
+  /** Asks who is here. Keeps what it knew when no host answers. */
+  async refresh(signal?: AbortSignal): Promise<void> {
+    const answer = await this.#first((host, inTime) => host.get('control', wire.peers(this.#options.site), CONTROL_MAX_BYTES, {}, inTime), 200, signal);
+    const listed = new Map(parse(answer.body).filter(({ instance, url }) => instance !== this.#options.instance && url !== this.#options.url).map((peer) => [peer.url, peer]));
+    for (const [url, { source }] of this.#known) {
+      if (listed.has(url)) continue;
+      this.#known.delete(url);
+      await source.close();
+    }
+    if (this.#closed) return;
+    for (const [url, { roots }] of listed) {
+      const known = this.#known.get(url);
+      if (known !== undefined) known.roots = roots;
+      else this.#known.set(url, { source: new HttpSource('peer', url, this.#options.clock), roots });
+    }
+  }
+
+  /** Those that have something of `root`. Which ones, where there are many, differs from device to device. */
+  sources(root: ObjectId): readonly Source[] {
+    const holding = [...this.#known].filter(([, { roots }]) => roots.includes(root));
+    if (holding.length > NEIGHBOURS_MAX) {
+      const rank = (url: string): number => [...`${this.#options.instance} ${url}`].reduce((sum, letter) => (Math.imul(sum, 31) + letter.charCodeAt(0)) >>> 0, 7);
+      holding.sort(([a], [b]) => rank(a) - rank(b));
+    }
+    return holding.slice(0, NEIGHBOURS_MAX).map(([, { source }]) => source);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#known.values()].map(({ source }) => source.close()));
+    this.#known.clear();
+  }
+
+  async #first<T extends { readonly status: number }>(ask: (host: Upstream, inTime: AbortSignal) => Promise<T>, wanted: number, signal?: AbortSignal): Promise<T> {
+    let last: unknown = new ShoalError('HTTP_CONNECT', 'there is no host that keeps a list of neighbours', { retry: 'again' });
+    for (const host of this.#options.hosts) {
+      signal?.throwIfAborted();
+      const late = new AbortController();
+      const cancel = this.#options.clock.after(NEIGHBOURS_TIMEOUT_MS, () => {
+        late.abort();
+      });
+      try {
+        const answer = await ask(host, signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]));
+        if (answer.status === wanted) return answer;
+        last = new ShoalError('HTTP_STATUS', `${host.url} answered ${String(answer.status)} for the neighbours of site ${this.#options.site}`, { ids: { upstream: host.url, status: answer.status }, retry: 'again' });
+      } catch (error) {
+        last = error;
+      } finally {
+        cancel();
+      }
+    }
+    throw last as Error;
+  }
+}
+
+/** What can be used of a peer list; strangers wrote it, so the rest is left out without a word. */
+function parse(body: Uint8Array): readonly { readonly instance: string; readonly url: string; readonly roots: readonly ObjectId[] }[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch (cause) {
+    throw new ShoalError('HTTP_BODY', 'the list of neighbours is not JSON', { cause, retry: 'again' });
+  }
+  const { peers } = (value ?? {}) as { readonly peers?: unknown };
+  if (!Array.isArray(peers)) return [];
+  return peers.slice(0, PEERS_MAX).flatMap((each: unknown) => {
+    const { instance, url, roots } = (each ?? {}) as { readonly instance?: unknown; readonly url?: unknown; readonly roots?: unknown };
+    if (typeof instance !== 'string' || !isName(instance) || typeof url !== 'string' || !Array.isArray(roots)) return [];
+    const parsed = URL.canParse(url) ? new URL(url) : undefined;
+    if (parsed === undefined || (parsed.protocol !== 'http:' && parsed.protocol !== 'https:')) return [];
+    return [{ instance, url: parsed.origin, roots: roots.slice(0, ANNOUNCE_MAX_ROOTS).filter((root): root is ObjectId => typeof root === 'string' && isObjectId(root)) }];
+  });
+}

@@ -1,0 +1,67 @@
+import { Bitmap } from '../../core/bitmap.ts';
+import type { ObjectId } from '../../core/ids.ts';
+import type { ArtifactRecord } from '../../core/manifest.ts';
+import type { ContentKey } from '../../core/wire.ts';
+import type { ChunkRef } from '../../merkle/page.ts';
+import { IndexReader } from '../../merkle/reader.ts';
+import { ShoalError, isShoalError } from '../../core/errors.ts';
+import type { HeldFile } from '../../serve/file-content.ts';
+import type { OpenFile } from '../../store/files.ts';
+import type { PageFile } from '../../store/page-file.ts';
+
+/** An artifact in a file of this device, open for neighbours: the file by its inode, so that a rename changes nothing. */
+export class ServedFile implements HeldFile {
+  readonly key: ContentKey;
+  readonly size: number;
+  readonly spans: Bitmap;
+  readonly #file: OpenFile;
+  readonly #pages: PageFile;
+
+  constructor(key: ContentKey, size: number, spans: number, file: OpenFile, pages: PageFile) {
+    this.key = key;
+    this.size = size;
+    this.spans = new Bitmap(spans);
+    this.#file = file;
+    this.#pages = pages;
+  }
+
+  page(id: ObjectId): Promise<Uint8Array | undefined> {
+    return this.#pages.get(id);
+  }
+
+  read(into: Uint8Array, offset: number): Promise<number> {
+    return this.#file.read(into, offset);
+  }
+
+  /** Offers all of it. What is not as it should be shows when it is asked for. */
+  addAll(): void {
+    for (let span = 0; span < this.spans.count; span++) this.spans.add(span);
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+    await this.#pages.close();
+  }
+}
+
+/** The index of `artifact` from the pages that are here, and nowhere else. Undefined when the top page is not. */
+export async function localIndex({ root, size }: ArtifactRecord, pages: PageFile): Promise<IndexReader | undefined> {
+  const page = async (id: ObjectId): Promise<Uint8Array> => {
+    const kept = await pages.get(id);
+    if (kept === undefined) throw new ShoalError('NO_SUCH_PAGE', `index page ${id.slice(0, 12)}… is not here`, { ids: { page: id }, retry: 'elsewhere' });
+    return kept;
+  };
+  try {
+    return await IndexReader.open(root, size, { page });
+  } catch (error) {
+    if (isShoalError(error, 'NO_SUCH_PAGE')) return undefined;
+    throw error;
+  }
+}
+
+/** All chunks in order. Throws what the source of the pages throws. */
+export async function allChunks(index: IndexReader): Promise<readonly ChunkRef[]> {
+  const chunks: ChunkRef[] = [];
+  for await (const span of index.allSpans()) chunks.push(...(await index.leaf(span)).chunks);
+  return chunks;
+}
