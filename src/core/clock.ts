@@ -2,16 +2,19 @@
 export interface Clock {
   /** Milliseconds from an arbitrary start, never going back. Not the time of day. */
   now(): number;
-  /** Runs `run` once, `ms` milliseconds from now, unless the returned function is called first. */
-  after(ms: number, run: () => void): () => void;
+  /**
+   * Runs `run` once, `ms` milliseconds from now, unless the returned function is called first. A process with nothing left
+   * but a timer waits for it: a device whose only host is away has nothing else. `background` is for what nobody waits for.
+   */
+  after(ms: number, run: () => void, background?: 'background'): () => void;
 }
 
-/** The real one. Its timers do not keep the process alive: what is being waited for does. */
+/** The real one. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  after: (ms, run) => {
+  after: (ms, run, background) => {
     const timer = setTimeout(run, ms);
-    timer.unref();
+    if (background !== undefined) timer.unref();
     return () => {
       clearTimeout(timer);
     };

@@ -57,7 +57,7 @@ export class HttpPool {
       const stop = this.#clock.after(IDLE_TIMEOUT_MS, () => {
         this.#idle.delete(connection);
         connection.destroy(unused());
-      });
+      }, 'background');
       this.#idle.set(connection, stop);
     }
     this.#wake();
