@@ -29,9 +29,11 @@ export class FileSlot {
 
   /**
    * Opens, or finds again, the unfinished file for `path`. Throws `SLOT_BUSY` while another run has it: after the rename
-   * a second one would write into the active file. Throws what the file layer throws.
+   * a second one would write into the active file. Throws `BAD_OUTPUT` before anything is fetched when `path` cannot become a
+   * file: a rename over a device node would take the node away. Throws what the file layer throws.
    */
   static async open(files: Files, path: string): Promise<FileSlot> {
+    await checkPlace(files, path);
     const lock = new WriterLock(join(dirname(path), `.${basename(path)}.shoal-lock`));
     if (!lock.tryAcquire()) throw new ShoalError('SLOT_BUSY', `another run is writing ${path}`, { ids: { path }, retry: 'again', hint: 'Wait until it has finished, or stop it.' });
     try {
@@ -110,4 +112,14 @@ export class FileSlot {
     await this.#file.close();
     this.#lock.release();
   }
+}
+
+async function checkPlace(files: Files, path: string): Promise<void> {
+  const there = await files.stat(path);
+  if (there !== undefined && there.kind !== 'file') {
+    const what = there.kind === 'directory' ? 'a directory' : 'not a plain file';
+    throw new ShoalError('BAD_OUTPUT', `${path} is ${what}: the artifact cannot take its place`, { ids: { path }, hint: 'Name a file, new or old.' });
+  }
+  const folder = await files.stat(dirname(path));
+  if (folder?.kind !== 'directory') throw new ShoalError('BAD_OUTPUT', `${dirname(path)} is not a directory, so ${path} cannot be written`, { ids: { path }, hint: 'Make the directory first.' });
 }

@@ -8,7 +8,7 @@ import { ShoalError } from '../core/errors.ts';
  * takes it as a parameter, so that a test can record what was written and synced and then drop, tear and reorder the rest
  * (test/support/crash-files.ts). Positions and lengths are bytes.
  *
- * Every method throws `NO_SUCH_FILE`, `FILE_EXISTS`, `DISK_FULL` (retry again) or `FILE_IO`, naming the path.
+ * Every method throws `NO_SUCH_FILE`, `NOT_A_DIRECTORY`, `FILE_EXISTS`, `DISK_FULL` (retry again) or `FILE_IO`, naming the path.
  */
 export interface Files {
   open(path: string, mode: OpenMode, options?: OpenOptions): Promise<OpenFile>;
@@ -156,8 +156,9 @@ export const nodeFiles: Files = {
       await mkdir(path);
       return true;
     } catch (error) {
-      if ((error as { readonly code?: unknown }).code === 'EEXIST' && (await this.stat(path))?.kind === 'directory') return false;
-      throw fileError(error, path);
+      if ((error as { readonly code?: unknown }).code !== 'EEXIST') throw fileError(error, path);
+      if ((await this.stat(path))?.kind === 'directory') return false;
+      throw new ShoalError('NOT_A_DIRECTORY', `${path} is not a directory`, { cause: error, ids: { path } });
     }
   },
 

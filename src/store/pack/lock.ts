@@ -35,17 +35,18 @@ export class WriterLock {
   /** Takes the lock when it is free. */
   tryAcquire(): boolean {
     if (this.#path === undefined) return true;
-    const database = new DatabaseSync(this.#path, { timeout: 0 });
+    let database: DatabaseSync | undefined;
     try {
+      database = new DatabaseSync(this.#path, { timeout: 0 });
       // The journal in memory: taking the lock must work on a full disk, or gc could not make room.
       database.exec('PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE;');
       this.#held = database;
       return true;
     } catch (error) {
-      database.close();
+      database?.close();
       // SQLITE_BUSY; anything else is no lock at all.
       if ((error as { readonly errcode?: number }).errcode === 5) return false;
-      throw new ShoalError('STORE_LOCK', `the store's lock cannot be taken: ${error instanceof Error ? error.message : String(error)}`, { cause: error, ids: { lock: this.#path } });
+      throw new ShoalError('STORE_LOCK', `the lock ${this.#path} cannot be taken: ${error instanceof Error ? error.message : String(error)}`, { cause: error, ids: { lock: this.#path } });
     }
   }
 
