@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '../../core/clock.ts';
-import { ShoalError } from '../../core/errors.ts';
+import { ShoalError, isShoalError } from '../../core/errors.ts';
 import { GATEWAY_MAX_ABSENT, GATEWAY_MAX_METADATA_FILES, GATEWAY_RECHECK_MS, METADATA_MAX_BYTES } from '../../core/limits.ts';
 import { wire } from '../../core/wire.ts';
 import type { MetadataProvider } from '../../serve/content.ts';
@@ -120,7 +120,13 @@ export class GatewayMetadata implements MetadataProvider {
     const head = JSON.stringify({ path: kept.path, ...(kept.etag === undefined ? {} : { etag: kept.etag }) });
     // A head that would not fit comes from a strange upstream: it is served, and asked for again after a restart.
     if (head.length >= HEAD_MAX_BYTES) return;
-    await writeDurably(this.#files, this.#fileOf(kept.path), Buffer.concat([Buffer.from(`${head}\n`), kept.bytes]));
+    try {
+      await writeDurably(this.#files, this.#fileOf(kept.path), Buffer.concat([Buffer.from(`${head}\n`), kept.bytes]));
+    } catch (error) {
+      // No room: devices get it all the same, from memory.
+      if (!isShoalError(error, 'DISK_FULL')) throw error;
+      return;
+    }
     if (++this.#written % 64 === 1) await this.#prune();
   }
 

@@ -18,6 +18,8 @@ const PACKS = 16;
 const LEAST_BYTES = 16 * MiB;
 /** How much of a pack may be carried over because it was used: makes sure that emptying a pack gives room. */
 const CARRIED_SHARE = 0.5;
+/** How much stays when the disk is full. */
+const GIVEN_UP_SHARE = 0.75;
 
 export interface PackCacheOptions extends PackOptions {
   /** Bytes on the medium, at least 16 MiB; readers that are still in removed packs may hold a little more for a while. */
@@ -116,7 +118,11 @@ export class PackCache implements CacheStore {
   async #put<T>(work: (pins: Pins) => Promise<T>): Promise<T> {
     const pins = this.#engine.pins.open();
     try {
-      const result = await work(pins);
+      const result = await work(pins).catch(async (error: unknown) => {
+        // Somebody else filled the disk: a cache is what can give way. Once, or it would only turn over.
+        if (!isShoalError(error, 'DISK_FULL') || !(await this.#evicting.run(() => this.#giveWay()))) throw error;
+        return work(pins);
+      });
       // Before the next pack could be begun there must be room for it.
       if (this.#engine.bytes() + 2 * this.#packBytes > this.#maxBytes) await this.#evicting.run(() => this.#evict());
       return result;
@@ -125,9 +131,15 @@ export class PackCache implements CacheStore {
     }
   }
 
-  async #evict(): Promise<void> {
+  /** Gives up a quarter of what is kept; says whether that gave room. */
+  async #giveWay(): Promise<boolean> {
+    const before = this.#engine.bytes();
+    await this.#evict(before * GIVEN_UP_SHARE);
+    return this.#engine.bytes() < before;
+  }
+
+  async #evict(room = this.#maxBytes - 2 * this.#packBytes): Promise<void> {
     const { index, pins } = this.#engine;
-    const room = this.#maxBytes - 2 * this.#packBytes;
     // Once round at most: carried blocks lose their mark, so the next time they go.
     for (const pack of index.packs()) {
       if (this.#engine.bytes() <= room) break;
