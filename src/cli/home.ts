@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { basename } from 'node:path';
+import { wholeNumber } from './numbers.ts';
 import { emit, formatBytes, progress, say } from './output.ts';
 import { sayMissing } from './settle.ts';
 
@@ -35,10 +36,10 @@ export function addPublish(program: Command): void {
     .requiredOption('--name <product>', 'product')
     .requiredOption('--version <version>', 'version, for people; order is kept by a sequence number')
     .option('--hardware <id...>', 'exact hardware ids it is for; any when none is named')
-    .option('--min-source <sequence>', 'lowest sequence a device must run already', Number)
+    .option('--min-source <sequence>', 'lowest sequence a device must run already', wholeNumber(0))
     .option('--home <dir>', 'home with the offline keys', DEFAULT_HOME)
     .option('--staging <dir>', 'only sign and pack into this directory, for "shoal accept" on the server')
-    .option('--level <n>', 'zstd level of what is stored, 1 to 19', Number, 19)
+    .option('--level <n>', 'zstd level of what is stored, 1 to 19', wholeNumber(1, 19), 19)
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nExamples:\n  shoal publish rootfs.img --name gateway-os --version 1.4.0\n  shoal publish image=rootfs.img boot=u-boot.bin --name os --version 2 --staging out')
     .action(async (paths: string[], options: { name: string; version: string; hardware?: string[]; minSource?: number; home: string; staging?: string; level: number; json?: boolean }) => {

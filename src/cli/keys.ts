@@ -6,6 +6,7 @@ import type { HomeConfig, TrustHome } from '../trust/repository/home.ts';
 import type { PublicKey } from '../trust/repository/keys.ts';
 import type { MetadataFetcher } from '../trust/types.ts';
 import { DEFAULT_HOME } from './home.ts';
+import { wholeNumber } from './numbers.ts';
 import { emit, readTrustRoot, say } from './output.ts';
 import { ownStaging, sayMissing, settle } from './settle.ts';
 
@@ -49,7 +50,7 @@ export function addRotate(program: Command): void {
     .argument('<role...>', 'root, targets, snapshot, timestamp, deltas or product-NAME')
     .option('--key <file...>', 'public keys made elsewhere with "shoal keygen"; without any, a new key is made in this home')
     .option('--keep', 'keep the present keys beside the new ones')
-    .option('--threshold <n>', 'signatures that are needed from now on (default: as before)', Number)
+    .option('--threshold <n>', 'signatures that are needed from now on (default: as before)', wholeNumber(1))
     .option('--renew', 'only sign again with the present keys')
     .option('--staging <dir>', 'where the signed change goes; without it a whole home takes it at once')
     .option('--home <dir>', 'home with root keys (top roles) or targets keys (products, deltas)', DEFAULT_HOME)

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { DEFAULT_HOME } from './home.ts';
+import { wholeNumber } from './numbers.ts';
 import { emit, say, untilToldToEnd } from './output.ts';
 import { tokensIn } from './upload.ts';
 
@@ -36,6 +37,7 @@ export function addOrigin(program: Command, version: string): void {
     .description('Serve releases: metadata, index pages, spans. Signs timestamp and snapshot anew when they are due.')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
     .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8470 })
+    .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
     .option('--upload-token <file>', 'take uploads from whoever has the token in this file; it is made when there is none')
     .addHelpText('after', '\nExamples:\n  shoal origin --home fleet --listen 0.0.0.0:8470\n  shoal origin --home server --upload-token server/upload.token')
     .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string }) => {
@@ -51,9 +53,10 @@ export function addGateway(program: Command, version: string): void {
     .description('Fetch what devices of a site ask for once, verify it, keep it, serve it.')
     .requiredOption('--origin <url>', 'where to fetch from')
     .requiredOption('--cache <dir>', 'where to keep it')
-    .option('--max-size <bytes>', 'most the cache may take on disk', Number, 10_000_000_000)
-    .option('--poll <seconds>', 'ask the origin for news at most this often', Number, 300)
+    .option('--max-size <bytes>', 'most the cache may take on disk', wholeNumber(1), 10_000_000_000)
+    .option('--poll <seconds>', 'ask the origin for news at most this often', wholeNumber(0), 300)
     .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8471 })
+    .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
     .addHelpText('after', '\nExample:\n  shoal gateway --origin http://origin.example:8470 --cache /var/cache/shoal --max-size 20000000000')
     .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number } }) => {
       const { PackCache } = await import('../store/pack/cache.ts');

@@ -41,6 +41,7 @@ export class HttpUpstream implements Upstream {
   #resting: { readonly until: number; readonly error: ShoalError } | undefined;
 
   constructor(url: string, clock: Clock) {
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw new ShoalError('BAD_URL', `"${url}" is not the URL of a host`, { ids: { url }, hint: 'Give it as http://HOST:PORT or https://HOST.' });
     this.url = new URL(url).origin;
     this.#clock = clock;
   }

@@ -6,7 +6,7 @@ import { fastify } from 'fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
-import { ShoalError, isShoalError } from '../core/errors.ts';
+import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import {
   CONTROL_TIMEOUT_MS,
   KEEP_ALIVE_MS,
@@ -153,7 +153,15 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
     app,
     metrics,
     instance,
-    listen: async (host, port) => app.listen({ host, port }),
+    listen: async (host, port) => {
+      try {
+        return await app.listen({ host, port });
+      } catch (cause) {
+        const { code } = cause as { readonly code?: string };
+        const why = code === 'EADDRINUSE' ? 'something listens there already' : messageOf(cause);
+        throw new ShoalError('LISTEN', `cannot listen on ${host}:${String(port)}: ${why}`, { cause, ids: { host, port }, retry: 'again' });
+      }
+    },
     close: async (graceMs = 10_000) => {
       const stop = clock.after(graceMs, () => {
         app.server.closeAllConnections();

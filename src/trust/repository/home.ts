@@ -112,9 +112,18 @@ export function noHome(directory: string): ShoalError {
 export async function readConfig(home: TrustHome): Promise<HomeConfig> {
   const bytes = await readWhole(home.files, home.paths.config, 1_048_576);
   if (bytes === undefined) throw noHome(home.directory);
-  const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<HomeConfig>;
+  const value = configIn(Buffer.from(bytes).toString('utf8'));
+  if (value === undefined) throw new ShoalError('BAD_CONFIG', `${home.paths.config} is not JSON that can be read`, { ids: { path: home.paths.config } });
   if (value.format !== 1) throw new ShoalError('BAD_CONFIG', `${home.paths.config} has a format this program does not know`, { ids: { path: home.paths.config } });
   return { format: 1, part: value.part ?? 'whole', namespace: value.namespace ?? DEFAULT_NAMESPACE, expiryDays: { ...DEFAULT_EXPIRY_DAYS, ...value.expiryDays } };
+}
+
+function configIn(text: string): Partial<HomeConfig> | undefined {
+  try {
+    return (JSON.parse(text) ?? undefined) as Partial<HomeConfig> | undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export async function writeConfig(home: TrustHome, config: HomeConfig): Promise<void> {
