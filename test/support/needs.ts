@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
@@ -25,4 +26,10 @@ export function needsDebian(name: string, program: string = name): boolean {
 /** True, having said why, when the tests do not run as root. `what` says what root is for. */
 export function needsRoot(what: string): boolean {
   return process.getuid?.() === 0 ? false : missing(`needs root ${what}`);
+}
+
+/** True, having said why, when there is no C++ compiler with AddressSanitizer. */
+export function needsSanitizer(): boolean {
+  const works = spawnSync('c++', ['-x', 'c++', '-fsanitize=address,undefined', '-o', '/dev/null', '-'], { input: 'int main() {}' }).status === 0;
+  return works ? false : missing('needs a C++ compiler with AddressSanitizer (the Debian package g++)');
 }

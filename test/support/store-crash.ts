@@ -7,6 +7,7 @@ import { PackStore } from '../../src/store/pack/store.ts';
 import type { PackOptions } from '../../src/store/pack/store.ts';
 import { missingFrom, putArtifact, sampleArtifact, sampleChunk, storedOf } from './artifacts.ts';
 import type { SampleArtifact } from './artifacts.ts';
+import { expect } from 'vitest';
 import { CrashFiles } from './crash-files.ts';
 import type { CrashPolicy } from './crash-files.ts';
 
@@ -143,4 +144,25 @@ function prepareIndex(life: RecordedLife, point: number, seed: number, fate: Ind
   copy.prepare('VACUUM INTO ?').run(path);
   copy.close();
   return path;
+}
+
+const modes: readonly CrashPolicy['mode'][] = ['random', 'drop', 'ordered', 'keep'];
+const fates: readonly IndexFate[] = ['last', 'lost', 'older'];
+
+/** Crashes at every point of every life, again and again with other losses, until there were `atLeast`. SHOAL_SEED repeats another run. */
+export async function crashEverywhere(lives: readonly RecordedLife[], atLeast: number, scratch: string): Promise<number> {
+  const first = Number(process.env.SHOAL_SEED ?? 1);
+  const points = lives.reduce((sum, { files }) => sum + files.points + 1, 0);
+  let crashes = 0;
+  while (crashes < atLeast) {
+    for (const life of lives) for (let point = 0; point <= life.files.points; point++) {
+      const seed = first + crashes++;
+      const policy = { seed, mode: modes[seed % modes.length] ?? 'random' };
+      const fate = fates[seed % fates.length] ?? 'last';
+      const problems = await crashAndCheck(life, point, policy, fate, scratch);
+      expect(problems, `crash after operation ${String(point)} (${life.files.describe(point)}), ${policy.mode}, index ${fate}, SHOAL_SEED=${String(seed)}`).toEqual([]);
+    }
+  }
+  console.log(`${String(crashes)} crashes over ${String(points)} points, seeds from ${String(first)}`);
+  return crashes;
 }

@@ -1,0 +1,40 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { needsSanitizer } from '../support/needs.ts';
+
+const native = fileURLToPath(new URL('../../native', import.meta.url));
+/** How long each kernel is fed. SHOAL_FUZZ_SECONDS makes it longer. */
+const SECONDS = Number(process.env.SHOAL_FUZZ_SECONDS ?? 30);
+/** Each driver, and the kernel it links. Drivers print their seed; SHOAL_SEED repeats a run. */
+const drivers = readdirSync(join(native, 'test')).flatMap((name) => /^(\w+)_fuzz\.cc$/.exec(name)?.[1] ?? []);
+
+describe.skipIf(needsSanitizer())('native kernels under AddressSanitizer and UBSan', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'shoal-sanitized-'));
+  });
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  it('has a driver for every kernel', () => {
+    const kernels = readdirSync(native, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !['test', 'build'].includes(entry.name));
+    expect(drivers).toEqual(expect.arrayContaining(kernels.map(({ name }) => name)));
+  });
+
+  it.each(drivers)('%s: nothing outside its buffers, nothing undefined, what comes back is right', (kernel) => {
+    const program = join(folder, kernel);
+    const sources = readdirSync(join(native, kernel)).filter((name) => name.endsWith('.cc')).map((name) => join(kernel, name));
+    const built = spawnSync('c++', ['-std=c++17', '-g', '-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', '.', '-o', program, `test/${kernel}_fuzz.cc`, ...sources, '-lpthread'], { cwd: native, encoding: 'utf8' });
+    expect([built.status, built.stderr]).toEqual([0, expect.anything()]);
+    const seed = process.env.SHOAL_SEED;
+    const ran = spawnSync(program, [String(SECONDS), ...(seed === undefined ? [] : [seed])], { encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 });
+    console.log(`${kernel}: ${ran.stdout.trim().replaceAll('\n', ', ')}`);
+    expect([ran.status, ran.stderr]).toEqual([0, '']);
+    expect(Number(/runs (\d+)/.exec(ran.stdout)?.[1])).toBeGreaterThan(10);
+  });
+});
