@@ -10,6 +10,7 @@ interface Options {
   readonly output: string;
   readonly base?: string[];
   readonly peer?: string[];
+  readonly site?: string;
   readonly hardware?: string[];
   readonly state?: string;
   readonly json?: boolean;
@@ -26,6 +27,7 @@ export function addFetch(program: Command): void {
     .option('--base <path...>', 'older files that may have some of the content')
     .option('--gateway <url>', 'gateway of this site, asked before the origin')
     .option('--peer <url...>', 'neighbours, asked first')
+    .option('--site <name>', 'ask the agents of this site as well')
     .option('--hardware <id...>', 'what this device is')
     .option('--state <dir>', 'where metadata and the highest sequence seen are kept')
     .option('--json', 'one JSON object with the ledger on standard output')
@@ -51,6 +53,7 @@ export function addFetch(program: Command): void {
           signal: stop.signal,
           onProgress: bar.update,
           onLie: sayLie,
+          ...(options.site === undefined ? {} : { site: options.site }),
           ...(version === undefined ? {} : { version }),
           ...(options.gateway === undefined ? {} : { gateway: options.gateway }),
         });

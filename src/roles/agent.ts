@@ -32,7 +32,7 @@ import { Periodic } from './periodic.ts';
 /** A product that an agent keeps up to date. */
 export interface FollowedProduct {
   readonly product: string;
-  /** A file for releases of one artifact, a directory for those of several. */
+  /** A file for releases of one artifact; for those of several a link to a directory, replaced as a whole. */
   readonly output: string;
   /** Older files, besides the one in place, that may have some of the content. */
   readonly bases?: readonly string[];
@@ -118,7 +118,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       ...(options.onError === undefined ? {} : { onError: options.onError }),
     });
     const url = await surface.listen(options.listen.host, options.listen.port);
-    const neighbours = new Neighbours({ hosts, site, instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin, clock });
+    const self = { instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin };
+    const neighbours = new Neighbours({ hosts, site, self, clock });
     const running = new RunningAgent(options, { clock, files, state, trust, hosts, neighbours, content, surface, liars: await Liars.open(files, state.directory, today) });
     await running.serveInstalled();
     return running.start(url);

@@ -1,7 +1,9 @@
 import { join, resolve } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
+import { AGENT_NEWS_MS } from '../core/limits.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
+import { parseName } from '../core/names.ts';
 import { BaseIndexes } from '../exchange/base-index.ts';
 import type { Ledger } from '../exchange/download.ts';
 import { HttpSource } from '../exchange/source.ts';
@@ -14,6 +16,8 @@ import type { Files } from '../store/files.ts';
 import { TufClient } from '../trust/client/client.ts';
 import { installRelease } from './device/install.ts';
 import { Liars } from './device/liars.ts';
+import { Neighbours } from './device/neighbours.ts';
+import { Periodic } from './periodic.ts';
 
 export interface FetchOptions {
   readonly product: string;
@@ -23,11 +27,13 @@ export interface FetchOptions {
   /** Asked for metadata and content before the origin. */
   readonly gateway?: string;
   readonly peers?: readonly string[];
+  /** The devices that announced themselves at this site are asked as well. */
+  readonly site?: string;
   /** The provisioned root.json. */
   readonly trustedRoot: Uint8Array;
   /** Where metadata and the high-water mark are kept between runs. */
   readonly state: string;
-  /** A file for a release of one artifact, a directory for one of several. */
+  /** A file for a release of one artifact; for one of several a link to a directory, replaced as a whole. */
   readonly output: string;
   readonly bases?: readonly string[];
   readonly hardware?: readonly string[];
@@ -53,6 +59,8 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
     ...(gateway === undefined ? [] : [new HttpSource('gateway', gateway, clock)]),
     new HttpSource('origin', origin, clock),
   ];
+  const neighbours = options.site === undefined ? undefined : new Neighbours({ hosts: metadataHosts, site: parseName('site', options.site), self: undefined, clock });
+  let news: Periodic | undefined;
   try {
     const trust = await TufClient.open({
       files,
@@ -66,13 +74,18 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
     const liars = await Liars.open(files, options.state, Date.now);
     const standing = new Standing(() => clock.now(), (evidence) => {
       // The next run finds the gateway and the origin mended, or catches them again.
-      if (options.peers?.some((url) => new URL(url).origin === evidence.source) === true) void liars.add(evidence).catch(() => undefined);
+      if (![options.gateway, options.origin].some((url) => url !== undefined && new URL(url).origin === evidence.source)) void liars.add(evidence).catch(() => undefined);
       options.onLie?.(evidence);
     }, liars.evidence);
+    if (neighbours !== undefined) {
+      // Without neighbours it goes on all the same.
+      await neighbours.refresh(options.signal).catch(() => undefined);
+      news = new Periodic(clock, AGENT_NEWS_MS, () => neighbours.refresh(options.signal), () => undefined);
+    }
     const { paths, ledger } = await installRelease({
       files, clock, manifest, standing,
       output: options.output,
-      sources: () => sources,
+      sources: (root) => [...(neighbours?.sources(root) ?? []), ...sources],
       bases: (options.bases ?? []).map((path) => resolve(path)),
       baseIndexes: new BaseIndexes(files, join(options.state, 'bases')),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -82,6 +95,7 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
     const control = metadataHosts.reduce((sum, { totals }) => sum + totals.control, 0);
     return { manifest, paths, ledger: { ...ledger, control: ledger.control + control } };
   } finally {
-    await Promise.all([...metadataHosts, ...sources].map((each) => each.close()));
+    await news?.stop();
+    await Promise.all([...metadataHosts, ...sources, ...(neighbours === undefined ? [] : [neighbours])].map((each) => each.close()));
   }
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readlink, rename, rm, rmdir, stat, statfs, symlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { ShoalError } from '../core/errors.ts';
 
@@ -20,6 +20,14 @@ export interface Files {
   makeDirectory(path: string): Promise<boolean>;
   /** Makes creations, renames and removals inside `path` durable. */
   syncDirectory(path: string): Promise<void>;
+  /** A second name `to` for the file `from`, on the same file system. Durable only after `syncDirectory`. */
+  linkFile(from: string, to: string): Promise<void>;
+  /** Makes `path` a symbolic link to `target`, at once in place of whatever file or link was there. Durable only after `syncDirectory`. */
+  replaceLink(target: string, path: string): Promise<void>;
+  /** Where a symbolic link leads, as it was made; undefined when `path` is none. */
+  readLink(path: string): Promise<string | undefined>;
+  /** Removes an empty directory: `DIRECTORY_NOT_EMPTY` when it is not. Durable only after `syncDirectory` of its parent. */
+  removeDirectory(path: string): Promise<void>;
   /** Names of the files and directories in `path`, sorted. */
   list(path: string): Promise<readonly string[]>;
   /** Bytes that can still be written where `path` is, or undefined when that is not known. */
@@ -73,6 +81,7 @@ const CODES: Readonly<Record<string, readonly [code: string, problem: string]>> 
   ENOENT: ['NO_SUCH_FILE', 'does not exist'],
   ENOTDIR: ['NO_SUCH_FILE', 'does not exist'],
   EEXIST: ['FILE_EXISTS', 'exists already'],
+  ENOTEMPTY: ['DIRECTORY_NOT_EMPTY', 'is not empty'],
   ENOSPC: ['DISK_FULL', 'could not be written: the disk is full'],
   EDQUOT: ['DISK_FULL', 'could not be written: the disk quota is used up'],
 };
@@ -170,6 +179,27 @@ export const nodeFiles: Files = {
       await handle.close();
     }
   },
+
+  linkFile: (from, to) => at(from, link(from, to)),
+
+  async replaceLink(target, path) {
+    const temporary = `${path}.${String(process.pid)}.link`;
+    await at(temporary, rm(temporary, { force: true }));
+    await at(temporary, symlink(target, temporary));
+    await at(path, rename(temporary, path));
+  },
+
+  async readLink(path) {
+    try {
+      return await readlink(path);
+    } catch (error) {
+      const { code } = error as { readonly code?: unknown };
+      if (code === 'EINVAL' || code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+      throw fileError(error, path);
+    }
+  },
+
+  removeDirectory: (path) => at(path, rmdir(path)),
 
   async list(path) {
     return (await at(path, readdir(path))).sort();

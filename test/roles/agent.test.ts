@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { wire } from '../../src/core/wire.ts';
 import { startAgent } from '../../src/roles/agent.ts';
 import type { Agent, AgentEvent, AgentOptions } from '../../src/roles/agent.ts';
+import { fetchRelease } from '../../src/roles/fetch.ts';
 import { startFleet } from '../support/fleet.ts';
 import type { Fleet } from '../support/fleet.ts';
 import { ask } from '../support/raw-http.ts';
@@ -141,6 +142,16 @@ describe('an agent', () => {
     expect(Buffer.compare(await readFile(join(one.output, 'rootfs')), rootfs)).toBe(0);
     expect((JSON.parse((await ask(one.agent.url, '/v1/holdings')).body.toString()) as { artifacts: unknown[] }).artifacts).toHaveLength(2);
     expect((await readdir(join(one.state, 'pages'))).length).toBe(2);
+
+    // The next one changes a part: the other is neither fetched nor written again, and both show at once.
+    const later = randomBytes(1 * MiB);
+    await fleet.publish('os', '2', { kernel: later, rootfs });
+    const { written } = ledgerOf(one);
+    await one.agent.poll();
+    expect(Buffer.compare(await readFile(join(one.output, 'kernel')), later)).toBe(0);
+    expect(Buffer.compare(await readFile(join(one.output, 'rootfs')), rootfs)).toBe(0);
+    expect(ledgerOf(one).written - written).toBe(later.byteLength);
+    expect((JSON.parse((await ask(one.agent.url, '/v1/holdings')).body.toString()) as { artifacts: unknown[] }).artifacts).toHaveLength(2);
   });
 
   it('is alone on its state directory', async () => {
@@ -188,6 +199,17 @@ describe('neighbours', () => {
     expect(contentAsked()).toEqual([]);
     expect(ledgerOf(two).peer).toBeGreaterThan(image.byteLength);
     expect(one.agent.ledger().served.content).toBeGreaterThan(image.byteLength);
+  });
+
+  it('serve a command that asks their site', async () => {
+    const image = randomBytes(3 * MiB);
+    await fleet.publish('os', '1', { image });
+    const one = await device('one', { site: 'hall' });
+    await one.agent.poll();
+    const output = join(fleet.folder, 'fetched');
+    const { ledger } = await fetchRelease({ product: 'os', origin: fleet.origin, site: 'hall', trustedRoot: fleet.trustedRoot, state: join(fleet.folder, 'fetch-state'), output });
+    expect(Buffer.compare(await readFile(output), image)).toBe(0);
+    expect(ledger).toMatchObject({ origin: 0 });
   });
 
   it('of another site are nobody\'s neighbours', async () => {

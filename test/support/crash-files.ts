@@ -90,6 +90,7 @@ export class CrashFiles implements Files {
   readonly #log: Operation[] = [];
   readonly #names = new Map<string, Node>();
   readonly #contents = new Map<number, Contents>();
+  readonly #links = new Map<number, string>();
   #nextNode = 1;
   /** Contents that were on the medium before the history began. */
   readonly #initial: ReadonlyMap<string, { readonly node: Node; readonly bytes: Uint8Array }>;
@@ -219,6 +220,39 @@ export class CrashFiles implements Files {
   remove(path: string): Promise<void> {
     return this.#do(() => {
       if (this.#names.has(path)) this.#setNames([], [path], [dirname(path)]);
+    });
+  }
+
+  linkFile(from: string, to: string): Promise<void> {
+    return this.#do(() => {
+      const node = this.#names.get(from) ?? fail('ENOENT', from);
+      if (this.#names.has(to)) fail('EEXIST', to);
+      this.#directory(dirname(to));
+      this.#setNames([[to, node]], [], [dirname(to)]);
+    });
+  }
+
+  /** Links are names of their own kind of file here: nothing is reached through them. */
+  replaceLink(target: string, path: string): Promise<void> {
+    return this.#do(() => {
+      this.#directory(dirname(path));
+      if (this.#names.get(path)?.kind === 'directory') fail('EISDIR', path);
+      const node: Node = { id: this.#nextNode++, kind: 'file' };
+      this.#contents.set(node.id, new Contents());
+      this.#links.set(node.id, target);
+      this.#setNames([[path, node]], [], [dirname(path)]);
+    });
+  }
+
+  readLink(path: string): Promise<string | undefined> {
+    return this.#do(() => this.#links.get(this.#names.get(path)?.id ?? 0));
+  }
+
+  removeDirectory(path: string): Promise<void> {
+    return this.#do(() => {
+      this.#directory(path);
+      if ([...this.#names.keys()].some((name) => name.startsWith(`${path}/`))) fail('ENOTEMPTY', path);
+      this.#setNames([], [path], [dirname(path)]);
     });
   }
 

@@ -11,9 +11,9 @@ import { FailoverPages } from '../../exchange/pages.ts';
 import type { Source } from '../../exchange/source.ts';
 import type { Standing } from '../../exchange/standing.ts';
 import { FileSlot } from '../../install/file-slot.ts';
+import { ReleaseDirectory } from '../../install/release-directory.ts';
 import { IndexReader } from '../../merkle/reader.ts';
 import type { FileContent } from '../../serve/file-content.ts';
-import { makeDirectories } from '../../store/durable.ts';
 import type { Files } from '../../store/files.ts';
 import { PageFile } from '../../store/page-file.ts';
 import { ServedFile, allChunks, localIndex } from './served-file.ts';
@@ -22,7 +22,7 @@ export interface InstallOptions {
   readonly files: Files;
   readonly clock: Clock;
   readonly manifest: ReleaseManifest;
-  /** A file for a release of one artifact, a directory for one of several. */
+  /** A file for a release of one artifact; for one of several a link to a directory, replaced as a whole. */
   readonly output: string;
   readonly sources: (root: ObjectId) => readonly Source[];
   readonly standing: Standing;
@@ -46,24 +46,26 @@ export interface Installed {
 const READ_BYTES = 1024 * 1024;
 const NOTHING: Ledger = { local: 0, delta: 0, peer: 0, gateway: 0, origin: 0, control: 0, written: 0, seconds: 0 };
 
-/** Brings the artifacts of a release to their places: all of them verified on the medium before any is put there. */
+/** Brings the artifacts of a release to their places: all of them verified on the medium before any can be seen there. */
 export async function installRelease(options: InstallOptions): Promise<Installed> {
-  const { files, manifest, output } = options;
-  const several = manifest.artifacts.length > 1;
-  if (several) await makeDirectories(files, resolve(output));
+  const { files, manifest } = options;
+  const output = resolve(options.output);
+  const key = `${String(manifest.sequence)}-${manifest.artifacts[0]?.root.slice(0, 16) ?? ''}`;
+  const directory = manifest.artifacts.length > 1 ? await ReleaseDirectory.open(files, output, key) : undefined;
   const total = manifest.artifacts.reduce((sum, { size }) => sum + size, 0);
   const parts: Part[] = [];
   const ledgers: Ledger[] = [];
   let before = 0;
   try {
     for (const artifact of manifest.artifacts) {
-      const part = await Part.open(options, artifact, resolve(several ? join(output, artifact.name) : output));
+      const part = await Part.open(options, artifact, directory === undefined ? output : join(output, artifact.name), directory);
       parts.push(part);
       const done = before;
       ledgers.push(await part.bring((bytes) => options.onProgress?.(done + bytes, total)));
       before += artifact.size;
     }
     for (const part of parts) await part.activate();
+    await directory?.show();
   } catch (error) {
     for (const part of parts) await part.giveUp();
     throw error;
@@ -74,6 +76,7 @@ export async function installRelease(options: InstallOptions): Promise<Installed
 
 /** One artifact on its way. */
 class Part {
+  /** Where it is to be seen. */
   readonly path: string;
   readonly #options: InstallOptions;
   readonly #artifact: ArtifactRecord;
@@ -93,11 +96,13 @@ class Part {
     this.#pagesPath = pagesPath;
   }
 
-  static async open(options: InstallOptions, artifact: ArtifactRecord, path: string): Promise<Part> {
+  static async open(options: InstallOptions, artifact: ArtifactRecord, path: string, directory: ReleaseDirectory | undefined): Promise<Part> {
     const { files } = options;
-    const slot = (await isThere(files, path, artifact, options.signal)) ? undefined : await FileSlot.open(files, path);
+    const there = (await isThere(files, path, artifact, options.signal)) && ((await directory?.adopt(artifact.name)) ?? true);
+    const place = directory === undefined ? path : join(directory.place, artifact.name);
+    const slot = there ? undefined : await FileSlot.open(files, place);
     try {
-      const pagesPath = options.pagesPath?.(artifact.root) ?? join(dirname(path), `.${basename(path)}.shoal-pages`);
+      const pagesPath = options.pagesPath?.(artifact.root) ?? join(dirname(place), `.${basename(place)}.shoal-pages`);
       return new Part(options, artifact, path, slot, await PageFile.open(files, pagesPath, artifact.root), pagesPath);
     } catch (error) {
       await slot?.close();

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../core/clock.ts';
 import { ShoalError } from '../../core/errors.ts';
 import { isObjectId } from '../../core/ids.ts';
@@ -13,9 +14,8 @@ export interface NeighboursOptions {
   /** Who keeps the site's list, in the order in which they are asked: the gateway, then the origin. */
   readonly hosts: readonly Upstream[];
   readonly site: string;
-  /** This device, as it announces itself. */
-  readonly instance: string;
-  readonly url: string;
+  /** This device, as it announces itself; undefined when it only looks who else is there. */
+  readonly self: { readonly instance: string; readonly url: string } | undefined;
   readonly clock: Clock;
 }
 
@@ -31,6 +31,8 @@ interface Neighbour {
 export class Neighbours {
   readonly #options: NeighboursOptions;
   readonly #known = new Map<string, Neighbour>();
+  /** What the choice among many neighbours depends on. */
+  readonly #order = randomUUID();
   #closed = false;
 
   constructor(options: NeighboursOptions) {
@@ -39,15 +41,16 @@ export class Neighbours {
 
   /** Says that this device is here and has something of `roots`. Throws when no host took it. */
   async announce(roots: readonly ObjectId[], signal?: AbortSignal): Promise<void> {
-    const { site, instance, url } = this.#options;
-    const body = Buffer.from(JSON.stringify({ url, roots: roots.slice(0, ANNOUNCE_MAX_ROOTS) }));
-    await this.#first((host, inTime) => host.put(`${wire.peers(site)}/${instance}`, body, inTime), 204, signal);
+    const { site, self } = this.#options;
+    if (self === undefined) return;
+    const body = Buffer.from(JSON.stringify({ url: self.url, roots: roots.slice(0, ANNOUNCE_MAX_ROOTS) }));
+    await this.#first((host, inTime) => host.put(`${wire.peers(site)}/${self.instance}`, body, inTime), 204, signal);
   }
 
   /** Asks who is here. Keeps what it knew when no host answers. */
   async refresh(signal?: AbortSignal): Promise<void> {
     const answer = await this.#first((host, inTime) => host.get('control', wire.peers(this.#options.site), CONTROL_MAX_BYTES, {}, inTime), 200, signal);
-    const listed = new Map(parse(answer.body).filter(({ instance, url }) => instance !== this.#options.instance && url !== this.#options.url).map((peer) => [peer.url, peer]));
+    const listed = new Map(parse(answer.body).filter(({ instance, url }) => instance !== this.#options.self?.instance && url !== this.#options.self?.url).map((peer) => [peer.url, peer]));
     for (const [url, { source }] of this.#known) {
       if (listed.has(url)) continue;
       this.#known.delete(url);
@@ -65,7 +68,7 @@ export class Neighbours {
   sources(root: ObjectId): readonly Source[] {
     const holding = [...this.#known].filter(([, { roots }]) => roots.includes(root));
     if (holding.length > NEIGHBOURS_MAX) {
-      const rank = (url: string): number => [...`${this.#options.instance} ${url}`].reduce((sum, letter) => (Math.imul(sum, 31) + letter.charCodeAt(0)) >>> 0, 7);
+      const rank = (url: string): number => [...`${this.#order} ${url}`].reduce((sum, letter) => (Math.imul(sum, 31) + letter.charCodeAt(0)) >>> 0, 7);
       holding.sort(([a], [b]) => rank(a) - rank(b));
     }
     return holding.slice(0, NEIGHBOURS_MAX).map(([, { source }]) => source);
