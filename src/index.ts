@@ -15,6 +15,7 @@ export { type Tier, type Tiers, tiers } from './kernel/tiers.ts';
 
 /** Devices. */
 export { type FetchOptions, type FetchReport, fetchRelease } from './roles/fetch.ts';
+export { type Agent, type AgentEvent, type AgentLedger, type AgentOptions, type FollowedProduct, startAgent } from './roles/agent.ts';
 export type { Ledger } from './exchange/download.ts';
 export type { Evidence } from './exchange/standing.ts';
 

@@ -5,7 +5,7 @@ import { RepositoryFiles } from '../trust/repository/files.ts';
 import { trustHome } from '../trust/repository/home.ts';
 import { renewOnline } from '../trust/repository/online.ts';
 import { startOrigin } from './origin.ts';
-import type { Origin } from './origin.ts';
+import type { Origin, Signature } from './origin.ts';
 import { HomeUploads } from './origin/upload-desk.ts';
 
 export interface HomeOriginOptions {
@@ -23,9 +23,7 @@ export interface HomeOriginOptions {
 /** Serves a home: its repository, its store, signatures renewed and garbage collected in time. Throws `NO_HOME`, `NOT_A_SERVER`. */
 export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origin> {
   const home = trustHome(options.home);
-  const resign = async (): Promise<void> => {
-    await renewOnline(home);
-  };
+  const resign = async (): Promise<readonly Signature[]> => (await renewOnline(home)).offline;
   // First of all: whoever cannot sign makes no store.
   await resign();
   const store = await PackStore.open(home.paths.store);

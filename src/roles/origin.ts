@@ -19,7 +19,7 @@ export interface OriginOptions {
   readonly listen: { readonly host: string; readonly port: number };
   readonly version: string;
   /** Signs timestamp and snapshot anew when they are due; asked every `resignMs` (default a minute) and once at the start. */
-  readonly resign?: () => Promise<void>;
+  readonly resign?: () => Promise<readonly Signature[]>;
   readonly resignMs?: number;
   /** Lets go of what no release needs any more; runs before every garbage collection. */
   readonly retire?: () => Promise<unknown>;
@@ -31,6 +31,12 @@ export interface OriginOptions {
   readonly clock?: Clock;
   /** Told what went wrong where nobody asked: signing, gc, damaged content (with its URL). */
   readonly onError?: (error: unknown, where: string) => void;
+}
+
+/** A role whose signature only a person can renew, and until when it stands. */
+export interface Signature {
+  readonly role: string;
+  readonly expires: Date;
 }
 
 /** What an origin did, for the line it prints at the end. Bytes, heads included. */
@@ -52,7 +58,7 @@ const GC_MS = 24 * 3_600_000;
 export async function startOrigin(options: OriginOptions): Promise<Origin> {
   const { store, metadata, clock = systemClock, resign, uploads, gcMs = GC_MS } = options;
   const report = (where: string) => (error: unknown) => options.onError?.(error, where);
-  await resign?.();
+  const signed = (await resign?.()) ?? [];
   const surface = await createSurface({
     role: 'origin',
     version: options.version,
@@ -66,6 +72,14 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
   });
   const freed = new Gauge({ name: 'shoal_gc_freed_bytes', help: 'Bytes that the last garbage collection gave up.', registers: [surface.metrics.registry] });
   const kept = new Gauge({ name: 'shoal_store_bytes', help: 'Bytes that the last garbage collection kept.', registers: [surface.metrics.registry] });
+  const ends = new Gauge({ name: 'shoal_offline_signature_expires_seconds', help: 'When the signature of a role ends that only offline keys renew, seconds since the epoch.', labelNames: ['role'] as const, registers: [surface.metrics.registry] });
+  const note = (signatures: readonly Signature[]): void => {
+    for (const { role, expires } of signatures) ends.set({ role }, expires.getTime() / 1000);
+  };
+  note(signed);
+  const sign = async (): Promise<void> => {
+    note((await resign?.()) ?? []);
+  };
   const collect = async (): Promise<void> => {
     await options.retire?.();
     const { freedBytes, keptBytes } = await store.gc();
@@ -74,7 +88,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
   };
   const url = await surface.listen(options.listen.host, options.listen.port);
   const turns = [
-    ...(resign === undefined ? [] : [new Periodic(clock, options.resignMs ?? RESIGN_MS, resign, report('resign'))]),
+    ...(resign === undefined ? [] : [new Periodic(clock, options.resignMs ?? RESIGN_MS, sign, report('resign'))]),
     ...(gcMs === 0 ? [] : [new Periodic(clock, gcMs, collect, report('gc'))]),
   ];
   return {

@@ -29,8 +29,7 @@ beforeAll(async () => {
   // Names with everything that a URL may treat specially.
   await release(home, 'app+x', '1.0+b1');
   root = await readFile(home.paths.trustRoot);
-  const resign = async (): Promise<void> => void (await renewOnline(home));
-  origin = await startOrigin({ store: new MemoryStore(), metadata: new RepositoryFiles(home), listen: { host: '127.0.0.1', port: 0 }, version: '0', gcMs: 0, resign });
+  origin = await startOrigin({ store: new MemoryStore(), metadata: new RepositoryFiles(home), listen: { host: '127.0.0.1', port: 0 }, version: '0', gcMs: 0, resign: async () => (await renewOnline(home)).offline });
 });
 afterAll(async () => {
   await origin.close();

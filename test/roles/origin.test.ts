@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { wire } from '../../src/core/wire.ts';
 import { startOrigin } from '../../src/roles/origin.ts';
-import type { Origin, OriginOptions } from '../../src/roles/origin.ts';
+import type { Origin, OriginOptions, Signature } from '../../src/roles/origin.ts';
 import { DirectoryMetadata } from '../../src/serve/directory-metadata.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
@@ -66,9 +66,10 @@ describe('origin', () => {
     const clock = new ManualClock();
     const errors: string[] = [];
     let signed = 0;
-    const resign = async (): Promise<void> => {
+    const resign = async (): Promise<readonly Signature[]> => {
       await Promise.resolve();
       if (++signed === 2) throw new Error('no key');
+      return [{ role: 'root', expires: new Date(signed * 1_000_000) }];
     };
     const { url } = await origin({ directory: await repository(), clock, resign, resignMs: 60_000, onError: (error, where) => errors.push(`${where}: ${(error as Error).message}`) });
     expect(signed).toBe(1);
@@ -80,6 +81,7 @@ describe('origin', () => {
     }
     expect(errors).toEqual(['resign: no key']);
     expect((await ask(url, wire.health)).status).toBe(200);
+    expect((await ask(url, wire.metrics)).body.toString()).toContain('shoal_offline_signature_expires_seconds{role="root"} 3000');
   });
 
   it('collects garbage in its turn', async () => {

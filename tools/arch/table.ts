@@ -47,7 +47,6 @@ export const table: ArchTable = {
     'node:tls',
     'node:worker_threads',
     'fastify',
-    'undici',
   ],
   entries: { 'index.ts': { never: ['cli'] } },
 };
