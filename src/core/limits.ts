@@ -83,7 +83,7 @@ export const CONNECT_TIMEOUT_MS = 10_000;
 export const STALL_TIMEOUT_MS = 20_000;
 export const CONTROL_TIMEOUT_MS = 30_000;
 
-/** What one host serves at a time. A content response costs one piece of `SERVE_PIECE_BYTES` or one chunk, so this is memory. */
+/** What one host serves at a time. A content response costs one piece or one chunk, so this is memory. */
 export const SERVE_MAX_RESPONSES = 256;
 /** Content responses to one address: one neighbour, or one reverse proxy, never takes all places. */
 export const SERVE_MAX_RESPONSES_PER_CLIENT = 128;
@@ -91,6 +91,9 @@ export const SERVE_MAX_CONNECTIONS = 2_048;
 /** Stored blocks that are decoded and checked at the same time: each costs at most two spans of memory. */
 export const SERVE_MAX_CHECKS = 4;
 export const SERVE_PIECE_BYTES = 256 * KiB;
+/** So many responses at a time get larger pieces, which cost a quarter of the calls: 12 MiB more than if none did. */
+export const SERVE_LARGE_PIECES = 16;
+export const SERVE_LARGE_PIECE_BYTES = 1 * MiB;
 /** A request body of the control plane: an announcement is a URL and some roots. */
 export const REQUEST_BODY_MAX_BYTES = 64 * KiB;
 /** Request line and headers. A chunk set of a full span is 6 KiB at most. */

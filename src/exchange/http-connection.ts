@@ -46,8 +46,8 @@ interface Pending {
 
 const EMPTY = new Uint8Array(0);
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
-/** Most bytes in one read: small enough to be hashed while they are still in the second-level cache. */
-const READ_BYTES = 256 * 1024;
+/** Most bytes in one read: hashing them holds nothing else up for as much as a millisecond. */
+const READ_BYTES = 1024 * 1024;
 const CHUNKED_SCRATCH_BYTES = 64 * 1024;
 
 /**

@@ -8,8 +8,8 @@ import type { VerifiedChunk } from '../merkle/verify.ts';
 import type { BodyTarget, HttpAnswer, HttpOptions } from './http.ts';
 import { mostEncoded } from './span-body.ts';
 
-/** Verified bytes are handed on in batches of about this many: large enough for the disk, small enough for the cache. */
-const BATCH_BYTES = 256 * 1024;
+/** Verified bytes are handed on in batches of about this many: few calls, and far less than a span to wait for. */
+const BATCH_BYTES = 1024 * 1024;
 
 export interface ReceiveOptions extends HttpOptions {
   /** Codings to ask for. Default identity: compressed answers cost a decoder and a second buffer. */

@@ -1,14 +1,13 @@
 import type { Bitmap } from '../core/bitmap.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { SERVE_PIECE_BYTES } from '../core/limits.ts';
 import type { ContentKey } from '../core/wire.ts';
 import { chunkSetOf } from '../core/wire.ts';
-import type { ChunkRef } from '../merkle/page.ts';
 import { chunkOffsets } from '../merkle/reader.ts';
 import type { Run } from '../store/types.ts';
 import { ArtifactIndexes } from './artifacts.ts';
 import type { ContentProvider, Holding } from './content.ts';
-import { verifiedChunks } from './verified-runs.ts';
+import { PieceBuffers, verifiedPieces } from './pieces.ts';
+import type { PlacedChunk } from './pieces.ts';
 
 /** An artifact that lies in a file, whole or as far as it has arrived. */
 export interface HeldFile {
@@ -22,17 +21,13 @@ export interface HeldFile {
   read(into: Uint8Array, offset: number): Promise<number>;
 }
 
-interface Stretch {
-  readonly offset: number;
-  readonly length: number;
-}
-
 /**
  * Serves artifacts out of the files of a device, each chunk hashed as it leaves: a file that changes behind our back
  * breaks off the answer, and its span is held no longer.
  */
 export class FileContent implements ContentProvider {
   readonly #held = new Map<string, HeldFile>();
+  readonly #buffers = new PieceBuffers();
   readonly #indexes = new ArtifactIndexes((key, id) => this.page(key, id));
 
   add(file: HeldFile): void {
@@ -67,38 +62,21 @@ export class FileContent implements ContentProvider {
     const { span, chunks: all } = found;
     const wanted = positions === undefined ? [...all.keys()] : chunkSetOf(positions, all.length);
     const offsets = chunkOffsets(all);
-    const chunks = wanted.flatMap((position) => all[position] ?? []);
-    const stretches: Stretch[] = [];
-    for (const position of wanted) {
-      const offset = span.offset + (offsets[position] ?? 0);
-      const length = all[position]?.length ?? 0;
-      const last = stretches.at(-1);
-      if (last !== undefined && last.offset + last.length === offset) stretches[stretches.length - 1] = { offset: last.offset, length: last.length + length };
-      else stretches.push({ offset, length });
-    }
-    const length = chunks.reduce((sum, each) => sum + each.length, 0);
-    return [{ coding: 'identity', storedLength: length, rawLength: length, open: () => checked(held, index, stretches, chunks) }];
+    const placed = wanted.flatMap((position) => {
+      const chunk = all[position];
+      return chunk === undefined ? [] : [{ chunk, offset: span.offset + (offsets[position] ?? 0) }];
+    });
+    const length = placed.reduce((sum, { chunk }) => sum + chunk.length, 0);
+    return [{ coding: 'identity', storedLength: length, rawLength: length, open: () => this.#checked(held, index, placed) }];
   }
-}
 
-async function* checked(held: HeldFile, span: number, stretches: readonly Stretch[], chunks: readonly ChunkRef[]): AsyncGenerator<Uint8Array> {
-  try {
-    yield* verifiedChunks({ open: () => pieces(held, stretches) }, chunks);
-  } catch (error) {
-    // Also when the disk fails to read: nobody is to ask for it here again.
-    if (held.spans.has(span)) held.spans.delete(span);
-    throw error;
-  }
-}
-
-async function* pieces(held: HeldFile, stretches: readonly Stretch[]): AsyncGenerator<Uint8Array> {
-  for (const { offset, length } of stretches) {
-    for (let done = 0; done < length; ) {
-      const piece = new Uint8Array(Math.min(SERVE_PIECE_BYTES, length - done));
-      const read = await held.read(piece, offset + done);
-      if (read === 0) return;
-      done += read;
-      yield piece.subarray(0, read);
+  async *#checked(held: HeldFile, span: number, placed: readonly PlacedChunk[]): AsyncGenerator<Uint8Array> {
+    try {
+      yield* verifiedPieces(placed, (into, offset) => held.read(into, offset), this.#buffers);
+    } catch (error) {
+      // Also when the disk fails to read: nobody is to ask for it here again.
+      if (held.spans.has(span)) held.spans.delete(span);
+      throw error;
     }
   }
 }

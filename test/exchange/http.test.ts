@@ -173,9 +173,9 @@ describe('HttpClient', () => {
 });
 
 describe('receiveChunks', () => {
-  // 700,000 bytes: three reads and two batches; uneven pieces, so that no chunk ends where a read does.
-  const raw = Buffer.alloc(700_000).map((_, at) => (at * 2654435761) >>> 13);
-  const chunks = [100_001, 199_999, 300_000, 100_000].map((length, index, all) => {
+  // 2.8 MB: three reads and two batches; uneven pieces, so that no chunk ends where a read does.
+  const raw = Buffer.alloc(2_800_000).map((_, at) => (at * 2654435761) >>> 13);
+  const chunks = [400_001, 799_999, 1_000_000, 200_000, 400_000].map((length, index, all) => {
     const from = all.slice(0, index).reduce((sum, each) => sum + each, 0);
     return { length, id: chunkIdOf(raw.subarray(from, from + length)) };
   });
@@ -205,13 +205,13 @@ describe('receiveChunks', () => {
 
   it('verifies and hands on every chunk, plain or as several zstd frames', async () => {
     expect((await run((socket) => { reply(socket, raw); })).equals(raw)).toBe(true);
-    const frames = Buffer.concat([zstdCompressSync(raw.subarray(0, 300_000)), zstdCompressSync(raw.subarray(300_000))]);
+    const frames = Buffer.concat([zstdCompressSync(raw.subarray(0, 1_200_000)), zstdCompressSync(raw.subarray(1_200_000))]);
     expect((await run((socket) => { reply(socket, frames, 'Content-Encoding: zstd\r\n'); }, true)).equals(raw)).toBe(true);
   });
 
   it('refuses flipped bits, wrong lengths, codings nobody asked for and bombs', async () => {
     const flipped = Buffer.from(raw);
-    flipped[450_000] = (flipped[450_000] ?? 0) ^ 1;
+    flipped[1_450_000] = (flipped[1_450_000] ?? 0) ^ 1;
     await expect(run((socket) => { reply(socket, flipped); })).rejects.toMatchObject({ code: 'CHUNK_MISMATCH', retry: 'elsewhere' });
     await expect(run((socket) => { reply(socket, raw.subarray(1)); })).rejects.toMatchObject({ code: 'HTTP_BODY', retry: 'elsewhere' });
     await expect(run((socket) => { reply(socket, raw, 'Content-Encoding: zstd\r\n'); })).rejects.toMatchObject({ code: 'HTTP_BODY' });

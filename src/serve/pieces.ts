@@ -1,0 +1,66 @@
+import { CHUNK_MAX_BYTES, SERVE_LARGE_PIECES, SERVE_LARGE_PIECE_BYTES, SERVE_PIECE_BYTES } from '../core/limits.ts';
+import type { ChunkRef } from '../merkle/page.ts';
+import { verifyChunk } from '../merkle/verify.ts';
+
+/**
+ * Memory that answers are read into, used again and again: fresh memory costs more, in page faults and garbage, than what
+ * goes into it. While few answers are being sent they get large pieces, which cost fewer calls and turns; when there are many,
+ * all the others get small ones, so that what slow readers hold stays bounded.
+ */
+export class PieceBuffers {
+  readonly #large: Uint8Array[] = [];
+  readonly #small: Uint8Array[] = [];
+  #largeOut = 0;
+
+  /** A buffer of `SERVE_LARGE_PIECE_BYTES` or `SERVE_PIECE_BYTES`, with anything in it. Give it back. */
+  take(): Uint8Array {
+    if (this.#largeOut < SERVE_LARGE_PIECES) {
+      this.#largeOut++;
+      return this.#large.pop() ?? new Uint8Array(SERVE_LARGE_PIECE_BYTES);
+    }
+    return this.#small.pop() ?? new Uint8Array(SERVE_PIECE_BYTES);
+  }
+
+  give(buffer: Uint8Array): void {
+    if (buffer.byteLength === SERVE_LARGE_PIECE_BYTES) {
+      this.#largeOut--;
+      this.#large.push(buffer);
+    } else if (this.#small.length < SERVE_LARGE_PIECES) {
+      this.#small.push(buffer);
+    }
+  }
+}
+
+/** A chunk and where it lies. */
+export interface PlacedChunk {
+  readonly chunk: ChunkRef;
+  readonly offset: number;
+}
+
+/**
+ * Reads `placed` and hands on pieces of whole chunks, each hashed, in order; neighbours are read in one call. A piece is
+ * good until the next is asked for. Throws `CHUNK_MISMATCH`, also where the file ends early, and what `read` throws.
+ */
+export async function* verifiedPieces(placed: readonly PlacedChunk[], read: (into: Uint8Array, offset: number) => Promise<number>, buffers: PieceBuffers): AsyncGenerator<Uint8Array> {
+  const pooled = buffers.take();
+  try {
+    for (let at = 0; at < placed.length; ) {
+      // A lone chunk may be larger than a small piece.
+      const buffer = (placed[at]?.chunk.length ?? 0) > pooled.byteLength ? new Uint8Array(CHUNK_MAX_BYTES) : pooled;
+      let filled = 0;
+      while (at < placed.length) {
+        const first = at;
+        const start = placed[first]?.offset ?? 0;
+        let length = 0;
+        for (let next = placed[at]; next !== undefined && next.offset === start + length && filled + length + next.chunk.length <= buffer.byteLength; next = placed[++at]) length += next.chunk.length;
+        if (at === first) break;
+        const count = await read(buffer.subarray(filled, filled + length), start);
+        const end = filled + count;
+        for (const { chunk } of placed.slice(first, at)) verifyChunk(chunk.id, buffer.subarray(Math.min(filled, end), Math.min((filled += chunk.length), end)));
+      }
+      yield buffer.subarray(0, filled);
+    }
+  } finally {
+    buffers.give(pooled);
+  }
+}
