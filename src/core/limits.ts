@@ -63,6 +63,9 @@ export const HEADERS_MAX_COUNT = 128;
 
 /** Interim answers (1xx, such as 103 Early Hints) before the real one. */
 export const HTTP_INTERIM_MAX = 4;
+/** Of these, 102 (Processing) says that a gateway is still fetching what was asked for; so often at most, and this often. */
+export const HTTP_PROCESSING_MAX = 2_000;
+export const PROCESSING_MS = 3_000;
 
 /** Chunked transfer coding: one line of framing, and all trailer fields together. */
 export const HTTP_CHUNK_LINE_MAX_BYTES = 1 * KiB;
@@ -128,6 +131,10 @@ export const BASE_INDEXES_MAX = 64;
 
 /** Spans a gateway fetches at the same time: each costs at most a span raw and a span compressed. */
 export const GATEWAY_MAX_FETCHES = 8;
+/** On a slow link spans are fetched one after another rather than all at once, so that the first is soon of use: two keep it busy. */
+export const GATEWAY_MIN_FETCHES = 2;
+/** A span that takes longer means that fewer are fetched at once, one that takes less than a quarter of it that more are, milliseconds. */
+export const GATEWAY_SPAN_MS = 4_000;
 /** How long a gateway takes `timestamp.json`, and the absence of a file, as its origin last told it. */
 export const GATEWAY_POLL_MS = 300_000;
 /** How long what is numbered is served without asking again: bounds what a poisoned answer can do. */
@@ -143,8 +150,13 @@ export const GATEWAY_ABSENT_MS = 60_000;
 /** Less than this in `STALL_TIMEOUT_MS` is a drip, not a transfer: some 0.8 kB/s, far below the slowest modem link. */
 export const STALL_MIN_BYTES = 16 * KiB;
 
-/** One span: 4 MiB at 15 kB/s. Links below that want a longer time, which is the caller's to give. */
-export const SPAN_TIMEOUT_MS = 300_000;
+/**
+ * One span, as long as it moves: three at a time of 4 MiB each, over the slowest link that is worth anything (some 4 kB/s).
+ * What does not move is given up long before, by `STALL_TIMEOUT_MS`.
+ */
+export const SPAN_TIMEOUT_MS = 3_600_000;
+/** How long a device lets a gateway say that it is still fetching, when nothing at all arrives from anyone. */
+export const GATEWAY_PATIENCE_MS = 900_000;
 
 /** An unused connection is closed before the usual server does so (Node: 5 s), or a request would meet a closing one. */
 export const IDLE_TIMEOUT_MS = 4_000;

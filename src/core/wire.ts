@@ -47,6 +47,12 @@ export const HEADER_SPANS = 'shoal-spans';
 /** Answer header of a span: length of the raw bytes, whatever the content coding. */
 export const HEADER_RAW_LENGTH = 'shoal-raw-length';
 
+/**
+ * Request header of whoever understands 102 (Processing, RFC 2518 10.1) as "still fetching it": a gateway on a slow link says
+ * so every few seconds. Without the header nobody gets one, for some proxies do not expect it.
+ */
+export const HEADER_PATIENT = 'shoal-patient';
+
 /** Cache rule of everything whose URL fixes its bytes. */
 export const CACHE_IMMUTABLE = 'public, max-age=31536000, immutable, no-transform';
 /** Cache rule of everything else. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import type { Bitmap } from '../core/bitmap.ts';
 import { isShoalError } from '../core/errors.ts';
-import { SPAN_MAX_BYTES } from '../core/limits.ts';
+import { GATEWAY_PATIENCE_MS, SPAN_MAX_BYTES } from '../core/limits.ts';
 import type { ArtifactRecord } from '../core/manifest.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { FileSlot } from '../install/file-slot.ts';
@@ -65,6 +65,11 @@ export interface Ledger {
   readonly seconds: number;
 }
 
+interface Running {
+  /** When it was started, or last gave a sign of life. */
+  since: number;
+}
+
 /** LAN first: a neighbour's bytes are free, the gateway's nearly, the origin's cross the metered link. */
 const COST: Readonly<Record<SourceKind, number>> = { peer: 0, gateway: 0, origin: 1 };
 /** For index pages: a gateway has them all, of neighbours nobody knows which ones. */
@@ -77,7 +82,7 @@ const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 3, gateway: 3, o
  */
 const SPANS_MOST = 16;
 const SPANS_WITH_LATE_MOST = 48;
-/** A span is late when it takes this long: another source is asked for it as well. Milliseconds. */
+/** A span is late after so long without a sign of life: another source is asked for it as well. Milliseconds. */
 const LATE_MS = 5_000;
 /** Added to the cost of a source with a late request: more than any link costs. */
 const SLOW_COST = 1_000;
@@ -105,8 +110,8 @@ class Download {
   readonly #missing = new Map<number, SpanFill>();
   /** Every source that was ever offered, with what it had received by then. */
   readonly #before = new Map<Source, ReturnType<Source['totals']>>();
-  /** When the requests under way were started, by source. */
-  readonly #running = new Map<string, Set<{ readonly since: number }>>();
+  /** The requests under way, by source. */
+  readonly #running = new Map<string, Set<Running>>();
   /** Memory that spans are received in, used again and again. */
   readonly #buffers: Uint8Array[] = [];
   readonly #fetches = new Set<Promise<void>>();
@@ -314,11 +319,19 @@ class Download {
 
   async #fetch(source: Source, missing: SpanFill, signal: AbortSignal): Promise<void> {
     const request = missing.request();
-    const started = { since: this.#options.clock.now() };
+    const started: Running = { since: this.#options.clock.now() };
     const running = this.#running.get(source.name) ?? new Set();
     this.#running.set(source.name, running.add(started));
     const buffer = this.#buffers.pop() ?? new Uint8Array(SPAN_MAX_BYTES);
+    const alive = (): void => {
+      const now = this.#options.clock.now();
+      // Words alone do not count for ever.
+      if (now - this.#lastArrival > GATEWAY_PATIENCE_MS) return;
+      started.since = now;
+      missing.since = now;
+    };
     const take: SpanSink['take'] = async (batch, first) => {
+      alive();
       try {
         this.#arrived(missing, await missing.take(this.#options.slot, request, batch, first));
       } catch (error) {
@@ -328,7 +341,7 @@ class Download {
       }
     };
     try {
-      await source.span(this.#key, request, { buffer, take }, signal);
+      await source.span(this.#key, request, { buffer, take, alive }, signal);
       this.#standing.succeeded(source);
     } catch (error) {
       if (isShoalError(error, 'NOT_HELD')) {

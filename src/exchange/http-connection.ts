@@ -2,7 +2,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
-import { CONNECT_TIMEOUT_MS, HEADER_MAX_BYTES, HTTP_INTERIM_MAX, STALL_MIN_BYTES } from '../core/limits.ts';
+import { CONNECT_TIMEOUT_MS, HEADER_MAX_BYTES, HTTP_INTERIM_MAX, HTTP_PROCESSING_MAX, STALL_MIN_BYTES } from '../core/limits.ts';
 import { ChunkedDecoder } from './http-chunked.ts';
 import { malformed, parseHead } from './http-head.ts';
 import type { ResponseHead } from './http-head.ts';
@@ -26,6 +26,8 @@ export interface Exchange {
   readonly body?: Uint8Array | undefined;
   /** Silence, or a mere drip, for this long is `HTTP_STALLED`. */
   readonly stallMs: number;
+  /** Told of every 102 (Processing): the other side is still at it. */
+  readonly onProcessing?: (() => void) | undefined;
 }
 
 export interface Exchanged {
@@ -224,7 +226,10 @@ export class HttpConnection {
         return;
       }
       // 101 would change the protocol, which we never ask for (RFC 9110, 15.2.2).
-      if (head.status === 101 || ++this.#interim > HTTP_INTERIM_MAX) throw malformed(`a status of ${String(head.status)} instead of an answer`);
+      const processing = head.status === 102;
+      const most = processing ? HTTP_PROCESSING_MAX : HTTP_INTERIM_MAX;
+      if (head.status === 101 || ++this.#interim > most) throw malformed(`a status of ${String(head.status)} instead of an answer`);
+      if (processing) this.#pending?.exchange.onProcessing?.();
       this.#headBytes.copyWithin(0, bodyAt, this.#headLength);
       this.#headLength -= bodyAt;
       searchFrom = 0;
@@ -294,9 +299,9 @@ export class HttpConnection {
   #watch(stallMs: number): void {
     this.#stopStallTimer?.();
     const inBody = this.#head !== undefined;
-    const before = inBody ? this.#filled : this.#headLength;
+    const before = inBody ? this.#filled : this.#received;
     this.#stopStallTimer = this.#clock.after(stallMs, () => {
-      const moved = (inBody ? this.#filled : this.#headLength) - before;
+      const moved = (inBody ? this.#filled : this.#received) - before;
       if (moved >= (inBody ? STALL_MIN_BYTES : 1)) {
         this.#watch(stallMs);
         return;

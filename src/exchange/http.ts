@@ -18,6 +18,8 @@ export interface HttpOptions {
   readonly timeoutMs?: number;
   /** Told of the bytes received, heads included, also when the exchange fails: they have been paid for. */
   readonly onReceived?: (bytes: number) => void;
+  /** Told of every 102 (Processing) before the answer. */
+  readonly onProcessing?: () => void;
   /** Longest silence or drip. Default `STALL_TIMEOUT_MS`. */
   readonly stallMs?: number;
 }
@@ -146,7 +148,7 @@ export class HttpClient {
       signal.addEventListener('abort', stop, { once: true });
       if (signal.aborted) stop();
       try {
-        const exchange = { method: options.method ?? 'GET', path: url.pathname + url.search, headers, body: options.body, stallMs: options.stallMs ?? STALL_TIMEOUT_MS };
+        const exchange = { method: options.method ?? 'GET', path: url.pathname + url.search, headers, body: options.body, onProcessing: options.onProcessing, stallMs: options.stallMs ?? STALL_TIMEOUT_MS };
         return await connection.exchange(exchange, target);
       } catch (error) {
         if (!mayRepeat(connection, reused, options.method, signal, error)) throw error;

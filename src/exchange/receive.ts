@@ -14,6 +14,8 @@ const BATCH_BYTES = 1024 * 1024;
 export interface ReceiveOptions extends HttpOptions {
   /** Codings to ask for. Default identity: compressed answers cost a decoder and a second buffer. */
   readonly acceptZstd?: boolean;
+  /** Told whenever bytes of the body have arrived, verified or not. */
+  readonly onBytes?: () => void;
 }
 
 /** Whoever can fetch into the caller's memory: a client by URL, an upstream by path. */
@@ -67,6 +69,7 @@ export async function receiveChunks(
           return zstd ? Buffer.allocUnsafeSlow(length ?? most) : raw;
         },
         progress: (filled) => {
+          options.onBytes?.();
           if (!zstd) batches.advance(raw, filled);
         },
       },

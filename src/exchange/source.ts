@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { ARTIFACT_MAX_SPANS, PAGE_MAX_BYTES } from '../core/limits.ts';
-import { wire } from '../core/wire.ts';
+import { HEADER_PATIENT, wire } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
@@ -28,6 +28,8 @@ export interface SpanSink {
   readonly buffer: Uint8Array;
   /** Takes chunks as they are verified, in order: `first` is the place of the first in the request. Their bytes may be views of `buffer`. */
   take(batch: readonly VerifiedChunk[], first: number): Promise<void>;
+  /** Told of signs that a gateway or an origin is at work on it, however slow the link. Of a neighbour only chunks are such signs. */
+  alive?(): void;
 }
 
 /** A host that may have content. Everything it says is hostile until verified; chunks leave here verified. */
@@ -71,9 +73,15 @@ export class HttpSource implements Source {
     return Bitmap.decode(body, spans);
   }
 
-  async span(key: ContentKey, { span, positions, chunks }: SpanRequest, { buffer, take }: SpanSink, signal?: AbortSignal): Promise<void> {
+  async span(key: ContentKey, { span, positions, chunks }: SpanRequest, { buffer, take, alive }: SpanSink, signal?: AbortSignal): Promise<void> {
+    const far = this.kind !== 'peer';
     // Packing costs a neighbour time and the LAN is wide; over the backhaul every byte counts.
-    const options = { acceptZstd: this.kind !== 'peer', ...(signal === undefined ? {} : { signal }) };
+    const options = {
+      acceptZstd: far,
+      ...(far && alive !== undefined ? { onBytes: alive, onProcessing: alive } : {}),
+      ...(this.kind === 'gateway' ? { headers: { [HEADER_PATIENT]: '1' } } : {}),
+      ...(signal === undefined ? {} : { signal }),
+    };
     try {
       await receiveChunks(this.#upstream, wire.span(key, span, positions), chunks, buffer, take, options);
     } catch (error) {

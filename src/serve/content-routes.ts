@@ -34,7 +34,7 @@ export function contentRoutes(app: App, context: ContentContext): void {
     const accept = acceptedCodings(request.headers['accept-encoding']);
     const etag = `"${key.root.slice(0, 32)}-${String(index)}${set === undefined ? '' : `-${set}`}"`;
     if (notModified(request, reply, etag)) return reply;
-    const runs = await content.span(key, index, set, accept);
+    const runs = await context.patiently(request, reply, content.span(key, index, set, accept));
     if (runs === undefined) throw notFound(`span ${String(index)}`);
     const zstd = runs[0]?.coding === 'zstd';
     // Two hosts may compress one span differently: only the plain form is the same byte for byte (RFC 9110, 8.8.1).

@@ -38,22 +38,43 @@ export class Gate {
 
 /** So many at a time; the others wait in order. For short work of our own, not for clients. */
 export class Turns {
-  #free: number;
+  #limit: number;
+  #inside = 0;
   readonly #waiting: (() => void)[] = [];
 
   constructor(limit: number) {
-    this.#free = limit;
+    this.#limit = limit;
+  }
+
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** Takes effect as turns end. */
+  set limit(limit: number) {
+    this.#limit = limit;
+    this.#next();
   }
 
   async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    await new Promise<void>((resolve) => {
+      this.#waiting.push(resolve);
+      this.#next();
+    });
     try {
       return await work();
     } finally {
+      this.#inside--;
+      this.#next();
+    }
+  }
+
+  #next(): void {
+    while (this.#inside < this.#limit) {
       const next = this.#waiting.shift();
-      if (next === undefined) this.#free++;
-      else next();
+      if (next === undefined) return;
+      this.#inside++;
+      next();
     }
   }
 }

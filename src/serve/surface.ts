@@ -10,6 +10,7 @@ import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import {
   CONTROL_TIMEOUT_MS,
   KEEP_ALIVE_MS,
+  PROCESSING_MS,
   REQUEST_BODY_MAX_BYTES,
   REQUEST_HEAD_MAX_BYTES,
   REQUEST_TIMEOUT_MS,
@@ -18,7 +19,7 @@ import {
   SERVE_MAX_RESPONSES_PER_CLIENT,
   SERVE_STALL_MS,
 } from '../core/limits.ts';
-import { API } from '../core/wire.ts';
+import { API, HEADER_PATIENT } from '../core/wire.ts';
 import { errorAnswer, notFound, sendError } from './answers.ts';
 import type { ContentProvider, MetadataProvider } from './content.ts';
 import { contentRoutes } from './content-routes.ts';
@@ -124,6 +125,22 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
     }
     return reply;
   };
+  const patiently: ContentContext['patiently'] = async (request, { raw }, work) => {
+    if (request.headers[HEADER_PATIENT] === undefined) return work;
+    let cancel = (): void => undefined;
+    const tell = (): void => {
+      cancel = clock.after(PROCESSING_MS, () => {
+        if (!raw.headersSent && !raw.destroyed) raw.writeProcessing();
+        tell();
+      });
+    };
+    tell();
+    try {
+      return await work;
+    } finally {
+      cancel();
+    }
+  };
   const failed = (reply: FastifyReply, error: unknown): void => {
     metrics.broken(error instanceof ShoalError ? error.code : 'INTERNAL');
     if (reply.raw.headersSent || reply.raw.destroyed) return;
@@ -134,7 +151,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   };
   await app.register(
     async (plane) => {
-      contentRoutes(plane, { content: options.content, send });
+      contentRoutes(plane, { content: options.content, send, patiently });
       onlyRead(plane, '/*');
       await Promise.resolve();
     },

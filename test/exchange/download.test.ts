@@ -169,6 +169,34 @@ describe('a download', () => {
     expect(ledger.origin).toBeGreaterThan(10 * MiB);
   }, 60_000);
 
+  it('lets a gateway on a slow link finish: the origin is not asked for what the site is fetching already', async () => {
+    const { url } = await host();
+    const [near, far] = [await proxy(url), await proxy(url)];
+    let slow = 0;
+    near.proxy.tamper = async ({ path }, response) => {
+      if (!path.includes('/spans/') || slow++ > 0) return false;
+      // Later than a silent source may be.
+      for (let second = 0; second < 7; second++) {
+        await new Promise((resolve) => setTimeout(resolve, 1_000));
+        response.writeProcessing();
+      }
+      return false;
+    };
+    const { path, ledger } = await fetchInto([source('gateway', near.url), source('origin', far.url)]);
+    expect(await sha256(path)).toBe(artifact.sha256);
+    expect(slow).toBeGreaterThan(0);
+    expect(ledger.origin).toBe(0);
+  }, 60_000);
+
+  it('is not held up by a gateway that says nothing', async () => {
+    const { url } = await host();
+    const stuck = await proxy(url);
+    stuck.proxy.tamper = (passing) => passing.path.includes('/spans/');
+    const { path, ledger } = await fetchInto([source('gateway', stuck.url), source('origin', url)]);
+    expect(await sha256(path)).toBe(artifact.sha256);
+    expect(ledger.origin).toBeGreaterThan(10 * MiB);
+  }, 60_000);
+
   it('goes on when its only source was away for a while', async () => {
     const first = await host();
     const port = Number(new URL(first.url).port);

@@ -109,6 +109,7 @@ describe('HttpClient', () => {
     ['an endless head', `HTTP/1.1 200 OK\r\nA: ${'x'.repeat(HEADER_MAX_BYTES)}`, 'HTTP_MALFORMED'],
     ['a flood of fields', `HTTP/1.1 200 OK\r\n${'A: b\r\n'.repeat(200)}\r\n`, 'HTTP_MALFORMED'],
     ['a flood of interim answers', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(9), 'HTTP_MALFORMED'],
+    ['an endless stream of 102', 'HTTP/1.1 102 Processing\r\n\r\n'.repeat(2_001), 'HTTP_MALFORMED'],
     ['an endless chunk line', `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;${'x'.repeat(2000)}`, 'HTTP_MALFORMED'],
     ['endless trailers', `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${'A: b\r\n'.repeat(2000)}`, 'HTTP_MALFORMED'],
     ['a chunk longer than it said', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n', 'HTTP_MALFORMED'],
@@ -117,6 +118,21 @@ describe('HttpClient', () => {
     const http = client();
     await expect(http.request(url, 10)).rejects.toMatchObject({ code, retry: 'elsewhere', ids: { url } });
     expect(text((await http.request(url, 10)).body)).toBe('hello');
+  });
+
+  it('waits for as long as it is told that the other side is at it', async () => {
+    const { url } = await server((socket) => {
+      let told = 0;
+      const drip = setInterval(() => {
+        if (++told <= 8) socket.write('HTTP/1.1 102 Processing\r\n\r\n');
+        else socket.write(ok('hello'), () => { clearInterval(drip); });
+      }, 50);
+      closers.push(() => { clearInterval(drip); });
+    });
+    let heard = 0;
+    // Eight times 50 ms is more than any silence may last here.
+    expect(text((await client().request(url, 5, { stallMs: 200, onProcessing: () => { heard++; } })).body)).toBe('hello');
+    expect(heard).toBe(8);
   });
 
   it('says where a body was cut', async () => {

@@ -2,8 +2,8 @@ import { Bitmap } from '../../core/bitmap.ts';
 import type { Clock } from '../../core/clock.ts';
 import { ShoalError } from '../../core/errors.ts';
 import type { ObjectId } from '../../core/ids.ts';
-import { GATEWAY_ABSENT_MS, GATEWAY_MAX_ABSENT, GATEWAY_MAX_FETCHES, PAGE_MAX_BYTES } from '../../core/limits.ts';
-import { chunkSetOf, wire } from '../../core/wire.ts';
+import { GATEWAY_ABSENT_MS, GATEWAY_MAX_ABSENT, GATEWAY_MAX_FETCHES, GATEWAY_MIN_FETCHES, GATEWAY_SPAN_MS, PAGE_MAX_BYTES } from '../../core/limits.ts';
+import { HEADER_PATIENT, chunkSetOf, wire } from '../../core/wire.ts';
 import type { ContentKey } from '../../core/wire.ts';
 import { isLeaf } from '../../merkle/page.ts';
 import type { ChunkRef } from '../../merkle/page.ts';
@@ -35,7 +35,8 @@ export class GatewayContent implements ContentProvider {
   readonly #learning = new InFlight<StoredArtifact | undefined>();
   readonly #pages = new InFlight<Uint8Array | undefined>();
   readonly #chunks = new Map<ObjectId, Promise<void>>();
-  readonly #turns = new Turns(GATEWAY_MAX_FETCHES);
+  readonly #turns = new Turns(GATEWAY_MAX_FETCHES / 2);
+  readonly #clock: Clock;
   readonly #indexes = new ArtifactIndexes((key, id) => this.page(key, id));
   readonly #verifier = new RunVerifier();
 
@@ -49,6 +50,7 @@ export class GatewayContent implements ContentProvider {
   private constructor(cache: CacheStore, upstream: Upstream, clock: Clock) {
     this.#cache = cache;
     this.#upstream = upstream;
+    this.#clock = clock;
     this.#absent = new Absent(clock, GATEWAY_ABSENT_MS, GATEWAY_MAX_ABSENT);
   }
 
@@ -158,7 +160,12 @@ export class GatewayContent implements ContentProvider {
     const chunks = positions.flatMap((position) => all[position] ?? []);
     const path = wire.span(key, span, positions.length === all.length ? undefined : positions);
     const rawLength = chunks.reduce((sum, { length }) => sum + length, 0);
-    const { status, headers, body } = await this.#upstream.get('content', path, mostEncoded(rawLength, chunks.length), { 'accept-encoding': 'zstd' });
+    const began = this.#clock.now();
+    const { status, headers, body } = await this.#upstream.get('content', path, mostEncoded(rawLength, chunks.length), { 'accept-encoding': 'zstd', [HEADER_PATIENT]: '1' });
+    const took = this.#clock.now() - began;
+    const { limit } = this.#turns;
+    if (took > GATEWAY_SPAN_MS) this.#turns.limit = Math.max(GATEWAY_MIN_FETCHES, limit - 1);
+    else if (took < GATEWAY_SPAN_MS / 4) this.#turns.limit = Math.min(GATEWAY_MAX_FETCHES, limit + 1);
     if (status !== 200) throw refused(this.#upstream.url, path, status);
     for (const { chunks: group, frame } of await verifiedGroups(body, headers.get('content-encoding'), chunks)) {
       await this.#cache.putSpan(group, frame);
