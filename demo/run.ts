@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Processes } from './processes.ts';
 import type { Server } from './processes.ts';
+import type { Ledger } from '../src/index.ts';
 
 const DEVICES = 8;
 const require = createRequire(import.meta.url);
@@ -16,16 +17,6 @@ const releases = ['esbuild-wasm-old', 'esbuild-wasm-new'].map((name) => ({
   version: (require(`${name}/package.json`) as { readonly version: string }).version,
   path: require.resolve(`${name}/esbuild.wasm`),
 }));
-
-interface Ledger {
-  readonly local: number;
-  readonly peer: number;
-  readonly gateway: number;
-  readonly origin: number;
-  readonly control: number;
-  readonly written: number;
-  readonly seconds: number;
-}
 
 interface Installed {
   readonly version: string;

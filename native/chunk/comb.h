@@ -29,6 +29,21 @@ constexpr uint32_t kHigh[16] = {
 
 inline uint32_t Gear(uint8_t sample) { return kLow[sample & 15] ^ kHigh[sample >> 4]; }
 
+// The low 16 bits of the gear as tables that a register looks nibbles up in: byte 0 by low nibble, byte 0 by high nibble,
+// byte 1 by low, byte 1 by high; each as often as a register of `kBytes` has room for.
+template <int kBytes>
+struct NibbleTables {
+  alignas(kBytes) uint8_t of[4][kBytes];
+  constexpr NibbleTables() : of() {
+    for (int i = 0; i < kBytes; i++) {
+      of[0][i] = static_cast<uint8_t>(kLow[i & 15]);
+      of[1][i] = static_cast<uint8_t>(kHigh[i & 15]);
+      of[2][i] = static_cast<uint8_t>(kLow[i & 15] >> 8);
+      of[3][i] = static_cast<uint8_t>(kHigh[i & 15] >> 8);
+    }
+  }
+};
+
 // How strict the second half of the test is at which chunk length.
 struct Rule {
   uint32_t min, turn, max, strict, loose;

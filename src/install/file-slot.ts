@@ -2,7 +2,7 @@ import { basename, dirname, join } from 'node:path';
 import { ShoalError } from '../core/errors.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import type { Files, OpenFile } from '../store/files.ts';
-import { WriterLock } from '../store/pack/lock.ts';
+import { ProcessLock } from '../store/process-lock.ts';
 
 /**
  * A file that an artifact is written to: beside its final place under another name until every byte of it is verified,
@@ -15,10 +15,10 @@ export class FileSlot {
   readonly #files: Files;
   readonly #file: OpenFile;
   readonly #found: number;
-  readonly #lock: WriterLock;
+  readonly #lock: ProcessLock;
   #written = 0;
 
-  private constructor(files: Files, path: string, partial: string, file: OpenFile, found: number, lock: WriterLock) {
+  private constructor(files: Files, path: string, partial: string, file: OpenFile, found: number, lock: ProcessLock) {
     this.#files = files;
     this.path = path;
     this.partial = partial;
@@ -34,7 +34,7 @@ export class FileSlot {
    */
   static async open(files: Files, path: string): Promise<FileSlot> {
     await checkPlace(files, path);
-    const lock = new WriterLock(join(dirname(path), `.${basename(path)}.shoal-lock`));
+    const lock = new ProcessLock(join(dirname(path), `.${basename(path)}.shoal-lock`));
     if (!lock.tryAcquire()) throw new ShoalError('SLOT_BUSY', `another run is writing ${path}`, { ids: { path }, retry: 'again', hint: 'Wait until it has finished, or stop it.' });
     try {
       const partial = join(dirname(path), `.${basename(path)}.shoal-partial`);

@@ -4,7 +4,7 @@ import { checkManifest } from '../../core/manifest.ts';
 import type { ReleaseManifest } from '../../core/manifest.ts';
 import { makeDirectories, readWhole, writeDurably } from '../../store/durable.ts';
 import type { Files } from '../../store/files.ts';
-import { WriterLock } from '../../store/pack/lock.ts';
+import { ProcessLock } from '../../store/process-lock.ts';
 
 /** A file as an installation left it. While size and time of change are the same it is taken for what it was. */
 export interface PlacedFile {
@@ -29,10 +29,10 @@ const MAX_BYTES = 16 * 1024 * 1024;
 export class DeviceState {
   readonly directory: string;
   readonly #files: Files;
-  readonly #lock: WriterLock;
+  readonly #lock: ProcessLock;
   readonly #installed: Map<string, InstalledRelease>;
 
-  private constructor(files: Files, directory: string, lock: WriterLock, installed: Map<string, InstalledRelease>) {
+  private constructor(files: Files, directory: string, lock: ProcessLock, installed: Map<string, InstalledRelease>) {
     this.#files = files;
     this.directory = directory;
     this.#lock = lock;
@@ -43,7 +43,7 @@ export class DeviceState {
   static async open(files: Files, path: string): Promise<DeviceState> {
     const directory = resolve(path);
     await makeDirectories(files, join(directory, 'pages'));
-    const lock = new WriterLock(join(directory, 'agent.lock'));
+    const lock = new ProcessLock(join(directory, 'agent.lock'));
     if (!lock.tryAcquire()) throw new ShoalError('STATE_BUSY', `another agent is running on ${directory}`, { ids: { path: directory }, retry: 'again', hint: 'Stop it, or give this one a state directory of its own.' });
     try {
       return new DeviceState(files, directory, lock, parse(await readWhole(files, join(directory, 'installed.json'), MAX_BYTES).catch(() => undefined)));

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { isShoalError } from '../../core/errors.ts';
-import type { ObjectId } from '../../core/ids.ts';
 import { Serial } from '../serial.ts';
-import type { CacheStore, Coding, ObjectKind, Run, StoredArtifact } from '../types.ts';
+import type { CacheStore, StoredArtifact } from '../types.ts';
 import { Bits } from './bits.ts';
 import { readCatalog, writeCatalog } from './catalog.ts';
 import { PackEngine } from './engine.ts';
+import { EngineReader } from './engine-reader.ts';
 import type { PackOptions } from './engine.ts';
 import type { Pins } from './pins.ts';
 import { sweepPack } from './sweep.ts';
@@ -32,8 +32,7 @@ export interface PackCacheOptions extends PackOptions {
  * costs no write and eviction is one file removed). One process at a time; not synced at every put: what a crash loses
  * is fetched again, what it tears is recognised.
  */
-export class PackCache implements CacheStore {
-  readonly #engine: PackEngine;
+export class PackCache extends EngineReader implements CacheStore {
   readonly #maxBytes: number;
   readonly #packBytes: number;
   readonly #used: { readonly blocks: Bits; readonly objects: Bits };
@@ -61,7 +60,7 @@ export class PackCache implements CacheStore {
   }
 
   private constructor(engine: PackEngine, maxBytes: number, packBytes: number, used: { blocks: Bits; objects: Bits }, catalog: string, noted: readonly StoredArtifact[]) {
-    this.#engine = engine;
+    super(engine);
     this.#maxBytes = maxBytes;
     this.#packBytes = packBytes;
     this.#used = used;
@@ -69,35 +68,19 @@ export class PackCache implements CacheStore {
     this.#noted = noted;
   }
 
-  async has(ids: readonly ObjectId[]): Promise<readonly boolean[]> {
-    return Promise.resolve(this.#engine.reader.has(ids));
-  }
-
-  chunk(id: ObjectId): Promise<Uint8Array | undefined> {
-    return this.#engine.reader.chunk(id);
-  }
-
-  runs(ids: readonly ObjectId[], accept: readonly Coding[]): Promise<readonly Run[] | undefined> {
-    return this.#engine.reader.runs(ids, accept);
-  }
-
-  object(kind: ObjectKind, id: ObjectId): Promise<Uint8Array | undefined> {
-    return this.#engine.reader.object(kind, id);
-  }
-
   putSpan(...[chunks, frame]: Parameters<CacheStore['putSpan']>): Promise<number> {
-    return this.#put((pins) => this.#engine.putter.span(chunks, pins, frame));
+    return this.#put((pins) => this.engine.putter.span(chunks, pins, frame));
   }
 
   putPage(page: Parameters<CacheStore['putPage']>[0]): Promise<void> {
-    return this.#put((pins) => this.#engine.putter.page(page, pins));
+    return this.#put((pins) => this.engine.putter.page(page, pins));
   }
 
   note({ namespace, root, size, spans }: StoredArtifact): Promise<void> {
     return this.#noting.run(async () => {
       if (this.#noted.some((each) => each.namespace === namespace && each.root === root)) return;
       const noted = [...this.#noted, { namespace, root, size, spans }].slice(-MOST_ARTIFACTS);
-      await writeCatalog(this.#engine.files, this.#catalog, noted);
+      await writeCatalog(this.engine.files, this.#catalog, noted);
       this.#noted = noted;
     });
   }
@@ -107,16 +90,16 @@ export class PackCache implements CacheStore {
   }
 
   async usage(): Promise<{ readonly bytes: number; readonly maxBytes: number }> {
-    return Promise.resolve({ bytes: this.#engine.bytes(), maxBytes: this.#maxBytes });
+    return Promise.resolve({ bytes: this.engine.bytes(), maxBytes: this.#maxBytes });
   }
 
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     await this.#evicting.run(() => Promise.resolve());
-    await this.#engine.close();
+    await this.engine.close();
   }
 
   async #put<T>(work: (pins: Pins) => Promise<T>): Promise<T> {
-    const pins = this.#engine.pins.open();
+    const pins = this.engine.pins.open();
     try {
       const result = await work(pins).catch(async (error: unknown) => {
         // Somebody else filled the disk: a cache is what can give way. Once, or it would only turn over.
@@ -124,25 +107,25 @@ export class PackCache implements CacheStore {
         return work(pins);
       });
       // Before the next pack could be begun there must be room for it.
-      if (this.#engine.bytes() + 2 * this.#packBytes > this.#maxBytes) await this.#evicting.run(() => this.#evict());
+      if (this.engine.bytes() + 2 * this.#packBytes > this.#maxBytes) await this.#evicting.run(() => this.#evict());
       return result;
     } finally {
-      this.#engine.pins.close(pins);
+      this.engine.pins.close(pins);
     }
   }
 
   /** Gives up a quarter of what is kept; says whether that gave room. */
   async #giveWay(): Promise<boolean> {
-    const before = this.#engine.bytes();
+    const before = this.engine.bytes();
     await this.#evict(before * GIVEN_UP_SHARE);
-    return this.#engine.bytes() < before;
+    return this.engine.bytes() < before;
   }
 
   async #evict(room = this.#maxBytes - 2 * this.#packBytes): Promise<void> {
-    const { index, pins } = this.#engine;
+    const { index, pins } = this.engine;
     // Once round at most: carried blocks lose their mark, so the next time they go.
     for (const pack of index.packs()) {
-      if (this.#engine.bytes() <= room) break;
+      if (this.engine.bytes() <= room) break;
       if (pack.retired !== undefined) continue;
       let carry = pack.length * CARRIED_SHARE;
       const carried = new Set<number>();
@@ -163,21 +146,21 @@ export class PackCache implements CacheStore {
         owner: () => false,
       };
       await this.#drop(pack, alive);
-      await this.#engine.removeRetired();
+      await this.engine.removeRetired();
       // The bound holds: rather an expired run, which its reader asks for again, than a full disk.
-      if (this.#engine.bytes() > room) await this.#engine.removeRetired(0);
+      if (this.engine.bytes() > room) await this.engine.removeRetired(0);
     }
   }
 
   async #drop(pack: Parameters<typeof sweepPack>[1], alive: Liveness): Promise<void> {
     try {
-      if ((await sweepPack(this.#engine.sweepParts, pack, alive)) !== undefined) return;
+      if ((await sweepPack(this.engine.sweepParts, pack, alive)) !== undefined) return;
     } catch (error) {
       if (!['STORE_DAMAGED', 'ZSTD_CORRUPT', 'ZSTD_TOO_LARGE'].some((code) => isShoalError(error, code))) throw error;
     }
     // Damaged: a cache has nothing to keep of it.
-    this.#engine.index.dropContents(pack.number);
-    this.#engine.index.retire(pack.number, this.#engine.now());
-    await this.#engine.appender.flush();
+    this.engine.index.dropContents(pack.number);
+    this.engine.index.retire(pack.number, this.engine.now());
+    await this.engine.appender.flush();
   }
 }

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { makeDirectories, removeTemporaries } from '../durable.ts';
 import type { Files } from '../files.ts';
 import { nodeFiles } from '../files.ts';
+import { ProcessLock } from '../process-lock.ts';
 import { Serial } from '../serial.ts';
 import { Appender } from './appender.ts';
 import { PackIndex } from './index-db.ts';
-import { WriterLock } from './lock.ts';
 import { PinBoard } from './pins.ts';
 import { PackPool } from './pool.ts';
 import { Putter } from './put.ts';
@@ -55,7 +55,7 @@ export class PackEngine {
   readonly now: () => number;
   readonly randomBytes: (count: number) => Uint8Array;
   readonly #pool: PackPool;
-  readonly #lock: WriterLock;
+  readonly #lock: ProcessLock;
   readonly #level: number;
   readonly #graceMs: number;
   #writers = 0;
@@ -89,7 +89,7 @@ export class PackEngine {
     this.randomBytes = options.randomBytes ?? ((count) => randomBytes(count));
     this.index = PackIndex.open(indexPath);
     this.#pool = new PackPool(files, packs);
-    this.#lock = new WriterLock(indexPath === ':memory:' || files !== nodeFiles ? undefined : join(directory, 'writer.lock'));
+    this.#lock = new ProcessLock(indexPath === ':memory:' || files !== nodeFiles ? undefined : join(directory, 'writer.lock'));
     this.#level = settings.level;
     this.#graceMs = settings.graceMs;
     this.reader = new PackReader(this.index, this.#pool, settings.decodedBytes, touch);
@@ -166,7 +166,7 @@ export class PackEngine {
   }
 
   async #begin(): Promise<void> {
-    await this.#lock.acquire();
+    await this.#lock.acquire({ code: 'STORE_BUSY', doing: 'writing to the store', patienceMs: 60_000 });
     try {
       this.index.refresh();
       await removeTemporaries(this.files, this.directory);

@@ -2,12 +2,14 @@ import { rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
 import { ShoalError } from '../../core/errors.ts';
-import { idFromBytes, idToBytes } from '../../core/ids.ts';
+import { idToBytes } from '../../core/ids.ts';
 import type { ObjectId } from '../../core/ids.ts';
 import type { ContentKey } from '../../core/wire.ts';
-import type { Coding, ObjectKind, StoredArtifact } from '../types.ts';
-import { codingNumber, codingOf, objectKindNumber, objectKindOf } from './format.ts';
+import type { ObjectKind, StoredArtifact } from '../types.ts';
+import { codingNumber, objectKindNumber, objectKindOf } from './format.ts';
 import type { BlockHead, ObjectHead } from './format.ts';
+import { SCHEMA, blockOf, idOf, objectOf, packOf } from './index-rows.ts';
+import type { BlockRow, ChunkRow, ClaimRow, ObjectRow, PackRow, Row } from './index-rows.ts';
 
 /**
  * The index of the packs: where each chunk and object lies. It is a cache of what the packs and the catalog say, and can
@@ -18,81 +20,6 @@ import type { BlockHead, ObjectHead } from './format.ts';
 const VERSION = 1;
 /** KiB of SQLite page cache. */
 const CACHE_KIB = 32 * 1024;
-
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS packs (number INTEGER PRIMARY KEY, uid BLOB NOT NULL, length INTEGER NOT NULL, retired INTEGER);
-  CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY AUTOINCREMENT, pack INTEGER NOT NULL, offset INTEGER NOT NULL, head INTEGER NOT NULL,
-    stored INTEGER NOT NULL, raw INTEGER NOT NULL, coding INTEGER NOT NULL, crc INTEGER NOT NULL, count INTEGER NOT NULL, first INTEGER NOT NULL);
-  CREATE INDEX IF NOT EXISTS blocks_by_pack ON blocks (pack);
-  CREATE TABLE IF NOT EXISTS chunks (id BLOB PRIMARY KEY, block INTEGER NOT NULL, position INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS objects (number INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, id BLOB NOT NULL, pack INTEGER NOT NULL,
-    offset INTEGER NOT NULL, head INTEGER NOT NULL, stored INTEGER NOT NULL, crc INTEGER NOT NULL, UNIQUE (kind, id));
-  CREATE INDEX IF NOT EXISTS objects_by_pack ON objects (pack);
-  CREATE TABLE IF NOT EXISTS claims (owner BLOB NOT NULL, kind INTEGER NOT NULL, id BLOB NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (owner, kind, id)) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS claims_by_object ON claims (kind, id);
-  CREATE TABLE IF NOT EXISTS artifacts (namespace TEXT NOT NULL, root BLOB NOT NULL, size INTEGER NOT NULL, spans INTEGER NOT NULL, PRIMARY KEY (namespace, root)) WITHOUT ROWID;
-`;
-
-export interface PackRow {
-  readonly number: number;
-  readonly uid: Uint8Array;
-  /** Bytes of header and records known here. */
-  readonly length: number;
-  /** When its live content had moved elsewhere (milliseconds since the epoch); undefined while it is in use. */
-  readonly retired: number | undefined;
-}
-
-export interface ChunkRow {
-  readonly block: number;
-  /** Place among the chunks of the block. */
-  readonly position: number;
-  /** Byte offset in the decoded block. */
-  readonly offset: number;
-  readonly length: number;
-}
-
-/** Where a payload lies. */
-export interface Place {
-  readonly pack: number;
-  readonly offset: number;
-  /** Bytes of the record before its payload. */
-  readonly head: number;
-  readonly stored: number;
-  readonly crc: number;
-}
-
-export interface BlockRow extends Place {
-  readonly id: number;
-  readonly raw: number;
-  readonly coding: Coding;
-  readonly count: number;
-  /** Number of its first chunk in the running count of all chunks ever stored: the key of liveness bitmaps. */
-  readonly first: number;
-}
-
-export interface ObjectRow extends Place {
-  readonly number: number;
-  readonly kind: ObjectKind;
-  readonly id: ObjectId;
-}
-
-export interface ClaimRow {
-  readonly owner: ObjectId;
-  readonly kind: ObjectKind;
-  readonly id: ObjectId;
-}
-
-type Row = Record<string, number | string | Uint8Array | null>;
-
-const asId = (value: Row[string] | undefined): ObjectId => idFromBytes(value as Uint8Array);
-const place = (row: Row): Place => ({ pack: row.pack as number, offset: row.offset as number, head: row.head as number, stored: row.stored as number, crc: row.crc as number });
-const block = (row: Row): BlockRow => ({
-  ...place(row), id: row.id as number, raw: row.raw as number, coding: codingOf(row.coding as number), count: row.count as number, first: row.first as number,
-});
-const pack = (row: Row): PackRow => ({
-  number: row.number as number, uid: row.uid as Uint8Array, length: row.length as number, retired: (row.retired as number | null) ?? undefined,
-});
-const object = (row: Row): ObjectRow => ({ ...place(row), number: row.number as number, kind: objectKindOf(row.kind as number), id: asId(row.id) });
 
 export class PackIndex {
   readonly #db: DatabaseSync;
@@ -136,31 +63,31 @@ export class PackIndex {
 
   block(id: number): BlockRow | undefined {
     const row = this.#get('SELECT * FROM blocks WHERE id = ?', id);
-    return row && block(row);
+    return row && blockOf(row);
   }
 
   blocksOf(pack: number): readonly BlockRow[] {
-    return this.#all('SELECT * FROM blocks WHERE pack = ? ORDER BY offset', pack).map(block);
+    return this.#all('SELECT * FROM blocks WHERE pack = ? ORDER BY offset', pack).map(blockOf);
   }
 
   /** The chunks that are read from a block. Looks through all chunks of the store: an index by block would be a third of the database. */
   chunksOf(block: number): readonly (ChunkRow & { readonly id: ObjectId })[] {
     return this.#all('SELECT * FROM chunks WHERE block = ?', block).map((row) => ({
-      id: asId(row.id), block, position: row.position as number, offset: row.offset as number, length: row.length as number,
+      id: idOf(row.id), block, position: row.position as number, offset: row.offset as number, length: row.length as number,
     }));
   }
 
   object(kind: ObjectKind, id: ObjectId): ObjectRow | undefined {
     const row = this.#get('SELECT * FROM objects WHERE kind = ? AND id = ?', objectKindNumber(kind), idToBytes(id));
-    return row && object(row);
+    return row && objectOf(row);
   }
 
   objectsOf(pack: number): readonly ObjectRow[] {
-    return this.#all('SELECT * FROM objects WHERE pack = ? ORDER BY offset', pack).map(object);
+    return this.#all('SELECT * FROM objects WHERE pack = ? ORDER BY offset', pack).map(objectOf);
   }
 
   claimsIn(pack: number): readonly ClaimRow[] {
-    return this.#all('SELECT owner, kind, id FROM claims WHERE pack = ?', pack).map((row) => ({ owner: asId(row.owner), kind: objectKindOf(row.kind as number), id: asId(row.id) }));
+    return this.#all('SELECT owner, kind, id FROM claims WHERE pack = ?', pack).map((row) => ({ owner: idOf(row.owner), kind: objectKindOf(row.kind as number), id: idOf(row.id) }));
   }
 
   hasClaim(owner: ObjectId, kind: ObjectKind, id: ObjectId): boolean {
@@ -173,12 +100,12 @@ export class PackIndex {
   }
 
   packs(): readonly PackRow[] {
-    return this.#all('SELECT * FROM packs ORDER BY number').map(pack);
+    return this.#all('SELECT * FROM packs ORDER BY number').map(packOf);
   }
 
   pack(number: number): PackRow | undefined {
     const row = this.#get('SELECT * FROM packs WHERE number = ?', number);
-    return row && pack(row);
+    return row && packOf(row);
   }
 
   /** Largest ids given out: what came later was put later. */
@@ -194,7 +121,7 @@ export class PackIndex {
 
   artifacts(): readonly StoredArtifact[] {
     return this.#all('SELECT * FROM artifacts ORDER BY namespace, root').map((row) => ({
-      namespace: row.namespace as string, root: asId(row.root), size: row.size as number, spans: row.spans as number,
+      namespace: row.namespace as string, root: idOf(row.root), size: row.size as number, spans: row.spans as number,
     }));
   }
 

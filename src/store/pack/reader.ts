@@ -6,7 +6,8 @@ import { ByteLru } from '../lru.ts';
 import type { Coding, ObjectKind, Run } from '../types.ts';
 import { rawFrame, rawFrameLength } from '../zstd-frame.ts';
 import { damaged } from './format.ts';
-import type { BlockRow, PackIndex, Place } from './index-db.ts';
+import type { PackIndex } from './index-db.ts';
+import type { BlockRow, Place } from './index-rows.ts';
 import type { PackPool } from './pool.ts';
 
 /** Bytes read from the medium and handed on at a time. */

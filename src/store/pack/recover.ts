@@ -1,6 +1,7 @@
 import type { Files } from '../files.ts';
 import { PACK_HEADER_BYTES, decodePackHeader, markerOf } from './format.ts';
-import type { PackIndex, PackRow } from './index-db.ts';
+import type { PackIndex } from './index-db.ts';
+import type { PackRow } from './index-rows.ts';
 import { packNumber } from './pool.ts';
 import type { PackPool } from './pool.ts';
 import { scanPack } from './scan.ts';

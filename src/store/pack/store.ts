@@ -5,9 +5,10 @@ import { chunkIdOf } from '../../merkle/verify.ts';
 import { makeDirectories } from '../durable.ts';
 import { batchClosed, incomplete, noSuchArtifact, objectMismatch, whatIsMissing } from '../reach.ts';
 import { Serial } from '../serial.ts';
-import type { Coding, GcReport, Lease, ObjectKind, PrunableStore, Run, StoreBatch, StoredArtifact, VerifyOptions, VerifyReport } from '../types.ts';
+import type { GcReport, Lease, PrunableStore, StoreBatch, StoredArtifact, VerifyOptions, VerifyReport } from '../types.ts';
 import { readCatalog, writeCatalog } from './catalog.ts';
 import { PackEngine } from './engine.ts';
+import { EngineReader } from './engine-reader.ts';
 import type { PackOptions } from './engine.ts';
 import { collect } from './gc.ts';
 import { Leases } from './leases.ts';
@@ -17,8 +18,7 @@ import { verifyStore } from './verify.ts';
 export type { PackOptions } from './engine.ts';
 
 /** The store on one disk: pack files, an index beside them, a catalog of artifacts (docs/store.md). */
-export class PackStore implements PrunableStore {
-  readonly #engine: PackEngine;
+export class PackStore extends EngineReader implements PrunableStore {
   readonly #catalog: string;
   readonly #leases: Leases;
   /** Changes of the catalog, one at a time. */
@@ -35,35 +35,19 @@ export class PackStore implements PrunableStore {
   }
 
   private constructor(engine: PackEngine, catalog: string) {
-    this.#engine = engine;
+    super(engine);
     this.#catalog = catalog;
     const serial = (): string => Buffer.from(engine.randomBytes(8)).toString('hex');
     this.#leases = new Leases(engine.files, join(engine.directory, 'leases'), engine.now, serial);
   }
 
-  async has(ids: readonly ObjectId[]): Promise<readonly boolean[]> {
-    return Promise.resolve(this.#engine.reader.has(ids));
-  }
-
-  chunk(id: ObjectId): Promise<Uint8Array | undefined> {
-    return this.#engine.reader.chunk(id);
-  }
-
-  runs(ids: readonly ObjectId[], accept: readonly Coding[]): Promise<readonly Run[] | undefined> {
-    return this.#engine.reader.runs(ids, accept);
-  }
-
-  object(kind: ObjectKind, id: ObjectId): Promise<Uint8Array | undefined> {
-    return this.#engine.reader.object(kind, id);
-  }
-
   async artifacts(): Promise<readonly StoredArtifact[]> {
-    return Promise.resolve(this.#engine.index.artifacts());
+    return Promise.resolve(this.engine.index.artifacts());
   }
 
   async begin(): Promise<StoreBatch> {
-    await this.#engine.enter();
-    return new PackBatch(this.#engine, (...commit) => this.#commit(...commit));
+    await this.engine.enter();
+    return new PackBatch(this.engine, (...commit) => this.#commit(...commit));
   }
 
   async forget(key: ContentKey): Promise<boolean> {
@@ -81,21 +65,21 @@ export class PackStore implements PrunableStore {
 
   /** Takes artifacts out of the catalog. No commit of another comes between asking and writing. */
   #drop(decide: () => Promise<(artifact: StoredArtifact) => boolean>): Promise<readonly StoredArtifact[]> {
-    return this.#engine.writing(() =>
+    return this.engine.writing(() =>
       this.#cataloguing.run(async () => {
-        const all = this.#engine.index.artifacts();
+        const all = this.engine.index.artifacts();
         const gone = all.filter(await decide());
         if (gone.length === 0) return [];
-        await writeCatalog(this.#engine.files, this.#catalog, all.filter((each) => !gone.includes(each)));
-        for (const each of gone) this.#engine.index.removeArtifact(each);
-        await this.#engine.appender.flush();
+        await writeCatalog(this.engine.files, this.#catalog, all.filter((each) => !gone.includes(each)));
+        for (const each of gone) this.engine.index.removeArtifact(each);
+        await this.engine.appender.flush();
         return gone;
       }),
     );
   }
 
   async lease(root: ObjectId, ttlMs: number): Promise<Lease> {
-    const held = async (except?: string): Promise<boolean> => this.#engine.index.holdsRoot(root) || (await this.#leases.roots(except)).has(root);
+    const held = async (except?: string): Promise<boolean> => this.engine.index.holdsRoot(root) || (await this.#leases.roots(except)).has(root);
     if (!(await held())) throw noSuchArtifact(root);
     const lease = await this.#leases.take(root, ttlMs);
     // Looked at again now that the lease is there: whoever let go of the root in between is seen here, and a gc that
@@ -107,36 +91,32 @@ export class PackStore implements PrunableStore {
 
   gc(): Promise<GcReport> {
     return this.#maintain(async () => {
-      const { pins, index } = this.#engine;
+      const { pins, index } = this.engine;
       pins.beginCollecting();
       try {
         await this.#leases.removeExpired();
         // The artifacts first: a lease is granted only while an artifact, or another lease, is still there.
         const roots = new Set(index.artifacts().map(({ root }) => root));
         for (const root of await this.#leases.roots()) roots.add(root);
-        return await collect(this.#engine.sweepParts, pins, roots);
+        return await collect(this.engine.sweepParts, pins, roots);
       } finally {
         pins.endCollecting();
-        await this.#engine.removeRetired();
+        await this.engine.removeRetired();
       }
     });
   }
 
   verify(options: VerifyOptions = {}): Promise<VerifyReport> {
     return this.#maintain(async () => {
-      await this.#engine.appender.flush();
-      const report = await verifyStore(this.#engine.verifyParts, options);
-      await this.#engine.appender.flush();
+      await this.engine.appender.flush();
+      const report = await verifyStore(this.engine.verifyParts, options);
+      await this.engine.appender.flush();
       return report;
     });
   }
 
-  close(): Promise<void> {
-    return this.#engine.close();
-  }
-
   async #commit(pins: Pins, artifacts: readonly StoredArtifact[], leaseMs: number | undefined): Promise<Lease> {
-    const { index, reader, appender, files } = this.#engine;
+    const { index, reader, appender, files } = this.engine;
     for (const artifact of artifacts) {
       const page = (id: ObjectId): Promise<Uint8Array | undefined> => {
         const row = index.object('page', id);
@@ -170,7 +150,7 @@ export class PackStore implements PrunableStore {
   }
 
   #maintain<T>(work: () => Promise<T>): Promise<T> {
-    return this.#maintaining.run(() => this.#engine.writing(work));
+    return this.#maintaining.run(() => this.engine.writing(work));
   }
 }
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { readWhole, writeDurably } from '../../store/durable.ts';
 import { nodeFiles } from '../../store/files.ts';
 import type { Files } from '../../store/files.ts';
-import { WriterLock } from '../../store/pack/lock.ts';
+import { ProcessLock } from '../../store/process-lock.ts';
 import { sha256 } from '../metadata.ts';
 
 /**
@@ -56,8 +56,8 @@ export class MarksFile {
    */
   async write(marks: Marks): Promise<void> {
     // Only the file system of this machine is shared with other processes.
-    const lock = new WriterLock(this.#files === nodeFiles ? join(this.#directory, 'marks.lock') : undefined);
-    await lock.acquire();
+    const lock = new ProcessLock(this.#files === nodeFiles ? join(this.#directory, 'marks.lock') : undefined);
+    await lock.acquire({ code: 'STATE_BUSY', doing: 'writing to this state directory', patienceMs: 60_000 });
     try {
       const there = await newest(this.#files, this.#directory);
       const slot = { counter: there.counter + 1, marks: there.counter > this.#slot.counter ? merged(there.marks, marks) : marks };

@@ -1,11 +1,10 @@
-import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { ShoalError } from '../../core/errors.ts';
 import { DEFAULT_NAMESPACE } from '../../core/names.ts';
 import { readWhole, writeDurably } from '../../store/durable.ts';
 import { nodeFiles } from '../../store/files.ts';
 import type { Files } from '../../store/files.ts';
+import { ProcessLock } from '../../store/process-lock.ts';
 
 /** Where things are in a home (docs/trust.md, "A home"). */
 export interface HomePaths {
@@ -74,35 +73,18 @@ export function trustHome(directory: string, now: () => Date = () => new Date())
     now,
     async exclusively(work) {
       if ((await nodeFiles.stat(directory)) === undefined) throw noHome(directory);
-      return withLock(join(directory, '.lock.db'), work);
+      const lock = new ProcessLock(join(directory, '.lock.db'));
+      await lock.acquire(BUSY);
+      try {
+        return await work();
+      } finally {
+        lock.release();
+      }
     },
   };
 }
 
-const LOCK_WAIT_MS = 30_000;
-const LOCK_POLL_MS = 20;
-/** SQLite's result code for "somebody else holds the lock" (sqlite.org/rescode.html). */
-const SQLITE_BUSY = 5;
-
-/** SQLite's lock on a file: other processes see it, and the kernel drops it with the process that held it. */
-async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
-  const database = new DatabaseSync(path, { timeout: 0 });
-  try {
-    for (let waited = 0; ; waited += LOCK_POLL_MS) {
-      try {
-        database.exec('BEGIN EXCLUSIVE');
-        break;
-      } catch (cause) {
-        if ((cause as { readonly errcode?: unknown }).errcode !== SQLITE_BUSY) throw cause;
-        if (waited >= LOCK_WAIT_MS) throw new ShoalError('HOME_BUSY', `another process has been changing this home for ${String(LOCK_WAIT_MS / 1000)} s`, { cause, ids: { path }, retry: 'again' });
-        await delay(LOCK_POLL_MS);
-      }
-    }
-    return await work();
-  } finally {
-    database.close();
-  }
-}
+const BUSY = { code: 'HOME_BUSY', doing: 'changing this home', patienceMs: 30_000 };
 
 export function noHome(directory: string): ShoalError {
   return new ShoalError('NO_HOME', `${directory} is not a Shoal home`, { ids: { home: directory }, hint: 'Run "shoal init" first, or name the home with --home.' });

@@ -1,30 +1,37 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseSync } from 'node:sqlite';
-import { ShoalError } from '../../core/errors.ts';
+import { ShoalError } from '../core/errors.ts';
 
-/** How long to wait between two tries, and for the lock in all. */
-const RETRY_MS = 50;
-const PATIENCE_MS = 60_000;
+/** How long to wait between two tries. */
+const RETRY_MS = 20;
+
+/** What is said when somebody else holds a lock for too long. */
+export interface Busy {
+  readonly code: string;
+  /** What the other process has been doing: "writing to the store". */
+  readonly doing: string;
+  readonly patienceMs: number;
+}
 
 /**
- * One writer at a time among processes: a lock that the system takes back when its holder dies, however it dies. Node
+ * One at a time among processes: a lock that the system takes back when its holder dies, however it dies. Node
  * has no flock; SQLite's write lock on an empty database is one (fcntl underneath).
  */
-export class WriterLock {
+export class ProcessLock {
   readonly #path: string | undefined;
   #held: DatabaseSync | undefined;
 
-  /** Without a path there is nothing to lock: a store that no other process can see. */
+  /** Without a path there is nothing to lock: what no other process can see. */
   constructor(path: string | undefined) {
     this.#path = path;
   }
 
-  /** Waits for the lock. Throws `STORE_BUSY` after a minute. */
-  async acquire(): Promise<void> {
+  /** Waits for the lock. Throws `busy.code` (again) when its holder keeps it too long. */
+  async acquire({ code, doing, patienceMs }: Busy): Promise<void> {
     if (this.#path === undefined) return;
     for (let waited = 0; !this.tryAcquire(); waited += RETRY_MS) {
-      if (waited >= PATIENCE_MS) {
-        throw new ShoalError('STORE_BUSY', 'another process has been writing to the store for a minute', {
+      if (waited >= patienceMs) {
+        throw new ShoalError(code, `another process has been ${doing} for ${String(patienceMs / 1000)} s`, {
           ids: { lock: this.#path }, retry: 'again', hint: 'Wait until it has finished, or stop it.',
         });
       }

@@ -1,0 +1,32 @@
+import type { ObjectId } from '../../core/ids.ts';
+import type { Coding, ObjectKind, Run, StoreReader } from '../types.ts';
+import type { PackEngine } from './engine.ts';
+
+/** What the pack store and the pack cache have in common: reading. */
+export abstract class EngineReader implements StoreReader {
+  protected readonly engine: PackEngine;
+
+  protected constructor(engine: PackEngine) {
+    this.engine = engine;
+  }
+
+  async has(ids: readonly ObjectId[]): Promise<readonly boolean[]> {
+    return Promise.resolve(this.engine.reader.has(ids));
+  }
+
+  chunk(id: ObjectId): Promise<Uint8Array | undefined> {
+    return this.engine.reader.chunk(id);
+  }
+
+  runs(ids: readonly ObjectId[], accept: readonly Coding[]): Promise<readonly Run[] | undefined> {
+    return this.engine.reader.runs(ids, accept);
+  }
+
+  object(kind: ObjectKind, id: ObjectId): Promise<Uint8Array | undefined> {
+    return this.engine.reader.object(kind, id);
+  }
+
+  close(): Promise<void> {
+    return this.engine.close();
+  }
+}
