@@ -1,0 +1,60 @@
+// Calls every function of a native addon with whatever JavaScript can pass: run under AddressSanitizer, nothing but a
+// thrown error may come of it. Arguments: path of the addon, seconds, seed.
+import { createRequire } from 'node:module';
+import { randomFrom } from './crash-files.ts';
+
+const [path = '', seconds = '5', seed = '1'] = process.argv.slice(2);
+const addon = createRequire(import.meta.url)(path) as Readonly<Record<string, (...args: unknown[]) => unknown>>;
+const random = randomFrom(Number(seed));
+const below = (n: number): number => Math.floor(random() * n);
+
+function bytes(length: number): Uint8Array {
+  const made = new Uint8Array(length);
+  for (let at = 0; at < length; at++) made[at] = below(256);
+  return made;
+}
+
+function detached(): Uint8Array {
+  const { buffer } = bytes(5000);
+  const view = new Uint8Array(buffer as ArrayBuffer);
+  structuredClone(buffer, { transfer: [buffer as ArrayBuffer] });
+  return view;
+}
+
+const makers: readonly (() => unknown)[] = [
+  () => undefined, () => null, () => random() < 0.5, () => below(10), () => -below(1e9), () => 2 ** (20 + below(44)), () => NaN, () => Infinity, () => random() * 1e6,
+  () => 'text', () => Symbol('s'), () => BigInt(below(1e9)), () => ({}), () => [], () => () => 1,
+  () => bytes(below(20_000)), () => bytes(below(300)), () => new Uint8Array(0), detached, () => bytes(9000).subarray(below(9000)),
+  () => new Uint32Array(below(40)), () => new Uint32Array(0), () => new Float64Array(8), () => new DataView(new ArrayBuffer(16)), () => new ArrayBuffer(64),
+  () => new Uint8Array(new SharedArrayBuffer(below(9000))), () => new BigUint64Array(below(20)),
+];
+const anything = (): unknown => makers[below(makers.length)]?.();
+
+/** The right kinds at the right places, with values that may be anything: gets past the checks of types. */
+const shaped: Readonly<Record<string, () => unknown[]>> = {
+  chunkCuts: () => {
+    const avg = 16_384 + below(60_000);
+    const min = 4096 + below(avg - 4096);
+    const right: unknown[] = [bytes(below(200_000)), min, avg, Math.min(1_048_576, 2 * avg + below(1000)), random() < 0.5, new Uint32Array(below(60)), below(6) - 1];
+    if (random() < 0.3) right[below(right.length)] = anything();
+    return right;
+  },
+};
+
+let calls = 0;
+let thrown = 0;
+const until = performance.now() + Number(seconds) * 1000;
+while (performance.now() < until) {
+  for (const [name, run] of Object.entries(addon)) {
+    if (typeof run !== 'function') continue;
+    const make = shaped[name];
+    const args = make !== undefined && random() < 0.5 ? make() : Array.from({ length: below(10) }, anything);
+    calls++;
+    try {
+      await run(...args);
+    } catch {
+      thrown++; // Refused, as it should be.
+    }
+  }
+}
+console.log(`seed ${seed}, ${String(calls)} calls, ${String(thrown)} refused`);
