@@ -117,7 +117,11 @@ export const SITES_MAX = 10_000;
 
 /** Neighbours one device downloads from at a time; more are only more connections. */
 export const NEIGHBOURS_MAX = 16;
-/** How often an agent that is updating asks who else is there, milliseconds. */
+/**
+ * How often a device that is updating asks who else is there, milliseconds: soon at first, for those who set out with it
+ * and are not known yet fetch what it fetches, then ever less often.
+ */
+export const AGENT_NEWS_FIRST_MS = 250;
 export const AGENT_NEWS_MS = 3_000;
 /** How long whoever keeps the list of neighbours may take: an update does not wait for it any longer, milliseconds. */
 export const NEIGHBOURS_TIMEOUT_MS = 2_000;

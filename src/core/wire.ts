@@ -44,6 +44,8 @@ export function chunkSetOf(text: string, count: number): number[] {
 
 /** Answer header of a holding: how many spans the artifact has (the bitmap's number of bits). */
 export const HEADER_SPANS = 'shoal-spans';
+/** Answer header of a holding: `1` while the host is at work to get more of it. */
+export const HEADER_WORKING = 'shoal-working';
 /** Answer header of a span: length of the raw bytes, whatever the content coding. */
 export const HEADER_RAW_LENGTH = 'shoal-raw-length';
 

@@ -34,6 +34,10 @@ export interface DownloadOptions {
   readonly baseIndexes?: BaseIndexes;
   /** Where index pages are kept, for the next run and for neighbours. */
   readonly pages?: PageShelf;
+  /** Whose turn it is to cross the backhaul. Default: always this device's. */
+  readonly turns?: BackhaulTurns;
+  /** Called at every sign that the download goes on. */
+  readonly onAlive?: () => void;
   /** What is known of the sources from earlier. Default: nothing. */
   readonly standing?: Standing;
   readonly clock: Clock;
@@ -47,6 +51,15 @@ export interface DownloadOptions {
   readonly onProgress?: (done: number, total: number) => void;
   /** Called once for every source that is caught with wrong bytes, unless `standing` has its own. */
   readonly onLie?: (evidence: Evidence) => void;
+}
+
+/** Who of a site asks the origin for what. The gateway needs none: it asks once whoever asks it. */
+export interface BackhaulTurns {
+  /** Told what a neighbour says: how many spans it has, and whether it is at work. */
+  saw(source: Source, held: number, working: boolean): void;
+  mine(span: number): boolean;
+  /** Others bring what is not this device's turn. */
+  readonly othersAtWork: boolean;
 }
 
 /** Where the bytes of one artifact came from. `delta` has its place waiting. */
@@ -125,6 +138,8 @@ class Download {
   #local = 0;
   #done = 0;
   #lastArrival: number;
+  /** When others of the site were last known to be at work. */
+  #waited = -Infinity;
   #broken: Error | undefined;
   #wake: () => void = () => undefined;
 
@@ -230,6 +245,7 @@ class Download {
   }
 
   #progress(bytes: number): void {
+    this.#options.onAlive?.();
     this.#done += bytes;
     this.#options.onProgress?.(this.#done, this.#options.artifact.size);
   }
@@ -256,7 +272,8 @@ class Download {
         const fetching = this.#fetch(source, missing, signal).finally(() => this.#fetches.delete(fetching));
         this.#fetches.add(fetching);
       }
-      const idle = [...this.#running.values()].every(({ size }) => size === 0);
+      if (this.#options.turns?.othersAtWork === true) this.#waited = now;
+      const idle = now - this.#waited > PATIENCE_MS && [...this.#running.values()].every(({ size }) => size === 0);
       const hopeless = sources.every((source) => this.#standing.banned(source));
       if (this.#missing.size > 0 && ((idle && now - this.#lastArrival > PATIENCE_MS) || hopeless)) {
         throw this.#standing.nobody(`${String(this.#missing.size)} of ${String(index.spans)} spans`, sources);
@@ -284,6 +301,7 @@ class Download {
   }
 
   #offers(sources: readonly Source[]): readonly Offer[] {
+    const { turns } = this.#options;
     return sources
       .filter((source) => this.#standing.mayAsk(source))
       .map((source) => {
@@ -296,7 +314,7 @@ class Download {
           costPerByte: COST[source.kind] + (slow ? SLOW_COST : 0),
           inFlight: running.length,
           mostInFlight: IN_FLIGHT[source.kind],
-          holds: (span: number) => held === 'all' || (held?.has(span) ?? false),
+          holds: (span: number) => (held === 'all' ? source.kind !== 'origin' || (turns?.mine(span) ?? true) : (held?.has(span) ?? false)),
         };
       });
   }
@@ -306,7 +324,9 @@ class Download {
     this.#holdingsAsked = this.#options.clock.now();
     const asked = sources.filter((source) => this.#standing.mayAsk(source)).map(async (source) => {
       try {
-        this.#holdings.set(source.name, (await source.holding(this.#key, spans, signal)) ?? 'all');
+        const holding = await source.holding(this.#key, spans, signal);
+        this.#holdings.set(source.name, holding?.spans ?? 'all');
+        if (holding !== undefined) this.#options.turns?.saw(source, holding.spans.size, holding.working);
       } catch (error) {
         this.#failed(source, error);
       }
@@ -329,6 +349,7 @@ class Download {
       if (now - this.#lastArrival > GATEWAY_PATIENCE_MS) return;
       started.since = now;
       missing.since = now;
+      this.#options.onAlive?.();
     };
     const take: SpanSink['take'] = async (batch, first) => {
       alive();

@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { ARTIFACT_MAX_SPANS, PAGE_MAX_BYTES } from '../core/limits.ts';
-import { HEADER_PATIENT, wire } from '../core/wire.ts';
+import { HEADER_PATIENT, HEADER_WORKING, wire } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
@@ -32,6 +32,13 @@ export interface SpanSink {
   alive?(): void;
 }
 
+/** What a neighbour says that it has. */
+export interface PeerHolding {
+  readonly spans: Bitmap;
+  /** It says that it is at work to get more. */
+  readonly working: boolean;
+}
+
 /** A host that may have content. Everything it says is hostile until verified; chunks leave here verified. */
 export interface Source {
   readonly name: string;
@@ -39,7 +46,7 @@ export interface Source {
   /** An encoded page, not verified. Throws `NOT_HELD` when this source has it not. */
   page(key: ContentKey, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array>;
   /** Which of `spans` spans it has; undefined for a source that can get whatever it has not. */
-  holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<Bitmap | undefined>;
+  holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<PeerHolding | undefined>;
   /** Hands `sink` the chunks asked for. Throws `NOT_HELD`, and whatever `sink` throws; what it was given by then is good. */
   span(key: ContentKey, request: SpanRequest, sink: SpanSink, signal?: AbortSignal): Promise<void>;
   /** Bytes received so far, heads included. */
@@ -65,12 +72,12 @@ export class HttpSource implements Source {
     return body;
   }
 
-  async holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<Bitmap | undefined> {
+  async holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<PeerHolding | undefined> {
     if (this.kind !== 'peer') return undefined;
-    const { status, body } = await this.#upstream.get('control', wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, {}, signal);
-    if (status === 404) return new Bitmap(spans);
+    const { status, headers, body } = await this.#upstream.get('control', wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, {}, signal);
+    if (status === 404) return { spans: new Bitmap(spans), working: false };
     this.#expect200(status, 'what it holds');
-    return Bitmap.decode(body, spans);
+    return { spans: Bitmap.decode(body, spans), working: headers.get(HEADER_WORKING) === '1' };
   }
 
   async span(key: ContentKey, { span, positions, chunks }: SpanRequest, { buffer, take, alive }: SpanSink, signal?: AbortSignal): Promise<void> {

@@ -3,7 +3,7 @@ import { Gauge } from 'prom-client';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { AGENT_NEWS_MS, ANNOUNCE_TTL_MS, GATEWAY_POLL_MS } from '../core/limits.ts';
+import { ANNOUNCE_TTL_MS, GATEWAY_POLL_MS } from '../core/limits.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
 import { parseName } from '../core/names.ts';
 import { BaseIndexes } from '../exchange/base-index.ts';
@@ -177,7 +177,7 @@ class RunningAgent {
           await pages.close();
           continue;
         }
-        const file = new ServedFile({ namespace: release.manifest.namespace, root: artifact.root }, artifact.size, index.spans, await files.open(release.files[at]?.path ?? '', 'read'), pages);
+        const file = new ServedFile({ namespace: release.manifest.namespace, root: artifact.root }, artifact.size, index.spans, await files.open(release.files[at]?.path ?? '', 'read'), pages, this.#parts.clock);
         file.addAll();
         content.add(file);
         served.push(file);
@@ -249,7 +249,7 @@ class RunningAgent {
     const { clock, content, files, neighbours } = this.#parts;
     this.#tell({ event: 'updating', product, version: manifest.version, sequence: manifest.sequence });
     this.#coming = manifest.artifacts.map(({ root }) => root);
-    const news = new Periodic(clock, AGENT_NEWS_MS, () => neighbours.refresh(this.#stop.signal), () => undefined);
+    const news = neighbours.watch(this.#stop.signal);
     try {
       // Without neighbours it goes on all the same.
       await this.#announce().catch((error: unknown) => { this.#failed(error, 'neighbours'); });
@@ -257,6 +257,7 @@ class RunningAgent {
       const { paths, ledger, served } = await installRelease({
         files, clock, manifest, output, standing, baseIndexes, content, bases,
         sources: (root) => [...neighbours.sources(root), ...this.#fixed],
+        turns: (root) => neighbours.turns(root),
         pagesPath: state.pagesPath,
         signal: this.#stop.signal,
         onProgress: (done, total) => this.#options.onProgress?.(product, done, total),

@@ -1,7 +1,6 @@
 import { join, resolve } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
-import { AGENT_NEWS_MS } from '../core/limits.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
 import { parseName } from '../core/names.ts';
 import { BaseIndexes } from '../exchange/base-index.ts';
@@ -17,7 +16,7 @@ import { TufClient } from '../trust/client/client.ts';
 import { installRelease } from './device/install.ts';
 import { Liars } from './device/liars.ts';
 import { Neighbours } from './device/neighbours.ts';
-import { Periodic } from './periodic.ts';
+import type { Periodic } from './periodic.ts';
 
 export interface FetchOptions {
   readonly product: string;
@@ -80,7 +79,7 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
     if (neighbours !== undefined) {
       // Without neighbours it goes on all the same.
       await neighbours.refresh(options.signal).catch(() => undefined);
-      news = new Periodic(clock, AGENT_NEWS_MS, () => neighbours.refresh(options.signal), () => undefined);
+      news = neighbours.watch(options.signal);
     }
     const { paths, ledger } = await installRelease({
       files, clock, manifest, standing,

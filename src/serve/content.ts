@@ -8,6 +8,8 @@ export interface Holding {
   readonly key: ContentKey;
   readonly size: number;
   readonly spans: Bitmap;
+  /** More of it is on its way here: neighbours that wait for it wait for something. */
+  readonly working?: boolean;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ObjectId } from '../core/ids.ts';
-import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_SPANS } from '../core/wire.ts';
+import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_SPANS, HEADER_WORKING } from '../core/wire.ts';
 import { ShoalError } from '../core/errors.ts';
 import { tiers } from '../kernel/tiers.ts';
 import { notFound } from './answers.ts';
@@ -53,7 +53,7 @@ export function controlRoutes(app: App, context: ControlContext): void {
     const { namespace, root } = request.params;
     const holding = await content.holding({ namespace, root: root as ObjectId });
     if (holding === undefined) throw notFound('the artifact');
-    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: holding.spans.count });
+    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: holding.spans.count, ...(holding.working === true ? { [HEADER_WORKING]: '1' } : {}) });
     return reply.send(Buffer.from(holding.spans.encode()));
   });
 

@@ -221,6 +221,28 @@ describe('neighbours', () => {
     expect(ledgerOf(two)).toMatchObject({ peer: 0 });
   });
 
+  it('share the backhaul without a gateway: together they cross it little more than once', async () => {
+    const image = randomBytes(40 * MiB);
+    const { artifacts } = await fleet.publish('os', '1', { image });
+    let crossed = 0;
+    let requests = 0;
+    // A link on which a span takes a while, so that everybody wants it before anybody has it.
+    fleet.proxy.tamper = async ({ path, body }) => {
+      if (!path.includes('/spans/')) return false;
+      requests++;
+      crossed += body.byteLength;
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      return false;
+    };
+    const devices = await Promise.all(['one', 'two', 'three', 'four'].map((name) => device(name)));
+    await Promise.all(devices.map(({ agent }) => agent.poll()));
+    for (const { output } of devices) expect(Buffer.compare(await readFile(output), image)).toBe(0);
+    const spans = Number((await ask(devices[0]?.agent.url ?? '', wire.holding({ namespace: 'default', root: artifacts[0]?.root ?? ('' as never) }))).headers['shoal-spans']);
+    // Beyond once: three spans at most for each device that set out before it knew the others.
+    expect(requests).toBeLessThanOrEqual(spans + 3 * 3);
+    expect(crossed).toBeLessThan(4 * image.byteLength / 2);
+  }, 60_000);
+
   it('serve what they have while they are still downloading', async () => {
     // Three spans at least, of 4 MiB at most.
     const image = randomBytes(12 * MiB);

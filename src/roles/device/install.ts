@@ -6,7 +6,7 @@ import type { ObjectId } from '../../core/ids.ts';
 import type { ArtifactRecord, ReleaseManifest } from '../../core/manifest.ts';
 import type { BaseIndexes } from '../../exchange/base-index.ts';
 import { download } from '../../exchange/download.ts';
-import type { Ledger } from '../../exchange/download.ts';
+import type { BackhaulTurns, Ledger } from '../../exchange/download.ts';
 import { FailoverPages } from '../../exchange/pages.ts';
 import type { Source } from '../../exchange/source.ts';
 import type { Standing } from '../../exchange/standing.ts';
@@ -25,6 +25,8 @@ export interface InstallOptions {
   /** A file for a release of one artifact; for one of several a link to a directory, replaced as a whole. */
   readonly output: string;
   readonly sources: (root: ObjectId) => readonly Source[];
+  /** Whose turn it is to cross the backhaul. Default: always this device's. */
+  readonly turns?: (root: ObjectId) => BackhaulTurns;
   readonly standing: Standing;
   readonly bases: readonly string[];
   readonly baseIndexes: BaseIndexes;
@@ -117,6 +119,7 @@ class Part {
   async bring(onProgress: (done: number) => void): Promise<Ledger> {
     const { clock, files, manifest, bases, baseIndexes, content, signal, standing } = this.#options;
     const artifact = this.#artifact;
+    const turns = this.#options.turns?.(artifact.root);
     const slot = this.#slot;
     if (slot === undefined) {
       const started = clock.now();
@@ -136,9 +139,11 @@ class Part {
         bases: [...bases, ...replaced],
         onProgress,
         onIndex: (spans) => {
-          if (file !== undefined) this.#serve(new ServedFile({ namespace: manifest.namespace, root: artifact.root }, artifact.size, spans, file, this.#pages));
+          if (file !== undefined) this.#serve(new ServedFile({ namespace: manifest.namespace, root: artifact.root }, artifact.size, spans, file, this.#pages, clock));
         },
+        onAlive: () => this.#served?.work(),
         onSpan: (span) => this.#served?.spans.add(span),
+        ...(turns === undefined ? {} : { turns }),
         ...(signal === undefined ? {} : { signal }),
       });
     } finally {
@@ -188,7 +193,7 @@ class Part {
     const pages = new FailoverPages(key, () => sources(root), standing, clock, signal, this.#pages);
     const index = await IndexReader.open(root, size, pages);
     await allChunks(index);
-    const served = new ServedFile(key, size, index.spans, await files.open(this.path, 'read'), this.#pages);
+    const served = new ServedFile(key, size, index.spans, await files.open(this.path, 'read'), this.#pages, clock);
     served.addAll();
     this.#serve(served);
   }

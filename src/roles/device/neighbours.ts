@@ -3,12 +3,15 @@ import type { Clock } from '../../core/clock.ts';
 import { ShoalError } from '../../core/errors.ts';
 import { isObjectId } from '../../core/ids.ts';
 import type { ObjectId } from '../../core/ids.ts';
-import { ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS, PEERS_MAX } from '../../core/limits.ts';
+import { AGENT_NEWS_FIRST_MS, AGENT_NEWS_MS, ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS, PEERS_MAX } from '../../core/limits.ts';
 import { isName } from '../../core/names.ts';
 import { wire } from '../../core/wire.ts';
 import { HttpSource } from '../../exchange/source.ts';
 import type { Source } from '../../exchange/source.ts';
+import type { BackhaulTurns } from '../../exchange/download.ts';
 import type { Upstream } from '../../exchange/upstream.ts';
+import { SiteTurns } from '../../plan/site.ts';
+import { Periodic } from '../periodic.ts';
 
 export interface NeighboursOptions {
   /** Who keeps the site's list, in the order in which they are asked: the gateway, then the origin. */
@@ -20,6 +23,7 @@ export interface NeighboursOptions {
 }
 
 interface Neighbour {
+  readonly instance: string;
   readonly source: Source;
   roots: readonly ObjectId[];
 }
@@ -57,21 +61,57 @@ export class Neighbours {
       await source.close();
     }
     if (this.#closed) return;
-    for (const [url, { roots }] of listed) {
+    for (const [url, { instance, roots }] of listed) {
       const known = this.#known.get(url);
-      if (known !== undefined) known.roots = roots;
-      else this.#known.set(url, { source: new HttpSource('peer', url, this.#options.clock), roots });
+      // Another instance at the same place is the same device after a restart.
+      if (known?.instance === instance) known.roots = roots;
+      else this.#known.set(url, { instance, source: known?.source ?? new HttpSource('peer', url, this.#options.clock), roots });
     }
+  }
+
+  /** Asks again and again who is here, until stopped. */
+  watch(signal?: AbortSignal): Periodic {
+    let next = AGENT_NEWS_FIRST_MS;
+    const pause = (): number => {
+      const now = next;
+      next = Math.min(2 * next, AGENT_NEWS_MS);
+      return now;
+    };
+    return new Periodic(this.#options.clock, pause, () => this.refresh(signal), () => undefined);
   }
 
   /** Those that have something of `root`. Which ones, where there are many, differs from device to device. */
   sources(root: ObjectId): readonly Source[] {
+    return this.#chosen(root).map(({ source }) => source);
+  }
+
+  /** Whose turn it is to bring what of `root` over the backhaul. Only those this device looks at can be waited for. */
+  turns(root: ObjectId): BackhaulTurns {
+    const turns = new SiteTurns({ instance: this.#options.self?.instance ?? this.#order, weight: 1 }, root, () => this.#options.clock.now());
+    const look = (): SiteTurns => {
+      turns.members(this.#chosen(root).map(({ instance }) => ({ instance, weight: 1 })));
+      return turns;
+    };
+    look();
+    return {
+      saw: ({ name }, held, working) => {
+        const instance = this.#known.get(name)?.instance;
+        if (instance !== undefined) look().saw(instance, held, working);
+      },
+      mine: (span) => turns.mine(span),
+      get othersAtWork() {
+        return look().othersAtWork;
+      },
+    };
+  }
+
+  #chosen(root: ObjectId): readonly Neighbour[] {
     const holding = [...this.#known].filter(([, { roots }]) => roots.includes(root));
     if (holding.length > NEIGHBOURS_MAX) {
       const rank = (url: string): number => [...`${this.#order} ${url}`].reduce((sum, letter) => (Math.imul(sum, 31) + letter.charCodeAt(0)) >>> 0, 7);
       holding.sort(([a], [b]) => rank(a) - rank(b));
     }
-    return holding.slice(0, NEIGHBOURS_MAX).map(([, { source }]) => source);
+    return holding.slice(0, NEIGHBOURS_MAX).map(([, neighbour]) => neighbour);
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,5 @@
 import { Bitmap } from '../../core/bitmap.ts';
+import type { Clock } from '../../core/clock.ts';
 import type { ObjectId } from '../../core/ids.ts';
 import type { ArtifactRecord } from '../../core/manifest.ts';
 import type { ContentKey } from '../../core/wire.ts';
@@ -9,6 +10,9 @@ import type { HeldFile } from '../../serve/file-content.ts';
 import type { OpenFile } from '../../store/files.ts';
 import type { PageFile } from '../../store/page-file.ts';
 
+/** How long after the last sign a device counts as being at work, milliseconds. */
+const WORKING_MS = 5_000;
+
 /** An artifact in a file of this device, open for neighbours: the file by its inode, so that a rename changes nothing. */
 export class ServedFile implements HeldFile {
   readonly key: ContentKey;
@@ -16,13 +20,25 @@ export class ServedFile implements HeldFile {
   readonly spans: Bitmap;
   readonly #file: OpenFile;
   readonly #pages: PageFile;
+  readonly #clock: Clock;
+  #worked = -Infinity;
 
-  constructor(key: ContentKey, size: number, spans: number, file: OpenFile, pages: PageFile) {
+  constructor(key: ContentKey, size: number, spans: number, file: OpenFile, pages: PageFile, clock: Clock) {
     this.key = key;
     this.size = size;
     this.spans = new Bitmap(spans);
     this.#file = file;
     this.#pages = pages;
+    this.#clock = clock;
+  }
+
+  get working(): boolean {
+    return !this.spans.complete && this.#clock.now() - this.#worked < WORKING_MS;
+  }
+
+  /** Notes a sign that more of it is on its way. */
+  work(): void {
+    this.#worked = this.#clock.now();
   }
 
   page(id: ObjectId): Promise<Uint8Array | undefined> {

@@ -1,0 +1,104 @@
+/**
+ * Who of a site brings which span over the backhaul: pure, and without a word between the members. Every device ranks the
+ * members it knows by the same hash (rendezvous hashing: Thaler and Ravishankar, "Using name-based mappings to increase hit
+ * rates", IEEE/ACM ToN 6(1), 1998), and the first of them that shows signs of life fetches the span; the others take it from
+ * there. When members are known to some and not yet to others, a span crosses twice at worst, and never not at all.
+ */
+
+export interface Member {
+  readonly instance: string;
+  /** Its share of the work next to others, above 0: less for a battery or a dearer link. */
+  readonly weight: number;
+}
+
+/** A member that shows no sign of life for so long loses its turn, milliseconds. */
+export const TAKE_OVER_MS = 10_000;
+/** For how long a member that says it is at work, and has nothing to show for it, keeps its turn, milliseconds. */
+export const WORK_UNSEEN_MS = 300_000;
+
+interface Seen {
+  readonly hash: number;
+  readonly weight: number;
+  held: number;
+  /** When what it holds last grew, or it was first heard of. */
+  grew: number;
+  /** When it last showed a sign of life. */
+  alive: number;
+}
+
+/** The turns of one device for one artifact. */
+export class SiteTurns {
+  readonly #root: string;
+  readonly #now: () => number;
+  readonly #self: Seen;
+  readonly #selfName: string;
+  readonly #others = new Map<string, Seen>();
+
+  /** `root` names the artifact; `now` counts milliseconds. */
+  constructor(self: Member, root: string, now: () => number) {
+    this.#root = root;
+    this.#now = now;
+    this.#selfName = self.instance;
+    this.#self = this.#first(self);
+  }
+
+  /** Who else is there. Those that are not named any more lose their turns. */
+  members(list: readonly Member[]): void {
+    const named = new Set(list.map(({ instance }) => instance));
+    for (const instance of this.#others.keys()) if (!named.has(instance)) this.#others.delete(instance);
+    for (const member of list) {
+      if (member.instance !== this.#selfName && !this.#others.has(member.instance)) this.#others.set(member.instance, this.#first(member));
+    }
+  }
+
+  /** What was learned of a member: how many spans it holds, and whether it says that it is at work. */
+  saw(instance: string, held: number, working: boolean): void {
+    const seen = this.#others.get(instance);
+    if (seen === undefined) return;
+    const now = this.#now();
+    if (held > seen.held) seen.grew = now;
+    if (held > seen.held || (working && now - seen.grew < WORK_UNSEEN_MS)) seen.alive = now;
+    seen.held = held;
+  }
+
+  /** Whether others are at work, so that waiting makes sense. */
+  get othersAtWork(): boolean {
+    return [...this.#others.values()].some((seen) => this.#inTime(seen));
+  }
+
+  /** Whether it is this device's turn to bring `span` over the backhaul. */
+  mine(span: number): boolean {
+    const own = score(this.#self, span);
+    for (const seen of this.#others.values()) if (this.#inTime(seen) && score(seen, span) > own) return false;
+    return true;
+  }
+
+  #inTime({ alive }: Seen): boolean {
+    return this.#now() - alive <= TAKE_OVER_MS;
+  }
+
+  #first({ instance, weight }: Member): Seen {
+    const now = this.#now();
+    return { hash: textHash(`${this.#root} ${instance}`), weight, held: 0, grew: now, alive: now };
+  }
+}
+
+/** Weighted rendezvous: −w / ln u wins with probability proportional to w (Efraimidis and Spirakis, 2006, in logarithms). */
+function score({ hash, weight }: Seen, span: number): number {
+  return -weight / Math.log((mix(hash ^ Math.imul(span + 1, 0x9e3779b1)) + 0.5) / 2 ** 32);
+}
+
+/** FNV-1a, 32 bits. Not a secret: whoever chooses a name to win every turn gains work, and is passed over when idle. */
+function textHash(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  return mix(hash);
+}
+
+/** The finalizer of MurmurHash3: every bit of the input moves every bit of the output. */
+function mix(value: number): number {
+  let mixed = value >>> 0;
+  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
+}

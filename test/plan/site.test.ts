@@ -1,0 +1,147 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { SiteTurns, TAKE_OVER_MS, WORK_UNSEEN_MS } from '../../src/plan/site.ts';
+
+const ROOT = 'ab'.repeat(32);
+const member = (instance: string, weight = 1): { instance: string; weight: number } => ({ instance, weight });
+
+function turnsOf(self: string, others: readonly string[], now: () => number = () => 0): SiteTurns {
+  const turns = new SiteTurns(member(self), ROOT, now);
+  turns.members(others.map((each) => member(each)));
+  return turns;
+}
+
+describe('the turns of a site', () => {
+  it('give every span to exactly one of the members that know each other', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.uuid(), { minLength: 1, maxLength: 20 }), fc.nat(100_000), (names, span) => {
+        const owners = names.filter((self) => turnsOf(self, names).mine(span));
+        expect(owners).toHaveLength(1);
+      }),
+    );
+  });
+
+  it('share the spans evenly, or by weight', () => {
+    const names = ['a', 'b', 'c', 'd'];
+    for (const self of names) {
+      const turns = turnsOf(self, names);
+      const mine = Array.from({ length: 4_000 }, (_, span) => turns.mine(span)).filter(Boolean).length;
+      // Five standard deviations around a quarter.
+      expect(Math.abs(mine - 1_000)).toBeLessThan(5 * Math.sqrt(4_000 * 0.25 * 0.75));
+    }
+    const light = new SiteTurns(member('light', 0.1), ROOT, () => 0);
+    light.members([member('heavy', 0.9)]);
+    const mine = Array.from({ length: 4_000 }, (_, span) => light.mine(span)).filter(Boolean).length;
+    expect(Math.abs(mine - 400)).toBeLessThan(5 * Math.sqrt(4_000 * 0.1 * 0.9));
+  });
+
+  it('move only what was a leaving member\'s', () => {
+    const [all, fewer] = [turnsOf('a', ['b', 'c', 'd']), turnsOf('a', ['b', 'c'])];
+    for (let span = 0; span < 1_000; span++) if (all.mine(span)) expect(fewer.mine(span)).toBe(true);
+  });
+
+  it('pass on from a member that shows no sign of life, and come back when it does', () => {
+    let now = 0;
+    const turns = turnsOf('a', ['b'], () => now);
+    const span = Array.from({ length: 100 }, (_, each) => each).find((each) => !turns.mine(each)) ?? -1;
+    now = TAKE_OVER_MS + 1;
+    expect(turns.mine(span)).toBe(true);
+    expect(turns.othersAtWork).toBe(false);
+    turns.saw('b', 1, false);
+    expect(turns.mine(span)).toBe(false);
+    expect(turns.othersAtWork).toBe(true);
+  });
+
+  it('wait for one that says it works, but not for words alone for ever', () => {
+    let now = 0;
+    const turns = turnsOf('a', ['b'], () => now);
+    const span = Array.from({ length: 100 }, (_, each) => each).find((each) => !turns.mine(each)) ?? -1;
+    for (; now < WORK_UNSEEN_MS; now += 1_000) {
+      turns.saw('b', 0, true);
+      expect(turns.mine(span)).toBe(false);
+    }
+    for (; now < WORK_UNSEEN_MS + 2 * TAKE_OVER_MS; now += 1_000) turns.saw('b', 0, true);
+    expect(turns.mine(span)).toBe(true);
+  });
+});
+
+interface World {
+  readonly devices: number;
+  readonly spans: number;
+  /** When each joins, milliseconds. */
+  readonly joins: readonly number[];
+  /** When each dies; Infinity for most. */
+  readonly dies: readonly number[];
+  /** Milliseconds a span takes over the backhaul. */
+  readonly crossing: number;
+  /** Milliseconds until a joining device is known to all others. */
+  readonly news: number;
+}
+
+/** A site on a virtual clock, in steps of a quarter second: who crosses the backhaul for what, until all living devices have all. */
+function simulate({ devices, spans, joins, dies, crossing, news }: World, seed: number): { readonly crossings: number; readonly finished: boolean } {
+  let now = 0;
+  let crossings = 0;
+  const names = Array.from({ length: devices }, (_, at) => `d${String(at)}-${String(seed)}`);
+  const held = names.map(() => new Set<number>());
+  const coming = names.map(() => new Map<number, number>());
+  const turns = names.map((name) => new SiteTurns(member(name), ROOT, () => now));
+  const lives = (at: number): boolean => (joins[at] ?? 0) <= now && now < (dies[at] ?? Infinity);
+  const complete = (): boolean => names.every((_, at) => (joins[at] ?? 0) <= now && (!lives(at) || held[at]?.size === spans));
+  for (; now < 3_600_000 && !complete(); now += 250) {
+    for (const [at, own] of turns.entries()) {
+      if (!lives(at)) continue;
+      // Members that died are on the list for a while: here, for ever.
+      const known = names.flatMap((name, other) => (other !== at && (joins[other] ?? 0) + news <= now ? [{ name, other }] : []));
+      own.members(known.map(({ name }) => member(name)));
+      const mine = held[at] ?? new Set();
+      const mineComing = coming[at] ?? new Map<number, number>();
+      for (const [span, due] of mineComing) {
+        if (due > now) continue;
+        mineComing.delete(span);
+        mine.add(span);
+      }
+      for (const { name, other } of known) {
+        if (!lives(other)) continue;
+        own.saw(name, held[other]?.size ?? 0, (coming[other]?.size ?? 0) > 0);
+        // The LAN is quick: a neighbour's spans are there at the next step.
+        for (const span of held[other] ?? []) mine.add(span);
+      }
+      for (let span = 0; span < spans && mineComing.size < 3; span++) {
+        if (mine.has(span) || mineComing.has(span) || !own.mine(span)) continue;
+        mineComing.set(span, now + crossing);
+        crossings++;
+      }
+    }
+  }
+  return { crossings, finished: complete() };
+}
+
+describe('a site whose members come, go and die', () => {
+  it('always finishes, and crosses the backhaul little more than once for each span', () => {
+    const world = fc.integer({ min: 1, max: 8 }).chain((devices) => fc.record({
+      devices: fc.constant(devices),
+      spans: fc.integer({ min: 1, max: 60 }),
+      joins: fc.array(fc.nat(20_000), { minLength: devices, maxLength: devices }),
+      // The first never dies: somebody has to be left to look at.
+      dies: fc.array(fc.option(fc.nat(60_000), { nil: Infinity, freq: 4 }), { minLength: devices - 1, maxLength: devices - 1 }).map((rest) => [Infinity, ...rest]),
+      crossing: fc.constantFrom(250, 2_000, 30_000, 120_000),
+      news: fc.constantFrom(0, 3_000),
+    }));
+    fc.assert(
+      fc.property(world, fc.nat(), (site, seed) => {
+        const { crossings, finished } = simulate(site, seed);
+        expect(finished).toBe(true);
+        // Twice at worst: what was under way, three spans a device, when a member joined unknown to it, or died.
+        const upsets = site.devices - 1 + site.dies.filter((at) => at !== Infinity).length;
+        expect(crossings).toBeLessThanOrEqual(site.spans + 3 * site.devices * (upsets + 1));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('crosses exactly once when all know each other from the start', () => {
+    const { crossings, finished } = simulate({ devices: 8, spans: 200, joins: Array<number>(8).fill(0), dies: [], crossing: 30_000, news: 0 }, 1);
+    expect([finished, crossings]).toEqual([true, 200]);
+  });
+});
