@@ -15,7 +15,8 @@ export { type Tier, type Tiers, tiers } from './kernel/tiers.ts';
 
 /** Devices. */
 export { type FetchOptions, type FetchReport, fetchRelease } from './roles/fetch.ts';
-export { type Agent, type AgentEvent, type AgentLedger, type AgentOptions, type FollowedProduct, startAgent } from './roles/agent.ts';
+export { startAgent } from './roles/agent/agent.ts';
+export type { Agent, AgentEvent, AgentLedger, AgentOptions, FollowedProduct } from './roles/agent/types.ts';
 export type { Ledger } from './exchange/download.ts';
 export type { Evidence } from './exchange/standing.ts';
 

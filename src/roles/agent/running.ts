@@ -1,137 +1,30 @@
-import { networkInterfaces } from 'node:os';
 import { Gauge } from 'prom-client';
-import { systemClock } from '../core/clock.ts';
-import type { Clock } from '../core/clock.ts';
-import type { ObjectId } from '../core/ids.ts';
-import { ANNOUNCE_TTL_MS, GATEWAY_POLL_MS } from '../core/limits.ts';
-import type { ReleaseManifest } from '../core/manifest.ts';
-import { parseName } from '../core/names.ts';
-import { BaseIndexes } from '../exchange/base-index.ts';
-import type { Ledger } from '../exchange/download.ts';
-import { HttpSource } from '../exchange/source.ts';
-import type { Source } from '../exchange/source.ts';
-import { Standing } from '../exchange/standing.ts';
-import type { Evidence } from '../exchange/standing.ts';
-import { HttpUpstream } from '../exchange/upstream.ts';
-import { UpstreamMetadata } from '../exchange/upstream-metadata.ts';
-import { FileContent } from '../serve/file-content.ts';
-import { createSurface } from '../serve/surface.ts';
-import type { Surface, SurfaceOptions } from '../serve/surface.ts';
-import { nodeFiles } from '../store/files.ts';
-import type { Files } from '../store/files.ts';
-import { PageFile } from '../store/page-file.ts';
-import { TufClient } from '../trust/client/client.ts';
-import { installRelease, sumOfLedgers } from './device/install.ts';
-import { Liars } from './device/liars.ts';
-import { Neighbours } from './device/neighbours.ts';
-import { ServedFile, localIndex } from './device/served-file.ts';
-import { DeviceState } from './device/state.ts';
-import type { InstalledRelease } from './device/state.ts';
-import { Periodic } from './periodic.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { ObjectId } from '../../core/ids.ts';
+import { ANNOUNCE_TTL_MS, GATEWAY_POLL_MS } from '../../core/limits.ts';
+import type { ReleaseManifest } from '../../core/manifest.ts';
+import { BaseIndexes } from '../../exchange/base-index.ts';
+import type { Ledger } from '../../exchange/download.ts';
+import { HttpSource } from '../../exchange/source.ts';
+import type { Source } from '../../exchange/source.ts';
+import { Standing } from '../../exchange/standing.ts';
+import type { HttpUpstream } from '../../exchange/upstream.ts';
+import type { FileContent } from '../../serve/file-content.ts';
+import type { Surface } from '../../serve/surface.ts';
+import type { Files } from '../../store/files.ts';
+import { PageFile } from '../../store/page-file.ts';
+import type { TufClient } from '../../trust/client/client.ts';
+import { installRelease, sumOfLedgers } from '../device/install.ts';
+import type { Liars } from '../device/liars.ts';
+import type { Neighbours } from '../device/neighbours.ts';
+import { ServedFile, localIndex } from '../device/served-file.ts';
+import type { DeviceState } from './state.ts';
+import type { InstalledRelease } from './state.ts';
+import { Periodic } from '../periodic.ts';
+import type { Agent, AgentEvent, AgentOptions, FollowedProduct } from './types.ts';
 
-/** A product that an agent keeps up to date. */
-export interface FollowedProduct {
-  readonly product: string;
-  /** A file for releases of one artifact; for those of several a link to a directory, replaced as a whole. */
-  readonly output: string;
-  /** Older files, besides the one in place, that may have some of the content. */
-  readonly bases?: readonly string[];
-}
-
-/** What an agent tells of its work. */
-export type AgentEvent =
-  | { readonly event: 'updating'; readonly product: string; readonly version: string; readonly sequence: number }
-  | { readonly event: 'installed'; readonly manifest: ReleaseManifest; readonly paths: readonly string[]; readonly ledger: Ledger }
-  | { readonly event: 'lie'; readonly evidence: Evidence };
-
-export interface AgentOptions {
-  readonly products: readonly FollowedProduct[];
-  readonly origin: string;
-  /** Asked for metadata, content and neighbours before the origin. */
-  readonly gateway?: string;
-  /** Neighbours that are known without being announced. */
-  readonly peers?: readonly string[];
-  /** Devices of one site are told of each other. Default `default`. */
-  readonly site?: string;
-  /** The provisioned root.json. */
-  readonly trustedRoot: Uint8Array;
-  /** Where metadata, marks and what is installed are kept. One agent at a time. */
-  readonly state: string;
-  readonly hardware?: readonly string[];
-  readonly listen: { readonly host: string; readonly port: number };
-  /** The URL at which neighbours reach this agent. Default: where it listens. */
-  readonly advertise?: string;
-  /** How often to ask for news, milliseconds, some percent more or less each time. Default five minutes. */
-  readonly pollMs?: number;
-  readonly version: string;
-  readonly limits?: SurfaceOptions['limits'];
-  readonly clock?: Clock;
-  readonly files?: Files;
-  /** The time of day, milliseconds since the epoch. */
-  readonly today?: () => number;
-  readonly random?: () => number;
-  readonly onEvent?: (event: AgentEvent) => void;
-  readonly onProgress?: (product: string, done: number, total: number) => void;
-  /** Told what went wrong; the agent tries again at its next turn. */
-  readonly onError?: (error: unknown, where: string) => void;
-}
-
-/** What an agent received and served since its start. Bytes, heads included. */
-export interface AgentLedger {
-  readonly received: Ledger;
-  readonly served: { readonly content: number; readonly control: number; readonly requests: number };
-}
-
-export interface Agent {
-  readonly url: string;
-  ledger(): AgentLedger;
-  /** Asks for news now, and returns when whatever there was has been dealt with. */
-  poll(): Promise<void>;
-  /** Ends gracefully: an update that is under way is broken off and goes on at the next start. */
-  close(): Promise<void>;
-}
-
-/** Starts an agent: it keeps products up to date and serves its neighbours what it has, as it arrives. */
-export async function startAgent(options: AgentOptions): Promise<Agent> {
-  const { clock = systemClock, files = nodeFiles, today = Date.now } = options;
-  for (const { product } of options.products) parseName('product', product);
-  const site = parseName('site', options.site ?? 'default');
-  const state = await DeviceState.open(files, options.state);
-  const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => new HttpUpstream(url, clock));
-  const content = new FileContent();
-  let surface: Surface | undefined;
-  try {
-    const trust = await TufClient.open({
-      files,
-      directory: state.directory,
-      trustedRoot: options.trustedRoot,
-      fetcher: new UpstreamMetadata(hosts),
-      profile: { hardware: options.hardware ?? [], features: [] },
-      now: () => new Date(today()),
-    });
-    surface = await createSurface({
-      role: 'agent',
-      version: options.version,
-      content,
-      clock,
-      ...(options.limits === undefined ? {} : { limits: options.limits }),
-      ...(options.onError === undefined ? {} : { onError: options.onError }),
-    });
-    const url = await surface.listen(options.listen.host, options.listen.port);
-    const self = { instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin };
-    const neighbours = new Neighbours({ hosts, site, self, clock });
-    const running = new RunningAgent(options, { clock, files, state, trust, hosts, neighbours, content, surface, liars: await Liars.open(files, state.directory, today) });
-    await running.serveInstalled();
-    return running.start(url);
-  } catch (error) {
-    await surface?.close(0);
-    await Promise.all(hosts.map((host) => host.close()));
-    state.close();
-    throw error;
-  }
-}
-
-interface Parts {
+/** What a running agent is made of; it closes all of it. */
+export interface AgentParts {
   readonly clock: Clock;
   readonly files: Files;
   readonly state: DeviceState;
@@ -143,9 +36,10 @@ interface Parts {
   readonly liars: Liars;
 }
 
-class RunningAgent {
+/** Keeps products up to date, one after another, and tells the neighbours. */
+export class RunningAgent {
   readonly #options: AgentOptions;
-  readonly #parts: Parts;
+  readonly #parts: AgentParts;
   readonly #fixed: readonly Source[];
   readonly #served = new Map<string, readonly ServedFile[]>();
   readonly #ledgers: Ledger[] = [];
@@ -154,7 +48,7 @@ class RunningAgent {
   #coming: readonly ObjectId[] = [];
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(options: AgentOptions, parts: Parts) {
+  constructor(options: AgentOptions, parts: AgentParts) {
     this.#options = options;
     this.#parts = parts;
     this.#fixed = [
@@ -325,13 +219,4 @@ class RunningAgent {
 
 function same(one: InstalledRelease['manifest'], other: ReleaseManifest): boolean {
   return one.sequence === other.sequence && one.artifacts.length === other.artifacts.length && one.artifacts.every(({ root }, at) => root === other.artifacts[at]?.root);
-}
-
-/** The URL of a listener on all addresses, at the first address that others can use. */
-function reachable(url: string): string {
-  const parsed = new URL(url);
-  if (!['0.0.0.0', '[::]'].includes(parsed.hostname)) return parsed.origin;
-  const outside = Object.values(networkInterfaces()).flatMap((each) => each ?? []).find(({ internal, family }) => !internal && family === 'IPv4');
-  parsed.hostname = outside?.address ?? '127.0.0.1';
-  return parsed.origin;
 }

@@ -1,0 +1,64 @@
+import { networkInterfaces } from 'node:os';
+import { systemClock } from '../../core/clock.ts';
+import { parseName } from '../../core/names.ts';
+import { HttpUpstream } from '../../exchange/upstream.ts';
+import { UpstreamMetadata } from '../../exchange/upstream-metadata.ts';
+import { FileContent } from '../../serve/file-content.ts';
+import { createSurface } from '../../serve/surface.ts';
+import type { Surface } from '../../serve/surface.ts';
+import { nodeFiles } from '../../store/files.ts';
+import { TufClient } from '../../trust/client/client.ts';
+import { Liars } from '../device/liars.ts';
+import { Neighbours } from '../device/neighbours.ts';
+import { DeviceState } from './state.ts';
+import { RunningAgent } from './running.ts';
+import type { Agent, AgentOptions } from './types.ts';
+
+/** Starts an agent: it keeps products up to date and serves its neighbours what it has, as it arrives. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { clock = systemClock, files = nodeFiles, today = Date.now } = options;
+  for (const { product } of options.products) parseName('product', product);
+  const site = parseName('site', options.site ?? 'default');
+  const state = await DeviceState.open(files, options.state);
+  const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => new HttpUpstream(url, clock));
+  const content = new FileContent();
+  let surface: Surface | undefined;
+  try {
+    const trust = await TufClient.open({
+      files,
+      directory: state.directory,
+      trustedRoot: options.trustedRoot,
+      fetcher: new UpstreamMetadata(hosts),
+      profile: { hardware: options.hardware ?? [], features: [] },
+      now: () => new Date(today()),
+    });
+    surface = await createSurface({
+      role: 'agent',
+      version: options.version,
+      content,
+      clock,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(options.onError === undefined ? {} : { onError: options.onError }),
+    });
+    const url = await surface.listen(options.listen.host, options.listen.port);
+    const self = { instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin };
+    const neighbours = new Neighbours({ hosts, site, self, clock });
+    const running = new RunningAgent(options, { clock, files, state, trust, hosts, neighbours, content, surface, liars: await Liars.open(files, state.directory, today) });
+    await running.serveInstalled();
+    return running.start(url);
+  } catch (error) {
+    await surface?.close(0);
+    await Promise.all(hosts.map((host) => host.close()));
+    state.close();
+    throw error;
+  }
+}
+
+/** The URL of a listener on all addresses, at the first address that others can use. */
+function reachable(url: string): string {
+  const parsed = new URL(url);
+  if (!['0.0.0.0', '[::]'].includes(parsed.hostname)) return parsed.origin;
+  const outside = Object.values(networkInterfaces()).flatMap((each) => each ?? []).find(({ internal, family }) => !internal && family === 'IPv4');
+  parsed.hostname = outside?.address ?? '127.0.0.1';
+  return parsed.origin;
+}

@@ -1,0 +1,68 @@
+import type { Clock } from '../../core/clock.ts';
+import type { ReleaseManifest } from '../../core/manifest.ts';
+import type { Ledger } from '../../exchange/download.ts';
+import type { Evidence } from '../../exchange/standing.ts';
+import type { SurfaceOptions } from '../../serve/surface.ts';
+import type { Files } from '../../store/files.ts';
+
+/** A product that an agent keeps up to date. */
+export interface FollowedProduct {
+  readonly product: string;
+  /** A file for releases of one artifact; for those of several a link to a directory, replaced as a whole. */
+  readonly output: string;
+  /** Older files, besides the one in place, that may have some of the content. */
+  readonly bases?: readonly string[];
+}
+
+/** What an agent tells of its work. */
+export type AgentEvent =
+  | { readonly event: 'updating'; readonly product: string; readonly version: string; readonly sequence: number }
+  | { readonly event: 'installed'; readonly manifest: ReleaseManifest; readonly paths: readonly string[]; readonly ledger: Ledger }
+  | { readonly event: 'lie'; readonly evidence: Evidence };
+
+export interface AgentOptions {
+  readonly products: readonly FollowedProduct[];
+  readonly origin: string;
+  /** Asked for metadata, content and neighbours before the origin. */
+  readonly gateway?: string;
+  /** Neighbours that are known without being announced. */
+  readonly peers?: readonly string[];
+  /** Devices of one site are told of each other. Default `default`. */
+  readonly site?: string;
+  /** The provisioned root.json. */
+  readonly trustedRoot: Uint8Array;
+  /** Where metadata, marks and what is installed are kept. One agent at a time. */
+  readonly state: string;
+  readonly hardware?: readonly string[];
+  readonly listen: { readonly host: string; readonly port: number };
+  /** The URL at which neighbours reach this agent. Default: where it listens. */
+  readonly advertise?: string;
+  /** How often to ask for news, milliseconds, some percent more or less each time. Default five minutes. */
+  readonly pollMs?: number;
+  readonly version: string;
+  readonly limits?: SurfaceOptions['limits'];
+  readonly clock?: Clock;
+  readonly files?: Files;
+  /** The time of day, milliseconds since the epoch. */
+  readonly today?: () => number;
+  readonly random?: () => number;
+  readonly onEvent?: (event: AgentEvent) => void;
+  readonly onProgress?: (product: string, done: number, total: number) => void;
+  /** Told what went wrong; the agent tries again at its next turn. */
+  readonly onError?: (error: unknown, where: string) => void;
+}
+
+/** What an agent received and served since its start. Bytes, heads included. */
+export interface AgentLedger {
+  readonly received: Ledger;
+  readonly served: { readonly content: number; readonly control: number; readonly requests: number };
+}
+
+export interface Agent {
+  readonly url: string;
+  ledger(): AgentLedger;
+  /** Asks for news now, and returns when whatever there was has been dealt with. */
+  poll(): Promise<void>;
+  /** Ends gracefully: an update that is under way is broken off and goes on at the next start. */
+  close(): Promise<void>;
+}
