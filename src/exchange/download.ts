@@ -81,6 +81,8 @@ export interface Ledger {
 interface Running {
   /** When it was started, or last gave a sign of life. */
   since: number;
+  /** All bytes are here, if not all of them in the slot: the source has nothing more to do. */
+  arrived: boolean;
 }
 
 /** LAN first: a neighbour's bytes are free, the gateway's nearly, the origin's cross the metered link. */
@@ -89,6 +91,8 @@ const COST: Readonly<Record<SourceKind, number>> = { peer: 0, gateway: 0, origin
 const PAGE_ORDER: Readonly<Record<SourceKind, number>> = { gateway: 0, peer: 1, origin: 2 };
 /** One fewer than a client's connections to one host: index pages and holdings are not to wait behind spans. */
 const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 3, gateway: 3, origin: 3 };
+/** Spans of one source that may still be being written while others of it arrive. */
+const UNWRITTEN = 2;
 /**
  * Spans under way at the same time, from all sources together: each has `SPAN_MAX_BYTES` of memory. Late ones do not count,
  * so that many stuck sources do not keep the others from being asked, up to a bound of their own.
@@ -173,7 +177,7 @@ class Download {
       // Hedged requests that lost the race, and everything else after a failure. Whoever closes the slot next finds it quiet.
       this.#stop.abort();
       await Promise.all([looking, ...this.#fetches]);
-      await this.#medium.quiet();
+      await this.#medium.close();
     }
     const all = [...this.#before];
     const received = (kind: SourceKind): number => all.reduce((sum, [source, { content }]) => sum + (source.kind === kind ? source.totals().content - content : 0), 0);
@@ -296,7 +300,7 @@ class Download {
 
   /** How many more spans may be asked for. */
   #room(now: number): number {
-    const inTime = [...this.#running.values()].reduce((sum, running) => sum + [...running].filter(({ since }) => now - since <= LATE_MS).length, 0);
+    const inTime = [...this.#running.values()].reduce((sum, running) => sum + [...running].filter(({ since, arrived }) => arrived || now - since <= LATE_MS).length, 0);
     return Math.max(0, Math.min(SPANS_MOST - inTime, SPANS_WITH_LATE_MOST - this.#fetches.size));
   }
 
@@ -306,13 +310,14 @@ class Download {
       .filter((source) => this.#standing.mayAsk(source))
       .map((source) => {
         const held = this.#holdings.get(source.name);
-        const running = [...(this.#running.get(source.name) ?? [])];
+        const all = this.#running.get(source.name) ?? new Set();
+        const running = [...all].filter(({ arrived }) => !arrived);
         const slow = running.some(({ since }) => this.#options.clock.now() - since > LATE_MS);
         return {
           source: source.name,
           // A stuck source is the last choice until it answers, however near it is.
           costPerByte: COST[source.kind] + (slow ? SLOW_COST : 0),
-          inFlight: running.length,
+          inFlight: Math.max(running.length, all.size - UNWRITTEN),
           mostInFlight: IN_FLIGHT[source.kind],
           holds: (span: number) => (held === 'all' ? source.kind !== 'origin' || (turns?.mine(span) ?? true) : (held?.has(span) ?? false)),
         };
@@ -339,7 +344,7 @@ class Download {
 
   async #fetch(source: Source, missing: SpanFill, signal: AbortSignal): Promise<void> {
     const request = missing.request();
-    const started: Running = { since: this.#options.clock.now() };
+    const started: Running = { since: this.#options.clock.now(), arrived: false };
     const running = this.#running.get(source.name) ?? new Set();
     this.#running.set(source.name, running.add(started));
     const buffer = this.#buffers.pop() ?? new Uint8Array(SPAN_MAX_BYTES);
@@ -353,6 +358,11 @@ class Download {
     };
     const take: SpanSink['take'] = async (batch, first) => {
       alive();
+      if (first + batch.length === request.chunks.length) {
+        // The next one is asked for while this one is still being written.
+        started.arrived = true;
+        this.#wake();
+      }
       try {
         this.#arrived(missing, await missing.take(this.#options.slot, request, batch, first));
       } catch (error) {

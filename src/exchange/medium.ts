@@ -1,6 +1,11 @@
+import { availableParallelism } from 'node:os';
 import { ShoalError } from '../core/errors.ts';
+import { idFromBytes } from '../core/ids.ts';
+import type { ObjectId } from '../core/ids.ts';
 import { SPAN_MAX_BYTES } from '../core/limits.ts';
 import type { FileSlot } from '../install/file-slot.ts';
+import { HASH_BYTES } from '../kernel/hash.ts';
+import { HashThread } from '../kernel/hash-thread.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { Span } from '../merkle/reader.ts';
 import { chunkIdOf } from '../merkle/verify.ts';
@@ -27,9 +32,13 @@ export class MediumCheck {
   #failure: { readonly error: unknown } | undefined;
   /** One is read into while the other is hashed. */
   readonly #buffers: Uint8Array[] = [];
+  /** Hashes beside what is being received. Started only for what is large enough, and where there is a second core. */
+  #thread: HashThread | undefined;
+  readonly #cores: number;
 
-  constructor(slot: FileSlot) {
+  constructor(slot: FileSlot, cores = availableParallelism()) {
     this.#slot = slot;
+    this.#cores = cores;
   }
 
   /** `span` has been written whole. */
@@ -37,14 +46,16 @@ export class MediumCheck {
     this.#waiting.push({ span, chunks });
     this.#waitingBytes += span.bytes;
     if (this.#waitingBytes < FLUSH_BYTES || this.#failure !== undefined) return;
+    if (this.#cores > 1) this.#thread ??= new HashThread();
     this.#running ??= this.#round(() => this.#slot.flush()).finally(() => {
       this.#running = undefined;
     });
   }
 
-  /** Waits until nothing is read or synced any more, whatever became of it. */
-  async quiet(): Promise<void> {
+  /** Ends it: waits until nothing is read or synced any more, whatever became of it. */
+  async close(): Promise<void> {
     await this.#running;
+    await this.#thread?.close();
   }
 
   /**
@@ -66,33 +77,33 @@ export class MediumCheck {
       this.#waiting = [];
       this.#waitingBytes = 0;
       await sync();
-      let next = this.#read(batch[0], 0);
+      let next = this.#read(batch[0]);
       for (const [at, written] of batch.entries()) {
         const bytes = await next;
-        next = this.#read(batch[at + 1], (at + 1) & 1);
+        next = this.#read(batch[at + 1]);
         // It may fail while this one is hashed; it is reported when its turn comes.
         next.catch(() => undefined);
-        this.#prove(written, bytes);
+        await this.#prove(written, bytes);
       }
     } catch (error) {
       this.#failure = { error };
     }
   }
 
-  async #read(written: Written | undefined, turn: number): Promise<Uint8Array> {
+  async #read(written: Written | undefined): Promise<Uint8Array> {
     if (written === undefined) return new Uint8Array();
     const { offset, bytes } = written.span;
-    const buffer = (this.#buffers[turn] ??= new Uint8Array(SPAN_MAX_BYTES));
+    const buffer = this.#buffers.pop() ?? new Uint8Array(SPAN_MAX_BYTES);
     return this.#slot.readInto(buffer.subarray(0, bytes), offset);
   }
 
-  #prove({ span, chunks }: Written, bytes: Uint8Array): void {
+  async #prove({ span, chunks }: Written, bytes: Uint8Array): Promise<void> {
+    const actual = await this.#ids(bytes, chunks);
     let at = 0;
-    for (const { id, length } of chunks) {
-      const actual = chunkIdOf(bytes.subarray(at, at + length));
-      if (actual !== id) {
+    for (const [index, { id, length }] of chunks.entries()) {
+      if (actual[index] !== id) {
         throw new ShoalError('MEDIUM_MISMATCH', `${this.#slot.partial} reads back as other bytes than were written, at ${String(span.offset + at)}`, {
-          ids: { path: this.#slot.path, span: span.index, expected: id, actual },
+          ids: { path: this.#slot.path, span: span.index, expected: id, actual: actual[index] ?? '' },
           retry: 'again',
           hint: 'The medium may be failing, or something else wrote to the file. Run it again: damaged chunks are fetched anew.',
         });
@@ -100,5 +111,18 @@ export class MediumCheck {
       at += length;
     }
     this.#proved++;
+  }
+
+  /** The ids of what lies in `bytes` where `chunks` should; gives the buffer back. */
+  async #ids(bytes: Uint8Array, chunks: readonly ChunkRef[]): Promise<readonly ObjectId[]> {
+    if (this.#thread === undefined) {
+      let at = 0;
+      const ids = chunks.map(({ length }) => chunkIdOf(bytes.subarray(at, (at += length))));
+      this.#buffers.push(new Uint8Array(bytes.buffer));
+      return ids;
+    }
+    const done = await this.#thread.hash(bytes, chunks.map(({ length }) => length));
+    this.#buffers.push(new Uint8Array(done.bytes.buffer));
+    return chunks.map((_, index) => idFromBytes(done.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)));
   }
 }

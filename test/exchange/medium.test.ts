@@ -42,9 +42,9 @@ function faulty(change: (file: OpenFile) => Partial<OpenFile>): Files {
   };
 }
 
-async function proved(files: Files, order: readonly number[], more: (slot: FileSlot) => Promise<void> = () => Promise.resolve()): Promise<string> {
+async function proved(files: Files, order: readonly number[], more: (slot: FileSlot) => Promise<void> = () => Promise.resolve(), cores = 2): Promise<string> {
   const slot = await FileSlot.open(files, join(folder, randomBytes(4).toString('hex')));
-  const check = new MediumCheck(slot);
+  const check = new MediumCheck(slot, cores);
   try {
     for (const index of order) {
       const span = spanAt(index);
@@ -55,7 +55,7 @@ async function proved(files: Files, order: readonly number[], more: (slot: FileS
     await check.finish(SPANS * SPAN_BYTES, SPANS);
     return slot.partial;
   } finally {
-    await check.quiet();
+    await check.close();
     await slot.close();
   }
 }
@@ -76,7 +76,7 @@ describe('the proof of what is on the medium', () => {
     expect((await stat(path)).size).toBe(SPANS * SPAN_BYTES);
   });
 
-  it.each([0, 9, 17])('names span %i when it reads back as other bytes', async (bad) => {
+  it.each([[0, 1], [9, 1], [17, 1], [0, 2], [9, 2], [17, 2]])('names span %i when it reads back as other bytes, on %i cores', async (bad, cores) => {
     const files = faulty((file) => ({
       read: async (into, position) => {
         const count = await file.read(into, position);
@@ -84,7 +84,7 @@ describe('the proof of what is on the medium', () => {
         return count;
       },
     }));
-    await expect(proved(files, anyOrder)).rejects.toMatchObject({ code: 'MEDIUM_MISMATCH', retry: 'again', ids: { span: bad, expected: refs[2]?.id } });
+    await expect(proved(files, anyOrder, undefined, cores)).rejects.toMatchObject({ code: 'MEDIUM_MISMATCH', retry: 'again', ids: { span: bad, expected: refs[2]?.id } });
   });
 
   it('does not take a second sync for an answer when one has failed', async () => {
