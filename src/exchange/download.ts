@@ -5,6 +5,7 @@ import { GATEWAY_PATIENCE_MS, SPAN_MAX_BYTES } from '../core/limits.ts';
 import type { ArtifactRecord } from '../core/manifest.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { FileSlot } from '../install/file-slot.ts';
+import type { Files } from '../store/files.ts';
 import { IndexReader, chunkOffsets } from '../merkle/reader.ts';
 import type { Span } from '../merkle/reader.ts';
 import type { ChunkRef } from '../merkle/page.ts';
@@ -30,6 +31,8 @@ export interface DownloadOptions {
   readonly slot: FileSlot;
   /** Older files that may have some of the chunks. */
   readonly bases?: readonly string[];
+  /** What the bases are read with. Default: the files of this machine. */
+  readonly files?: Files;
   /** Where what the bases have is kept between runs. */
   readonly baseIndexes?: BaseIndexes;
   /** Where index pages are kept, for the next run and for neighbours. */
@@ -206,7 +209,7 @@ class Download {
    */
   async #takeLocal(index: IndexReader, signal: AbortSignal): Promise<void> {
     const { artifact, bases = [], baseIndexes, slot } = this.#options;
-    const local = await LocalChunks.scan(bases, artifact.chunking, { indexes: baseIndexes, signal });
+    const local = await LocalChunks.scan(bases, artifact.chunking, { indexes: baseIndexes, signal, files: this.#options.files });
     const begin = Math.floor(this.#options.random() * index.spans);
     const buffer = new Uint8Array(slot.found > 0 ? SPAN_MAX_BYTES : 0);
     try {

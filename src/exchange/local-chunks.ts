@@ -1,16 +1,17 @@
-import { open } from 'node:fs/promises';
-import type { FileHandle } from 'node:fs/promises';
 import { walkChunks } from '../chunk/walk.ts';
+import type { ByteReaderAt } from '../chunk/walk.ts';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import type { ChunkingRecord } from '../core/manifest.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { verifyChunk } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
+import { nodeFiles } from '../store/files.ts';
+import type { Files, OpenFile } from '../store/files.ts';
 import type { BaseIndexes } from './base-index.ts';
 
 interface Place {
-  readonly file: FileHandle;
+  readonly file: OpenFile;
   readonly offset: number;
 }
 
@@ -18,6 +19,8 @@ export interface ScanOptions {
   /** Where the chunks of a file are kept, so that it is not cut again. */
   readonly indexes?: BaseIndexes | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Default: those of this machine. */
+  readonly files?: Files | undefined;
 }
 
 /**
@@ -25,7 +28,7 @@ export interface ScanOptions {
  * is hashed again, so a file that changes meanwhile only stops being of use.
  */
 export class LocalChunks {
-  readonly #files: FileHandle[] = [];
+  readonly #files: OpenFile[] = [];
   readonly #places = new Map<ObjectId, Place>();
 
   /** Cuts `paths`, or recalls how they were cut. Throws `UNREADABLE` naming the one that cannot be read. */
@@ -46,10 +49,10 @@ export class LocalChunks {
     if (place === undefined) return undefined;
     const bytes = Buffer.allocUnsafe(length);
     try {
-      await place.file.read(bytes, 0, length, place.offset);
+      await place.file.read(bytes, place.offset);
       return verifyChunk(id, bytes);
     } catch (error) {
-      if (!isShoalError(error, 'CHUNK_MISMATCH') && !(error instanceof Error && 'errno' in error)) throw error;
+      if (!isShoalError(error, 'CHUNK_MISMATCH') && !isShoalError(error, 'FILE_IO')) throw error;
       this.#places.delete(id);
       return undefined;
     }
@@ -59,11 +62,10 @@ export class LocalChunks {
     for (const file of this.#files) await file.close();
   }
 
-  async #add(path: string, chunking: ChunkingRecord, { indexes, signal }: ScanOptions): Promise<void> {
-    let file: FileHandle;
+  async #add(path: string, chunking: ChunkingRecord, { indexes, signal, files = nodeFiles }: ScanOptions): Promise<void> {
     const chunks: ChunkRef[] = [];
     try {
-      file = await open(path, 'r');
+      const file = await files.open(path, 'read');
       this.#files.push(file);
       const known = await indexes?.find(path, chunking);
       if (known !== undefined) {
@@ -74,7 +76,7 @@ export class LocalChunks {
         }
         return;
       }
-      for await (const { id, offset, length } of walkChunks(file, chunking)) {
+      for await (const { id, offset, length } of walkChunks(reader(file), chunking)) {
         signal?.throwIfAborted();
         this.#note(id, file, offset);
         if (indexes !== undefined) chunks.push({ id, length });
@@ -86,7 +88,11 @@ export class LocalChunks {
     await indexes?.keep(path, chunking, chunks);
   }
 
-  #note(id: ObjectId, file: FileHandle, offset: number): void {
+  #note(id: ObjectId, file: OpenFile, offset: number): void {
     if (!this.#places.has(id)) this.#places.set(id, { file, offset });
   }
+}
+
+function reader(file: OpenFile): ByteReaderAt {
+  return { read: async (buffer, offset, length, position) => ({ bytesRead: await file.read(buffer.subarray(offset, offset + length), position) }) };
 }

@@ -132,7 +132,7 @@ class Part {
     const file = content === undefined ? undefined : await files.open(slot.partial, 'read');
     try {
       return await download({
-        namespace: manifest.namespace, artifact, slot, clock, standing, baseIndexes,
+        namespace: manifest.namespace, artifact, slot, files, clock, standing, baseIndexes,
         pages: this.#pages,
         sources: () => this.#options.sources(artifact.root),
         random: Math.random,
