@@ -8,25 +8,26 @@ import type { Upstream } from './upstream.ts';
  * trust client to judge.
  */
 export class UpstreamMetadata implements MetadataFetcher {
-  readonly #upstreams: readonly Upstream[];
+  readonly #now: () => readonly Upstream[];
 
-  constructor(upstreams: readonly Upstream[]) {
-    this.#upstreams = upstreams;
+  /** In the order in which they are asked. A function is called again at every question: neighbours come and go. */
+  constructor(upstreams: readonly Upstream[] | (() => readonly Upstream[])) {
+    this.#now = typeof upstreams === 'function' ? upstreams : () => upstreams;
   }
 
   get hosts(): readonly MetadataFetcher[] {
-    return this.#upstreams.map((upstream) => new UpstreamMetadata([upstream]));
+    return this.#now().map((upstream) => new UpstreamMetadata([upstream]));
   }
 
   get source(): string {
-    return this.#upstreams.map(({ url }) => url).join(' or ');
+    return this.#now().map(({ url }) => url).join(' or ');
   }
 
   async fetch(kind: 'metadata' | 'target', path: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
     // Nothing in a role or target name needs to be encoded in a path.
     const url = `${kind === 'metadata' ? wire.metadata : wire.targets}/${path}`;
     let last: unknown = new ShoalError('HTTP_CONNECT', 'there is no host to ask for metadata');
-    for (const upstream of this.#upstreams) {
+    for (const upstream of this.#now()) {
       try {
         const { status, body } = await upstream.get('control', url, maxBytes, {}, signal);
         if (status === 200) return body;

@@ -201,6 +201,22 @@ describe('neighbours', () => {
     expect(one.agent.ledger().served.content).toBeGreaterThan(image.byteLength);
   });
 
+  it('pass on trust files as well: with nobody else in reach, an update goes from device to device', async () => {
+    const image = randomBytes(3 * MiB);
+    await fleet.publish('os', '1', { image });
+    const one = await device('one');
+    await one.agent.poll();
+    const gone = 'http://127.0.0.1:9';
+    const two = await device('two', { origin: gone, peers: [one.agent.url] });
+    await two.agent.poll();
+    expect(Buffer.compare(await readFile(two.output), image)).toBe(0);
+    // And on from there.
+    await one.close();
+    const three = await device('three', { origin: gone, peers: [two.agent.url] });
+    await three.agent.poll();
+    expect(Buffer.compare(await readFile(three.output), image)).toBe(0);
+  });
+
   it('serve a command that asks their site', async () => {
     const image = randomBytes(3 * MiB);
     await fleet.publish('os', '1', { image });

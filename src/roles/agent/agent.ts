@@ -11,6 +11,7 @@ import { TufClient } from '../../trust/client/client.ts';
 import { Liars } from '../device/liars.ts';
 import { Neighbours } from '../device/neighbours.ts';
 import { DeviceState } from './state.ts';
+import { HeldMetadata } from './metadata.ts';
 import { RunningAgent } from './running.ts';
 import type { Agent, AgentOptions } from './types.ts';
 
@@ -21,14 +22,18 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const site = parseName('site', options.site ?? 'default');
   const state = await DeviceState.open(files, options.state);
   const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => new HttpUpstream(url, clock));
+  const fixed = (options.peers ?? []).map((url) => new HttpUpstream(url, clock));
   const content = new FileContent();
+  const metadata = new HeldMetadata(files, state.directory);
   let surface: Surface | undefined;
+  let neighbours: Neighbours | undefined;
   try {
     const trust = await TufClient.open({
       files,
       directory: state.directory,
       trustedRoot: options.trustedRoot,
-      fetcher: new UpstreamMetadata(hosts),
+      // Neighbours last: what they pass on may be old, but nobody can be kept from the news by one of them.
+      fetcher: new UpstreamMetadata(() => [...hosts, ...fixed, ...(neighbours?.hosts ?? [])]),
       profile: { hardware: options.hardware ?? [], features: [] },
       now: () => new Date(today()),
     });
@@ -36,19 +41,20 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       role: 'agent',
       version: options.version,
       content,
+      metadata,
       clock,
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.onError === undefined ? {} : { onError: options.onError }),
     });
     const url = await surface.listen(options.listen.host, options.listen.port);
     const self = { instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin };
-    const neighbours = new Neighbours({ hosts, site, self, clock });
-    const running = new RunningAgent(options, { clock, files, state, trust, hosts, neighbours, content, surface, liars: await Liars.open(files, state.directory, today) });
+    neighbours = new Neighbours({ hosts, site, self, clock });
+    const running = new RunningAgent(options, { clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, content, metadata, surface, liars: await Liars.open(files, state.directory, today) });
     await running.serveInstalled();
     return running.start(url);
   } catch (error) {
     await surface?.close(0);
-    await Promise.all(hosts.map((host) => host.close()));
+    await Promise.all([...hosts, ...fixed].map((host) => host.close()));
     state.close();
     throw error;
   }

@@ -19,6 +19,7 @@ import type { Liars } from '../device/liars.ts';
 import type { Neighbours } from '../device/neighbours.ts';
 import { ServedFile, localIndex } from '../device/served-file.ts';
 import type { DeviceState } from './state.ts';
+import type { HeldMetadata } from './metadata.ts';
 import type { InstalledRelease } from './state.ts';
 import { Periodic } from '../periodic.ts';
 import type { Agent, AgentEvent, AgentOptions, FollowedProduct } from './types.ts';
@@ -32,6 +33,7 @@ export interface AgentParts {
   readonly hosts: readonly HttpUpstream[];
   readonly neighbours: Neighbours;
   readonly content: FileContent;
+  readonly metadata: HeldMetadata;
   readonly surface: Surface;
   readonly liars: Liars;
 }
@@ -137,7 +139,8 @@ export class RunningAgent {
 
   async #follow({ product, output, bases = [] }: FollowedProduct): Promise<void> {
     const { baseIndexes, standing, state, trust } = { ...this.#parts, ...this.#forInstall() };
-    const { manifest } = await trust.release(product);
+    const { manifest, manifestBytes } = await trust.release(product);
+    await this.#parts.metadata.keep(manifestBytes);
     const known = state.installed(product);
     if (known !== undefined && same(known.manifest, manifest) && (await state.unchanged(known))) return;
     const { clock, content, files, neighbours } = this.#parts;

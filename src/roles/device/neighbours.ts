@@ -9,6 +9,7 @@ import { wire } from '../../core/wire.ts';
 import { HttpSource } from '../../exchange/source.ts';
 import type { Source } from '../../exchange/source.ts';
 import type { BackhaulTurns } from '../../exchange/download.ts';
+import { HttpUpstream } from '../../exchange/upstream.ts';
 import type { Upstream } from '../../exchange/upstream.ts';
 import { SiteTurns } from '../../plan/site.ts';
 import { Periodic } from '../periodic.ts';
@@ -22,9 +23,13 @@ export interface NeighboursOptions {
   readonly clock: Clock;
 }
 
+/** Neighbours asked for trust files: each that answers nothing costs time. */
+const HOSTS_MAX = 3;
+
 interface Neighbour {
   readonly instance: string;
   readonly source: Source;
+  readonly upstream: HttpUpstream;
   roots: readonly ObjectId[];
 }
 
@@ -65,7 +70,10 @@ export class Neighbours {
       const known = this.#known.get(url);
       // Another instance at the same place is the same device after a restart.
       if (known?.instance === instance) known.roots = roots;
-      else this.#known.set(url, { instance, source: known?.source ?? new HttpSource('peer', url, this.#options.clock), roots });
+      else {
+        const upstream = known?.upstream ?? new HttpUpstream(url, this.#options.clock);
+        this.#known.set(url, { instance, upstream, source: known?.source ?? new HttpSource('peer', url, this.#options.clock, upstream), roots });
+      }
     }
   }
 
@@ -83,6 +91,11 @@ export class Neighbours {
   /** Those that have something of `root`. Which ones, where there are many, differs from device to device. */
   sources(root: ObjectId): readonly Source[] {
     return this.#chosen(root).map(({ source }) => source);
+  }
+
+  /** Some that may pass on trust files when nobody better can be reached. */
+  get hosts(): readonly Upstream[] {
+    return [...this.#known.values()].slice(0, HOSTS_MAX).map(({ upstream }) => upstream);
   }
 
   /** Whose turn it is to bring what of `root` over the backhaul. Only those this device looks at can be waited for. */
