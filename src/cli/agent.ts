@@ -36,6 +36,7 @@ function parsePoll(text: string): number {
 export function addAgent(program: Command, version: string): void {
   program
     .command('agent')
+    .summary('keep a device up to date and serve its neighbours')
     .description('Keep a device up to date, and serve its neighbours what it has.')
     .argument('<name=path...>', 'product, and the file where its newest release belongs (a directory when it has several artifacts)', parseFollowed)
     .requiredOption('--origin <url>', 'origin')

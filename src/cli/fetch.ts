@@ -19,6 +19,7 @@ interface Options {
 export function addFetch(program: Command): void {
   program
     .command('fetch')
+    .summary('bring a release here, verified')
     .description('Bring a release here: verified against the signed root, from the nearest source, resumable.')
     .argument('<name[@version]>', 'product, and version when not the newest')
     .requiredOption('--origin <url>', 'origin')

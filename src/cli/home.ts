@@ -9,6 +9,7 @@ export const DEFAULT_HOME = '.shoal';
 export function addInit(program: Command): void {
   program
     .command('init')
+    .summary('make the keys and the trust root of a new fleet')
     .description('Make the keys, the trust root for devices and the configuration of a new fleet.')
     .option('--home <dir>', 'where', DEFAULT_HOME)
     .option('--offline <dir>', 'put the offline keys into a home of their own, to be kept on another machine')
@@ -31,6 +32,7 @@ export function addInit(program: Command): void {
 export function addPublish(program: Command): void {
   program
     .command('publish')
+    .summary('chunk, store and sign files as the next release')
     .description('Chunk, store and sign one or more files as the next release of a product.')
     .argument('<file...>', 'artifacts; FILE or NAME=FILE')
     .requiredOption('--name <product>', 'product')
@@ -72,6 +74,7 @@ export function addPublish(program: Command): void {
 export function addAccept(program: Command): void {
   program
     .command('accept')
+    .summary('check a staged release and publish it (on the server)')
     .description('Check a staged release and make it visible to devices. Runs on the server.')
     .argument('<staging>', 'directory that "shoal publish --staging" made')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)

@@ -18,6 +18,7 @@ interface Finding {
 export function addInspect(program: Command): void {
   program
     .command('inspect')
+    .summary('say what a release, artifact, file, staging or home is')
     .description('Say what something is: a release, an artifact, a page, metadata, a manifest, a staging directory, a home, any file.')
     .argument('<what>', 'NAME[@VERSION], the root of an artifact, a file or a directory')
     .option('--home <dir>', 'home in which releases and roots are looked up', DEFAULT_HOME)

@@ -15,6 +15,7 @@ const JSON_TEXT = 'one JSON object on standard output';
 export function addKeygen(program: Command): void {
   program
     .command('keygen')
+    .summary('make a key for a role')
     .description('Make a key for a role in this home. The public half is written where you say; the private one stays.')
     .argument('<role>', 'root, targets, snapshot, timestamp, deltas or product-NAME')
     .requiredOption('--out <file>', 'where the public key goes: take it to "shoal rotate --key"')
@@ -46,6 +47,7 @@ interface RotateOptions {
 export function addRotate(program: Command): void {
   program
     .command('rotate')
+    .summary('exchange keys, change thresholds, renew signatures')
     .description('Exchange the keys of a role, change how many must sign, or renew signatures before they end.')
     .argument('<role...>', 'root, targets, snapshot, timestamp, deltas or product-NAME')
     .option('--key <file...>', 'public keys made elsewhere with "shoal keygen"; without any, a new key is made in this home')
@@ -75,6 +77,7 @@ export function addRotate(program: Command): void {
 export function addSign(program: Command): void {
   program
     .command('sign')
+    .summary('add signatures to a staging directory')
     .description('Show what a staging directory says and add the signatures of this home.')
     .argument('<staging>', 'directory made by publish, rotate or retire on another machine')
     .option('--home <dir>', 'home with offline keys', DEFAULT_HOME)
@@ -97,6 +100,7 @@ export function addSign(program: Command): void {
 export function addJoin(program: Command): void {
   program
     .command('join')
+    .summary('make an offline home for one more key holder')
     .description('Make an offline home for one more key holder of a fleet that is there already.')
     .requiredOption('--origin <url>', 'origin')
     .requiredOption('--trust <root.json>', 'trust root of the fleet, from somebody you trust')
@@ -118,6 +122,7 @@ export function addJoin(program: Command): void {
 export function addSync(program: Command): void {
   program
     .command('sync')
+    .summary('bring an offline home up to date')
     .description('Bring an offline home up to date with what others have published, verified against its own root.')
     .requiredOption('--origin <url>', 'origin')
     .option('--discard', 'drop what this home signed and never uploaded')
@@ -150,6 +155,7 @@ async function published<T>(origin: string, work: (fetcher: MetadataFetcher) => 
 export function addRetire(program: Command): void {
   program
     .command('retire')
+    .summary('take releases back')
     .description('Take releases back: devices are not offered them any more, and gc may forget their content.')
     .argument('<name@version...>', 'releases')
     .option('--staging <dir>', 'where the signed change goes; without it a whole home takes it at once')

@@ -49,23 +49,36 @@ const program = new Command('shoal')
     else program.outputHelp();
   });
 
+program.commandsGroup('Publishing:');
 addInit(program);
 addPublish(program);
-addAccept(program);
 addUpload(program);
+addAccept(program);
+addRetire(program);
+program.commandsGroup('Servers:');
 addOrigin(program, packageVersion());
 addGateway(program, packageVersion());
+program.commandsGroup('Devices:');
 addFetch(program);
 addAgent(program, packageVersion());
+program.commandsGroup('Upkeep:');
 addInspect(program);
 addVerify(program);
 addGc(program);
-addRetire(program);
+program.commandsGroup('Keys:');
 addKeygen(program);
 addRotate(program);
 addSign(program);
-addSync(program);
 addJoin(program);
+addSync(program);
+program.addHelpText('after', `
+A first release, end to end:
+  shoal init --home fleet
+  shoal publish rootfs.img --name os --version 1 --home fleet
+  shoal origin --home fleet
+  shoal fetch os --origin http://127.0.0.1:8470 --trust fleet/trust/root.json -o new.img
+
+"shoal COMMAND --help" has the options and examples of each.`);
 
 try {
   await program.parseAsync();

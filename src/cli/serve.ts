@@ -34,6 +34,7 @@ export function complain(error: unknown, where: string): void {
 export function addOrigin(program: Command, version: string): void {
   program
     .command('origin')
+    .summary('serve releases')
     .description('Serve releases: metadata, index pages, spans. Signs timestamp and snapshot anew when they are due.')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
     .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8470 })
@@ -50,6 +51,7 @@ export function addOrigin(program: Command, version: string): void {
 export function addGateway(program: Command, version: string): void {
   program
     .command('gateway')
+    .summary('fetch once for a site, keep, serve')
     .description('Fetch what devices of a site ask for once, verify it, keep it, serve it.')
     .requiredOption('--origin <url>', 'where to fetch from')
     .requiredOption('--cache <dir>', 'where to keep it')

@@ -5,6 +5,7 @@ import { emit, formatBytes, progress, say } from './output.ts';
 export function addGc(program: Command): void {
   program
     .command('gc')
+    .summary('give back the space that no live release needs')
     .description('Give back the space of content that no live release needs. Safe beside a running origin and a publish.')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
     .option('--json', 'one JSON object on standard output')
@@ -29,6 +30,7 @@ export function addGc(program: Command): void {
 export function addVerify(program: Command): void {
   program
     .command('verify')
+    .summary('read and hash everything that is stored')
     .description('Read and hash everything in the store, and look for every artifact of every live release.')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
     .option('--discard', 'forget what is damaged, so that publishing it again heals the store')

@@ -29,6 +29,7 @@ export async function tokensIn(path: string): Promise<readonly string[]> {
 export function addUpload(program: Command): void {
   program
     .command('upload')
+    .summary('bring a staged release to an origin and publish it')
     .description('Bring a staging directory to an origin and publish it there. Goes on where it was interrupted.')
     .argument('<staging>', 'directory that "shoal publish --staging", rotate or retire made')
     .argument('<origin>', 'URL of an origin that runs with --upload-token')

@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ReleaseManifest } from '../../src/core/manifest.ts';
-import { serve, shoal } from '../support/shoal.ts';
+import { serve, shoal, shoalBeside } from '../support/shoal.ts';
 import type { Server } from '../support/shoal.ts';
 
 const MiB = 1024 * 1024;
@@ -66,6 +66,37 @@ describe('upkeep of a home, beside a running origin', () => {
     expect(shoal('verify', '--home', home, '--discard').code).toBe(1);
     expect(publish(two, '3').code).toBe(0);
     expect(shoal('verify', '--home', home, '--json')).toMatchObject({ code: 0, last: { ok: true, releases: 2 } });
+  }, 120_000);
+
+  it('takes nothing from readers while it collects', async () => {
+    // Releases in turn, so that what lives and what is dead lie side by side and packs are rewritten.
+    const image = join(folder, 'image');
+    for (const version of ['4', '5', '6', '7']) {
+      await writeFile(image, randomBytes(MiB));
+      expect(publish(image, version).code).toBe(0);
+    }
+    const { last } = shoal('inspect', 'os@6', '--home', home, '--json');
+    const [kept] = (last['manifest'] as ReleaseManifest).artifacts;
+    const url = `${origin?.url ?? ''}/v1/content/default/${kept?.root ?? ''}/artifact`;
+    expect(shoal('retire', 'os@4', 'os@5', 'os@7', '--home', home).code).toBe(0);
+    let collecting = true;
+    let read = 0;
+    const reading = async (): Promise<void> => {
+      while (collecting) {
+        const answer = await fetch(url);
+        expect(answer.status).toBe(200);
+        expect(createHash('sha256').update(Buffer.from(await answer.arrayBuffer())).digest('hex')).toBe(kept?.sha256);
+        read++;
+      }
+    };
+    const readers = [reading(), reading()];
+    const collected = await shoalBeside('gc', '--home', home, '--json');
+    collecting = false;
+    await Promise.all(readers);
+    expect(collected).toMatchObject({ code: 0, last: { ok: true } });
+    expect(collected.last['freedBytes']).toBeGreaterThan(2 * MiB);
+    expect(collected.last['rewrittenBytes']).toBeGreaterThan(MiB / 2);
+    expect(read).toBeGreaterThan(3);
   }, 120_000);
 
   it('says what a release, a file, a page, metadata and a home are', async () => {

@@ -1,11 +1,9 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { serve, shoal } from '../support/shoal.ts';
+import { serve, shoal, shoalBeside } from '../support/shoal.ts';
 import type { Server } from '../support/shoal.ts';
 
 const MiB = 1024 * 1024;
@@ -39,12 +37,7 @@ describe('an upload between processes', () => {
     const { url } = origin;
     expect(((await stat(token)).mode & 0o777).toString(8)).toBe('600');
 
-    const child = spawn(process.execPath, [fileURLToPath(new URL('../../bin/shoal.mjs', import.meta.url)), 'upload', out, url, '--token', token, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
-    let said = '';
-    let errors = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => { said += text; });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => { errors += text; });
-    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    const uploading = shoalBeside('upload', out, url, '--token', token, '--json');
     const packs = join(server, 'store', 'packs');
     await vi.waitFor(async () => expect(await packed(packs)).toBeGreaterThan(8 * MiB), { interval: 2, timeout: 20_000 });
     await origin.kill('SIGKILL');
@@ -52,8 +45,7 @@ describe('an upload between processes', () => {
     // Nothing of a half release is visible, to a server that comes back either.
     origin = await serve(args, Number(new URL(url).port));
     expect(shoal('inspect', 'os', '--home', server).code).toBe(1);
-    expect([await ended, errors]).toEqual([0, expect.stringContaining('os 1 is published')]);
-    expect(JSON.parse(said)).toMatchObject({ ok: true, changed: true });
+    expect(await uploading).toMatchObject({ code: 0, last: { ok: true, changed: true }, errors: expect.stringContaining('os 1 is published') });
     expect(shoal('fetch', 'os', '--origin', url, '--trust', join(server, 'trust', 'root.json'), '--state', join(folder, 'state'), '-o', join(folder, 'got')).code).toBe(0);
     expect(Buffer.compare(await readFile(join(folder, 'got')), content)).toBe(0);
     expect(shoal('verify', '--home', server).code).toBe(0);

@@ -26,8 +26,8 @@ const PROGRAM = `
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ShoalError, fetchRelease, initHome, isShoalError, publishFiles, startHomeOrigin, tiers, trustHome } from 'shoal';
-import type { FetchReport, Origin, Retry, Tiers } from 'shoal';
+import { ShoalError, fetchRelease, initHome, isShoalError, publishFiles, startAgent, startHomeOrigin, tiers, trustHome } from 'shoal';
+import type { Agent, FetchReport, Origin, Retry, Tiers } from 'shoal';
 
 const loaded: Tiers = tiers;
 const folder: string = await mkdtemp(join(tmpdir(), 'shoal-embedding-'));
@@ -39,6 +39,10 @@ const { manifest, published } = await publishFiles({ home, product: 'os', versio
 const origin: Origin = await startHomeOrigin({ home, listen: { host: '127.0.0.1', port: 0 }, version: 'embedded' });
 const common = { origin: origin.url, trustedRoot: await readFile(trustRoot), state: join(folder, 'state') };
 const report: FetchReport = await fetchRelease({ ...common, product: 'os', output: join(folder, 'got') });
+const agent: Agent = await startAgent({ products: [{ product: 'os', output: join(folder, 'kept') }], origin: origin.url, trustedRoot: common.trustedRoot, state: join(folder, 'agent'), listen: { host: '127.0.0.1', port: 0 }, version: 'embedded' });
+await agent.poll();
+await agent.close();
+const kept = (await readFile(join(folder, 'kept'))).equals(await readFile(image));
 const same = (await readFile(join(folder, 'got'))).equals(await readFile(image));
 let refused: Retry | undefined;
 try {
@@ -50,7 +54,7 @@ try {
 }
 await origin.close();
 await rm(folder, { recursive: true });
-console.log(JSON.stringify({ published, same, refused, sequence: manifest.sequence, written: report.ledger.written, hash: loaded.hash.tier }));
+console.log(JSON.stringify({ published, same, kept, refused, sequence: manifest.sequence, written: report.ledger.written, hash: loaded.hash.tier }));
 `;
 
 describe('the package, as others install it', () => {
@@ -75,7 +79,7 @@ describe('the package, as others install it', () => {
     for (const name of ['@types/node', 'undici-types']) await symlink(join(root, 'node_modules', name), join(project, 'node_modules', name)).catch(() => undefined);
     run(project, process.execPath, join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.');
 
-    expect(JSON.parse(run(project, process.execPath, 'main.ts').trim())).toMatchObject({ published: true, same: true, refused: 'never', sequence: 1, written: 3_000_000 });
+    expect(JSON.parse(run(project, process.execPath, 'main.ts').trim())).toMatchObject({ published: true, same: true, kept: true, refused: 'never', sequence: 1, written: 3_000_000 });
 
     // What is packed is what is needed: no sources, tests or build results.
     const packed = run(folder, 'tar', '-tzf', tarball).split('\n');

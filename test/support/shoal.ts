@@ -14,8 +14,22 @@ export interface Ran {
 /** Runs a real command to its end. */
 export function shoal(...args: readonly string[]): Ran {
   const { status, stdout, stderr } = spawnSync(process.execPath, [SHOAL, ...args], { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
-  const line = stdout.trim().split('\n').at(-1) ?? '';
-  return { code: status, last: line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : {}, output: stdout, errors: stderr };
+  return ranOf(status, stdout, stderr);
+}
+
+function ranOf(code: number | null, output: string, errors: string): Ran {
+  const line = output.trim().split('\n').at(-1) ?? '';
+  return { code, last: line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : {}, output, errors };
+}
+
+/** The same beside other work of the test. */
+export function shoalBeside(...args: readonly string[]): Promise<Ran> {
+  const child = spawn(process.execPath, [SHOAL, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let errors = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => { output += text; });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => { errors += text; });
+  return new Promise((resolve) => child.once('close', (code) => { resolve(ranOf(code, output, errors)); }));
 }
 
 export interface Server {
