@@ -2,7 +2,7 @@
  * Maps `items` in order with up to `most` of them under way at once. Stops starting new ones at the first failure, and
  * leaves none unobserved.
  */
-export async function* ahead<T, R>(items: AsyncIterable<T>, most: number, work: (item: T) => Promise<R>): AsyncGenerator<R> {
+export async function* ahead<T, R>(items: AsyncIterable<T> | Iterable<T>, most: number, work: (item: T) => Promise<R>): AsyncGenerator<R> {
   const running: Promise<R>[] = [];
   try {
     for await (const item of items) {

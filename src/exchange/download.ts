@@ -92,8 +92,8 @@ interface Running {
 const COST: Readonly<Record<SourceKind, number>> = { peer: 0, gateway: 0, origin: 1 };
 /** For index pages: a gateway has them all, of neighbours nobody knows which ones. */
 const PAGE_ORDER: Readonly<Record<SourceKind, number>> = { gateway: 0, peer: 1, origin: 2 };
-/** One fewer than a client's connections to one host: index pages and holdings are not to wait behind spans. */
-const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 3, gateway: 3, origin: 3 };
+/** One fewer than a client's connections to one host: index pages are not to wait behind spans on a slow link. A LAN is none. */
+const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 4, gateway: 3, origin: 3 };
 /** Spans of one source that may still be being written while others of it arrive. */
 const UNWRITTEN = 2;
 /**
@@ -155,7 +155,7 @@ class Download {
     this.#key = { namespace: options.namespace, root: options.artifact.root };
     this.#started = options.clock.now();
     this.#lastArrival = this.#started;
-    this.#medium = new MediumCheck(options.slot);
+    this.#medium = new MediumCheck(options.slot, options.artifact.size);
     this.#standing = options.standing ?? new Standing(() => options.clock.now(), options.onLie);
   }
 

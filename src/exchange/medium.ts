@@ -9,9 +9,13 @@ import { HashThread } from '../kernel/hash-thread.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { Span } from '../merkle/reader.ts';
 import { chunkIdOf } from '../merkle/verify.ts';
+import { ahead } from './ahead.ts';
 
-/** Spans are brought to the medium when they make this many bytes: often enough to leave little for the end. */
-const FLUSH_BYTES = 32 * 1024 * 1024;
+/** Spans are brought to the medium when they make this many bytes; towards the end sooner, so that little is left for it. */
+const FLUSH_MOST_BYTES = 32 * 1024 * 1024;
+const FLUSH_LEAST_BYTES = 4 * 1024 * 1024;
+/** Spans read back at a time: one is hashed while others are read. Each has `SPAN_MAX_BYTES` of memory. */
+const PROVE_AHEAD = 3;
 
 interface Written {
   readonly span: Span;
@@ -27,17 +31,22 @@ export class MediumCheck {
   readonly #slot: FileSlot;
   #waiting: Written[] = [];
   #waitingBytes = 0;
+  /** Bytes that have not been added yet. */
+  #expected: number;
   #proved = 0;
-  #running: Promise<void> | undefined;
+  /** One batch is brought to the medium while the one before is proved. */
+  #syncing: Promise<void> | undefined;
+  #proving: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | undefined;
-  /** One is read into while the other is hashed. */
   readonly #buffers: Uint8Array[] = [];
   /** Hashes beside what is being received. Started only for what is large enough, and where there is a second core. */
   #thread: HashThread | undefined;
   readonly #cores: number;
 
-  constructor(slot: FileSlot, cores = availableParallelism()) {
+  /** `size` is that of the artifact. */
+  constructor(slot: FileSlot, size: number, cores = availableParallelism()) {
     this.#slot = slot;
+    this.#expected = size;
     this.#cores = cores;
   }
 
@@ -45,16 +54,19 @@ export class MediumCheck {
   add(span: Span, chunks: readonly ChunkRef[]): void {
     this.#waiting.push({ span, chunks });
     this.#waitingBytes += span.bytes;
-    if (this.#waitingBytes < FLUSH_BYTES || this.#failure !== undefined) return;
-    if (this.#cores > 1) this.#thread ??= new HashThread();
-    this.#running ??= this.#round(() => this.#slot.flush()).finally(() => {
-      this.#running = undefined;
+    this.#expected -= span.bytes;
+    const enough = Math.min(FLUSH_MOST_BYTES, Math.max(FLUSH_LEAST_BYTES, this.#expected / 2));
+    if (this.#waitingBytes < enough || this.#failure !== undefined) return;
+    if (this.#cores > 1 && this.#expected + this.#waitingBytes > FLUSH_MOST_BYTES) this.#thread ??= new HashThread();
+    this.#syncing ??= this.#bring(() => this.#slot.flush()).finally(() => {
+      this.#syncing = undefined;
     });
   }
 
   /** Ends it: waits until nothing is read or synced any more, whatever became of it. */
   async close(): Promise<void> {
-    await this.#running;
+    await this.#syncing;
+    await this.#proving;
     await this.#thread?.close();
   }
 
@@ -63,42 +75,43 @@ export class MediumCheck {
    * span that reads back as other bytes, `INCOMPLETE_SLOT` unless all `spans` were added, or what the slot throws.
    */
   async finish(size: number, spans: number): Promise<void> {
-    await this.#running;
-    await this.#round(() => this.#slot.sync(size));
+    await this.#syncing;
+    await this.#bring(() => this.#slot.sync(size));
+    await this.#proving;
     if (this.#failure !== undefined) throw this.#failure.error instanceof Error ? this.#failure.error : new Error(String(this.#failure.error));
     if (this.#proved !== spans) throw new ShoalError('INCOMPLETE_SLOT', `${String(this.#proved)} of ${String(spans)} spans are in ${this.#slot.partial}`, { ids: { path: this.#slot.path } });
   }
 
-  /** After a failed sync nothing is known of what was written: no second one may hide it. */
-  async #round(sync: () => Promise<void>): Promise<void> {
+  /** Syncs what is waiting, and has it proved. After a failed sync nothing is known of what was written: no second one may hide it. */
+  async #bring(sync: () => Promise<void>): Promise<void> {
+    if (this.#failure !== undefined) return;
+    const batch = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    try {
+      await sync();
+    } catch (error) {
+      this.#failure = { error };
+      return;
+    }
+    this.#proving = this.#proving.then(() => this.#prove(batch));
+  }
+
+  async #prove(batch: readonly Written[]): Promise<void> {
     if (this.#failure !== undefined) return;
     try {
-      const batch = this.#waiting;
-      this.#waiting = [];
-      this.#waitingBytes = 0;
-      await sync();
-      let next = this.#read(batch[0]);
-      for (const [at, written] of batch.entries()) {
-        const bytes = await next;
-        next = this.#read(batch[at + 1]);
-        // It may fail while this one is hashed; it is reported when its turn comes.
-        next.catch(() => undefined);
-        await this.#prove(written, bytes);
-      }
+      for await (const [written, ids] of ahead(batch, PROVE_AHEAD, async (each) => [each, await this.#ids(await this.#read(each), each.chunks)] as const)) this.#compare(written, ids);
     } catch (error) {
       this.#failure = { error };
     }
   }
 
-  async #read(written: Written | undefined): Promise<Uint8Array> {
-    if (written === undefined) return new Uint8Array();
-    const { offset, bytes } = written.span;
+  async #read({ span: { offset, bytes } }: Written): Promise<Uint8Array> {
     const buffer = this.#buffers.pop() ?? new Uint8Array(SPAN_MAX_BYTES);
     return this.#slot.readInto(buffer.subarray(0, bytes), offset);
   }
 
-  async #prove({ span, chunks }: Written, bytes: Uint8Array): Promise<void> {
-    const actual = await this.#ids(bytes, chunks);
+  #compare({ span, chunks }: Written, actual: readonly ObjectId[]): void {
     let at = 0;
     for (const [index, { id, length }] of chunks.entries()) {
       if (actual[index] !== id) {

@@ -12,7 +12,7 @@ import type { Files, OpenFile } from '../../src/store/files.ts';
 
 const MiB = 1024 * 1024;
 const SPAN_BYTES = 4 * MiB;
-// 18 spans of 4 MiB: two rounds of 32 MiB while spans still come, and a rest.
+// 18 spans of 4 MiB: a round of 32 MiB while spans still come, smaller ones towards the end, and a rest.
 const SPANS = 18;
 const bytes = randomBytes(SPAN_BYTES);
 const chunks = [sealChunk(bytes.subarray(0, MiB)), sealChunk(bytes.subarray(MiB, SPAN_BYTES - 1)), sealChunk(bytes.subarray(SPAN_BYTES - 1))];
@@ -44,7 +44,7 @@ function faulty(change: (file: OpenFile) => Partial<OpenFile>): Files {
 
 async function proved(files: Files, order: readonly number[], more: (slot: FileSlot) => Promise<void> = () => Promise.resolve(), cores = 2): Promise<string> {
   const slot = await FileSlot.open(files, join(folder, randomBytes(4).toString('hex')));
-  const check = new MediumCheck(slot, cores);
+  const check = new MediumCheck(slot, SPANS * SPAN_BYTES, cores);
   try {
     for (const index of order) {
       const span = spanAt(index);
