@@ -16,7 +16,7 @@ int32_t shoal_delta_decode_page(const uint8_t* page, size_t size, uint64_t targe
 }
 
 int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_t payload_size, uint8_t* buffer,
-                                   size_t size, const shoal_delta_piece* pieces, size_t piece_count) {
+                                   size_t size, uint32_t origin, const shoal_delta_piece* pieces, size_t piece_count) {
   if (buffer == nullptr || size == 0 || size > SHOAL_DELTA_MAX_SEGMENT || (payload == nullptr && payload_size != 0) ||
       (pieces == nullptr && piece_count != 0) || payload_size > size)
     return SHOAL_DELTA_BAD_ARGUMENT;
@@ -26,16 +26,13 @@ int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_
     memcpy(buffer, payload, size);
     return SHOAL_DELTA_OK;
   }
-  if (codec != SHOAL_DELTA_MODEL) return SHOAL_DELTA_BAD_ARGUMENT;
+  if (codec != SHOAL_DELTA_SITES) return SHOAL_DELTA_BAD_ARGUMENT;
   size_t left = size;
   for (size_t i = 0; i < piece_count; i++) {
-    if (pieces[i].length > left || pieces[i].length == 0) return SHOAL_DELTA_BAD_ARGUMENT;
+    if (pieces[i].length > left || pieces[i].length == 0 || pieces[i].kind > SHOAL_DELTA_FILL)
+      return SHOAL_DELTA_BAD_ARGUMENT;
     left -= pieces[i].length;
   }
   if (left != 0) return SHOAL_DELTA_BAD_ARGUMENT;
-  shoal::delta::RangeDecoder coder(payload, payload_size);
-  shoal::delta::Residual<shoal::delta::RangeDecoder> residual(coder);
-  if (!residual.ready()) return SHOAL_DELTA_NO_MEMORY;
-  residual.run(buffer, nullptr, size, pieces, piece_count);
-  return SHOAL_DELTA_OK;
+  return shoal::delta::decodePayload(payload, payload_size, buffer, size, origin, pieces, piece_count);
 }

@@ -29,7 +29,7 @@ enum shoal_delta_status {
 enum shoal_delta_codec {
   SHOAL_DELTA_COPY = 0,  /* the prediction is the target; no payload */
   SHOAL_DELTA_RAW = 1,   /* the payload is the target */
-  SHOAL_DELTA_MODEL = 2, /* the payload is context-modelled corrections */
+  SHOAL_DELTA_SITES = 2, /* the payload is modelled corrections and literals (docs/delta.md) */
 };
 
 /* Target bytes [target, target+length) resemble base bytes [base, base+length); if the top bit of `base` is set they
@@ -38,9 +38,15 @@ typedef struct {
   uint64_t target, base, length;
 } shoal_delta_cover;
 
-/* A stretch of a segment: with a prediction or without one. */
+enum shoal_delta_piece_kind {
+  SHOAL_DELTA_LITERAL = 0, /* no prediction */
+  SHOAL_DELTA_BASE = 1,    /* base bytes */
+  SHOAL_DELTA_FILL = 2,    /* a run of one byte value */
+};
+
+/* A stretch of a segment. `base` is the lower 32 bits of where its first byte lies in the base; 0 unless kind is BASE. */
 typedef struct {
-  uint32_t length, predicted;
+  uint32_t length, kind, base;
 } shoal_delta_piece;
 
 typedef struct {
@@ -84,9 +90,10 @@ int32_t shoal_delta_decode_page(const uint8_t* page, size_t size, uint64_t targe
                                 uint64_t base_size, shoal_delta_cover* covers, size_t cover_count);
 
 /* `buffer` holds the prediction (zeros where there is none) and receives the target. The pieces add up to `size`.
+ * `origin` is the lower 32 bits of the segment's first target byte.
  * Wrong bytes from a damaged payload are the caller's to find by their hash; nothing is read or written outside. */
 int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_t payload_size, uint8_t* buffer,
-                                   size_t size, const shoal_delta_piece* pieces, size_t piece_count);
+                                   size_t size, uint32_t origin, const shoal_delta_piece* pieces, size_t piece_count);
 
 #ifdef __cplusplus
 }

@@ -66,18 +66,20 @@ class Encoder {
       const uint64_t from = std::max(begin, c.target), to = std::min(end, c.target + c.length);
       if (from > at) {
         memset(out + (at - begin), 0, from - at);
-        pieces.push_back({static_cast<uint32_t>(from - at), 0});
+        pieces.push_back({static_cast<uint32_t>(from - at), SHOAL_DELTA_LITERAL, 0});
       }
       if (c.base & kFill)
         memset(out + (from - begin), static_cast<int>(c.base & 0xFF), to - from);
       else
         memcpy(out + (from - begin), base_ + c.base + (from - c.target), to - from);
-      pieces.push_back({static_cast<uint32_t>(to - from), 1});
+      const bool runs = (c.base & kFill) != 0;
+      pieces.push_back({static_cast<uint32_t>(to - from), runs ? SHOAL_DELTA_FILL : SHOAL_DELTA_BASE,
+                        runs ? 0 : static_cast<uint32_t>(c.base + (from - c.target))});
       at = to;
     }
     if (at < end) {
       memset(out + (at - begin), 0, end - at);
-      pieces.push_back({static_cast<uint32_t>(end - at), 0});
+      pieces.push_back({static_cast<uint32_t>(end - at), SHOAL_DELTA_LITERAL, 0});
     }
   }
 
@@ -105,7 +107,7 @@ class Encoder {
       predict(begin, end, buffer.data(), pieces);
       uint64_t wrong = 0, plain = 0, at = 0;
       for (const Piece& p : pieces) {
-        if (p.predicted)
+        if (p.kind != SHOAL_DELTA_LITERAL)
           for (uint64_t k = at; k < at + p.length; k++) wrong += buffer[k] != target_[begin + k];
         else
           plain += p.length;
@@ -140,12 +142,10 @@ class Encoder {
       segment.codec = SHOAL_DELTA_COPY;
       return SHOAL_DELTA_OK;
     }
-    RangeEncoder coder(payload);
-    Residual<RangeEncoder> residual(coder);
-    if (!residual.ready()) return SHOAL_DELTA_NO_MEMORY;
-    residual.run(buffer.data(), target, size, pieces.data(), pieces.size());
-    coder.finish();
-    segment.codec = SHOAL_DELTA_MODEL;
+    if (!encodePayload(buffer.data(), target, size, static_cast<uint32_t>(segment.target_begin), pieces.data(),
+                       pieces.size(), payload))
+      return SHOAL_DELTA_NO_MEMORY;
+    segment.codec = SHOAL_DELTA_SITES;
     if (payload.size() >= size) {
       payload.assign(target, target + size);
       segment.codec = SHOAL_DELTA_RAW;

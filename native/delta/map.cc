@@ -9,125 +9,125 @@
 namespace shoal::delta {
 namespace {
 
-constexpr unsigned kLimit = 127;
+constexpr uint32_t kLimit = 60;
+constexpr unsigned kTableBits = 14;
 
-// One cover after another: gap before it, length, and where its diagonal went. Every number is a size class and the
-// bits below its leading one, each bit mixed from models that look at different neighbours.
+struct Fields {
+  uint64_t gap = 0, length = 0, magnitude = 0;
+  uint32_t negative = 0, fill = 0, back = 0, byte = 0;
+};
+
+// One cover after another: gap before it, length, and where its diagonal went. A number is a size class and the bits
+// below its leading one; the class and the first three of these are mixed from what the covers before say.
 template <class Coder>
 class MapCoder {
  public:
   explicit MapCoder(Coder& coder) : coder_(coder), s_(new (std::nothrow) State) {
     if (!s_) return;
-    for (auto& row : s_->mixer)
-      for (auto& m : row)
-        for (auto& w : m.weight) w = 65536 / kContexts / 3;
+    delta::fill(s_->own[0], 16 * 1024, kEven);
+    delta::fill(s_->hashed[0], 3 << kTableBits, kEven);
+    delta::fill(s_->rest[0][0], 16 * 64 * 64, kEven);
+    for (auto& m : s_->mix)
+      for (auto& w : m.weight) w = 16384;
   }
   bool ready() const { return s_ != nullptr; }
 
-  // Fields of a cover as coded: numbers below 2^62.
-  struct Fields {
-    uint64_t gap = 0, length = 0, magnitude = 0;
-    uint32_t negative = 0, fill = 0, back = 0, byte = 0;
-  };
-
   void run(Fields& f) {
-    f.fill = static_cast<uint32_t>(flag(0, f.fill));
-    const uint32_t g1 = small(last_.gap), g2 = small(before_.gap), l1 = small(last_.length), l2 = small(before_.length);
-    const uint32_t m1 = small(last_.magnitude) << 1 | last_.negative;
-    const uint32_t m2 = small(before_.magnitude) << 1 | before_.negative;
-    set(1, 0, g1, l1, m1, g2);
+    const uint32_t g1 = near(last_.gap), l1 = near(last_.length), l2 = near(before_.length);
+    const uint32_t m1 = near(last_.magnitude) << 1 | last_.negative;
+    const uint32_t m2 = near(before_.magnitude) << 1 | before_.negative;
+    set(0, last_.fill, 0, 0, 0);
+    f.fill = bit(1, f.fill);
+    set(1, l1, g1 << 10 | m1, l1 << 11 | m1, g1 << 10 | near(before_.gap));
     f.gap = number(f.gap);
-    const uint32_t g0 = small(f.gap);
     if (f.fill) {
-      set(2, 0, 0, 0, 0, 0);
+      set(2, 0, 0, 0, 0);
       f.length = number(f.length);
-      set(3, 0, 0, 0, 0, 0);
+      set(3, 0, 0, 0, 0);
       f.byte = static_cast<uint32_t>(number(f.byte)) & 0xFF;
       return;
     }
-    set(4, g0, l1, l2, m1, g1);
+    const uint32_t g0 = near(f.gap);
+    set(4, g0 << 10 | l1, l1 << 10 | l2, g0 << 11 | m1, l1 << 10 | l2);
     f.length = number(f.length);
-    const uint32_t l0 = small(f.length);
-    set(5, g0, l0, m1, g1, last_.back);
-    f.back = static_cast<uint32_t>(bit(1, static_cast<int>(f.back)));
-    if (!f.back) {
-      set(6, g0, l0, m1, last_.back, m2);
-      f.negative = static_cast<uint32_t>(bit(1, static_cast<int>(f.negative)));
-      set(7 + f.negative, g0, l0, m1, m2, last_.back);
-      f.magnitude = number(f.magnitude);
-    } else {
+    const uint32_t l0 = near(f.length);
+    set(5, g0 << 10 | last_.back, m1 << 10 | l0, g0 << 11 | m1, l0 << 11 | g1 << 1 | last_.back);
+    f.back = bit(1, f.back);
+    if (f.back) {
       f.negative = 0;
       f.magnitude = 0;
+    } else {
+      set(6, m1, m2 << 1 | last_.back, m1 << 11 | m2, g0 << 11 | l0 << 1 | last_.back);
+      f.negative = bit(1, f.negative);
+      set(7 + f.negative, m1 << 1 | last_.back, g0 << 10 | l0, m1 << 11 | m2, g0 << 11 | l0 << 1 | last_.back);
+      f.magnitude = number(f.magnitude);
     }
     before_ = last_;
     last_ = f;
   }
 
  private:
-  static constexpr int kContexts = 6;
-  static constexpr uint32_t kBits = 16;
   struct State {
-    BitModel model[kContexts][1u << kBits];
-    Mixer mixer[16][64];
+    Bit own[16][1024];
+    Bit hashed[3][1 << kTableBits];
+    Bit rest[16][64][64];
+    Mix<4, 16> mix[16];
   };
 
-  // Exact when small, its size class and next bits when large.
-  static uint32_t small(uint64_t v) {
+  // Exact when small, its size class and next two bits when large. Below 1024.
+  static uint32_t near(uint64_t v) {
     if (v < 64) return static_cast<uint32_t>(v);
-    const unsigned bits = 63 - static_cast<unsigned>(__builtin_clzll(v));
+    const uint32_t bits = 63 - static_cast<uint32_t>(__builtin_clzll(v));
     return 64 + bits * 4 + static_cast<uint32_t>(v >> (bits - 2) & 3);
   }
-  static uint32_t hash(uint32_t a, uint32_t b) {
-    uint32_t h = a * 0x9E3779B1u + b * 0x85EBCA6Bu;
-    h ^= h >> 15;
-    h *= 0x2C1B3C6Du;
-    return h ^ (h >> 13);
-  }
-  void set(uint32_t field, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e) {
+  void set(uint32_t field, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
     field_ = field;
-    h_[0] = hash(field, 0);
-    h_[1] = hash(field + 16, a);
-    h_[2] = hash(field + 32, a << 16 | b);
-    h_[3] = hash(field + 48, a << 16 | c);
-    h_[4] = hash(hash(field + 64, a << 16 | b), c << 16 | d);
-    h_[5] = hash(hash(field + 80, a << 16 | d), e);
+    a_ = (a * 16 + field + 1) * 0x9E3779B1u;
+    b_ = (b * 16 + field + 1) * 0x85EBCA6Bu;
+    c_ = ((c * 16 + field + 1) * 0xC2B2AE35u ^ d) * 0x27D4EB2Fu;
   }
-  int flag(uint32_t field, uint32_t value) {
-    set(field, last_.fill, 0, 0, 0, 0);
-    return bit(1, static_cast<int>(value));
+  static uint32_t slot(uint32_t h, uint32_t node) {
+    h = (h ^ h >> 15) + node * 0x9E3779B1u;
+    h ^= h >> 15;
+    return (h * 0x2C1B3C6Du) >> (32 - kTableBits);
   }
-  int bit(uint32_t node, int value) {
-    alignas(16) int16_t in[kInputs] = {};
-    BitModel* m[kContexts];
-    for (int i = 0; i < kContexts; i++) {
-      m[i] = &s_->model[i][hash(h_[i], node) >> (32 - kBits)];
-      in[i] = static_cast<int16_t>(stretch(m[i]->p16()));
-    }
-    in[kInputs - 1] = 256;
-    Mixer& mixer = s_->mixer[field_][node < 64 ? node : 63];
-    const uint32_t p = squash(mixer.dot(in) >> 16);
-    value = coder_.bit(p, value);
-    const int32_t error = ((value << 16) - static_cast<int32_t>(p)) >> 1;
-    mixer.train(in, error < -32768 ? -32768 : error > 32767 ? 32767 : error);
-    for (auto* x : m) x->template update<kLimit>(value);
-    return value;
+  uint32_t bit(uint32_t node, uint32_t value) {
+    Bit &x = s_->own[field_][node], &y = s_->hashed[0][slot(a_, node)], &z = s_->hashed[1][slot(b_, node)];
+    Bit& w = s_->hashed[2][slot(c_, node)];
+    const int32_t in[4] = {stretch(x.p()), stretch(y.p()), stretch(z.p()), stretch(w.p())};
+    Mix<4, 16>& mix = s_->mix[field_];
+    const uint32_t p = squash(mix.dot(in));
+    const int got = coder_.bit(p, static_cast<int>(value));
+    mix.train(in, (got << 16) - static_cast<int32_t>(p));
+    learn<kLimit>(x, got);
+    learn<kLimit>(y, got);
+    learn<kLimit>(z, got);
+    learn<kLimit>(w, got);
+    return static_cast<uint32_t>(got);
   }
+  // v < 2^62
   uint64_t number(uint64_t v) {
     const uint64_t n = v + 1;
-    unsigned bits = 0;
-    if (!Coder::kDecodes) bits = 63 - static_cast<unsigned>(__builtin_clzll(n));
-    unsigned i = 0;
-    while (i < 62 && bit(1 + i, i < bits ? 1 : 0)) i++;
-    bits = i;
+    const uint32_t want = 63 - static_cast<uint32_t>(__builtin_clzll(n));
+    uint32_t node = 1;
+    for (uint32_t k = 6; k-- > 0;) node = node << 1 | bit(node, want >> k & 1);
+    const uint32_t bits = node & 63;
     uint64_t r = 1;
-    for (unsigned k = bits; k-- > 0;)
-      r = r << 1 | static_cast<uint64_t>(bit(64 + static_cast<uint32_t>(hash(static_cast<uint32_t>(r), bits) << 6), static_cast<int>(n >> k & 1)));
+    uint32_t k = bits;
+    for (uint32_t top = 1; top < 8 && k > 0; top = top << 1 | static_cast<uint32_t>(r & 1)) {
+      k--;
+      r = r << 1 | bit(64 + bits * 8 + top, static_cast<uint32_t>(n >> k & 1));
+    }
+    while (k > 0) {
+      k--;
+      r = r << 1 | static_cast<uint64_t>(plain(coder_, s_->rest[field_][bits][k], static_cast<int>(n >> k & 1)));
+    }
     return r - 1;
   }
 
   Coder& coder_;
   std::unique_ptr<State> s_;
-  uint32_t field_ = 0, h_[kContexts] = {};
+  uint32_t field_ = 0, a_ = 0, b_ = 0, c_ = 0;
   Fields last_, before_;
 };
 
@@ -141,7 +141,7 @@ bool encodeMapPage(const Cover* covers, size_t count, uint64_t begin, std::vecto
   int64_t diagonal = 0, before = 0;
   for (size_t i = 0; i < count; i++) {
     const Cover& c = covers[i];
-    MapCoder<RangeEncoder>::Fields f;
+    Fields f;
     f.gap = c.target - at;
     f.length = c.length;
     at = c.target + c.length;
@@ -172,9 +172,9 @@ bool decodeMapPage(const uint8_t* page, size_t size, uint64_t begin, uint64_t en
   uint64_t at = begin;
   int64_t diagonal = 0, before = 0;
   for (size_t i = 0; i < count; i++) {
-    MapCoder<RangeDecoder>::Fields f;
+    Fields f;
     map.run(f);
-    // Sizes are below 2^53 and the fields below 2^63: no sum here overflows.
+    // Sizes are at most 2^37 and no field reaches 2^52: no sum here overflows, nor do JavaScript's numbers.
     if (f.gap > end - at || f.length == 0 || f.length > end - at - f.gap) return false;
     const uint64_t target = at + f.gap;
     at = target + f.length;
@@ -182,7 +182,7 @@ bool decodeMapPage(const uint8_t* page, size_t size, uint64_t begin, uint64_t en
       covers[i] = {target, kFill | f.byte, f.length};
       continue;
     }
-    if (f.magnitude > (uint64_t{1} << 54)) return false;
+    if (f.magnitude > uint64_t{2} * SHOAL_DELTA_MAX_SIZE) return false;
     const int64_t move = static_cast<int64_t>(f.magnitude);
     const int64_t here = f.back ? before : f.negative ? diagonal - move : diagonal + move;
     const int64_t from = static_cast<int64_t>(target) + here;

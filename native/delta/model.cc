@@ -21,7 +21,7 @@ struct TableMaker : Tables {
       while (x < 2047 && squashAt(x) < p) x++;
       stretch[i] = static_cast<int16_t>(x);
     }
-    for (int n = 0; n < 1024; n++) rate[n] = 131072 / (2 * n + 3);
+    for (int n = 0; n < 128; n++) rate[n] = 65536 / (2 * n + 3);
   }
 };
 

@@ -54,14 +54,15 @@ void fuzzSegment(Input in) {
   size_t size = 0;
   for (uint32_t n = in.next() % 16; n > 0; n--) {
     const uint32_t length = in.next() | (in.next() % 32) << 8;
-    pieces.push_back({length, in.next() & 1});
+    const uint32_t kind = in.next() % 3;
+    pieces.push_back({length, kind, in.next()});
     size += length;
   }
   const uint32_t codec = in.next() % 4;
   size += in.next() == 77;
   std::vector<uint8_t> buffer(size);
   for (auto& b : buffer) b = static_cast<uint8_t>(&b - buffer.data());
-  (void)shoal_delta_decode_segment(codec, in.rest(), in.left(), buffer.data(), size, pieces.data(), pieces.size());
+  (void)shoal_delta_decode_segment(codec, in.rest(), in.left(), buffer.data(), size, in.next32(), pieces.data(), pieces.size());
 }
 
 void fuzzRoundTrip(Input in) {
@@ -101,15 +102,16 @@ void fuzzRoundTrip(Input in) {
     for (const auto& c : covers) {
       const uint64_t from = std::max(s.target_begin, c.target), to = std::min(s.target_end, c.target + c.length);
       if (from >= to) continue;
-      if (from > at) pieces.push_back({static_cast<uint32_t>(from - at), 0});
+      if (from > at) pieces.push_back({static_cast<uint32_t>(from - at), SHOAL_DELTA_LITERAL, 0});
       for (uint64_t k = from; k < to; k++)
         buffer[k - s.target_begin] = c.base >> 63 ? static_cast<uint8_t>(c.base) : base[c.base + (k - c.target)];
-      pieces.push_back({static_cast<uint32_t>(to - from), 1});
+      pieces.push_back({static_cast<uint32_t>(to - from), c.base >> 63 ? SHOAL_DELTA_FILL : SHOAL_DELTA_BASE,
+                        c.base >> 63 ? 0 : static_cast<uint32_t>(c.base + (from - c.target))});
       at = to;
     }
-    if (at < s.target_end) pieces.push_back({static_cast<uint32_t>(s.target_end - at), 0});
+    if (at < s.target_end) pieces.push_back({static_cast<uint32_t>(s.target_end - at), SHOAL_DELTA_LITERAL, 0});
     require(shoal_delta_decode_segment(s.codec, r.payloads + s.payload_offset, s.payload_size, buffer.data(),
-                                       buffer.size(), pieces.data(), pieces.size()) == SHOAL_DELTA_OK, "segment");
+                                       buffer.size(), static_cast<uint32_t>(s.target_begin), pieces.data(), pieces.size()) == SHOAL_DELTA_OK, "segment");
     require(s.target_begin == done && memcmp(buffer.data(), target.data() + done, buffer.size()) == 0, "bytes");
     done = s.target_end;
   }

@@ -69,17 +69,18 @@ int main(int argc, char** argv) {
     for (const auto& c : covers) {
       if (c.target + c.length <= s.target_begin || c.target >= s.target_end) continue;
       const uint64_t from = std::max(s.target_begin, c.target), to = std::min(s.target_end, c.target + c.length);
-      if (from > at) pieces.push_back({static_cast<uint32_t>(from - at), 0});
+      if (from > at) pieces.push_back({static_cast<uint32_t>(from - at), SHOAL_DELTA_LITERAL, 0});
       if (c.base >> 63)
         memset(buffer.data() + (from - s.target_begin), static_cast<int>(c.base & 0xFF), to - from);
       else
         memcpy(buffer.data() + (from - s.target_begin), base.data() + c.base + (from - c.target), to - from);
-      pieces.push_back({static_cast<uint32_t>(to - from), 1});
+      pieces.push_back({static_cast<uint32_t>(to - from), c.base >> 63 ? SHOAL_DELTA_FILL : SHOAL_DELTA_BASE,
+                        c.base >> 63 ? 0 : static_cast<uint32_t>(c.base + (from - c.target))});
       at = to;
     }
-    if (at < s.target_end) pieces.push_back({static_cast<uint32_t>(s.target_end - at), 0});
+    if (at < s.target_end) pieces.push_back({static_cast<uint32_t>(s.target_end - at), SHOAL_DELTA_LITERAL, 0});
     if (shoal_delta_decode_segment(s.codec, result.payloads + s.payload_offset, s.payload_size, buffer.data(),
-                                   buffer.size(), pieces.data(), pieces.size()) != SHOAL_DELTA_OK)
+                                   buffer.size(), static_cast<uint32_t>(s.target_begin), pieces.data(), pieces.size()) != SHOAL_DELTA_OK)
       return fprintf(stderr, "segment %zu is damaged\n", i), 1;
     decodeSeconds += now() - t;
     if (memcmp(buffer.data(), target.data() + s.target_begin, buffer.size()) != 0)
