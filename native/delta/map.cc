@@ -10,11 +10,11 @@ namespace shoal::delta {
 namespace {
 
 constexpr uint32_t kLimit = 60;
-constexpr unsigned kTableBits = 14;
+constexpr unsigned kTableBits = 16;
 
 struct Fields {
-  uint64_t gap = 0, length = 0, magnitude = 0;
-  uint32_t negative = 0, fill = 0, back = 0, byte = 0;
+  uint64_t gap = 0, length = 0, magnitude = 0, byte = 0;
+  uint32_t negative = 0, fill = 0, back = 0;
 };
 
 // One cover after another: gap before it, length, and where its diagonal went. A number is a size class and the bits
@@ -27,8 +27,9 @@ class MapCoder {
     delta::fill(s_->own[0], 16 * 1024, kEven);
     delta::fill(s_->hashed[0], 3 << kTableBits, kEven);
     delta::fill(s_->rest[0][0], 16 * 64 * 64, kEven);
-    for (auto& m : s_->mix)
-      for (auto& w : m.weight) w = 16384;
+    for (auto& row : s_->mix)
+      for (auto& m : row)
+        for (auto& w : m.weight) w = 16384;
   }
   bool ready() const { return s_ != nullptr; }
 
@@ -44,7 +45,7 @@ class MapCoder {
       set(2, 0, 0, 0, 0);
       f.length = number(f.length);
       set(3, 0, 0, 0, 0);
-      f.byte = static_cast<uint32_t>(number(f.byte)) & 0xFF;
+      f.byte = number(f.byte);
       return;
     }
     const uint32_t g0 = near(f.gap);
@@ -71,7 +72,7 @@ class MapCoder {
     Bit own[16][1024];
     Bit hashed[3][1 << kTableBits];
     Bit rest[16][64][64];
-    Mix<4, 16> mix[16];
+    Mix<4, 16> mix[16][64];
   };
 
   // Exact when small, its size class and next two bits when large. Below 1024.
@@ -95,7 +96,7 @@ class MapCoder {
     Bit &x = s_->own[field_][node], &y = s_->hashed[0][slot(a_, node)], &z = s_->hashed[1][slot(b_, node)];
     Bit& w = s_->hashed[2][slot(c_, node)];
     const int32_t in[4] = {stretch(x.p()), stretch(y.p()), stretch(z.p()), stretch(w.p())};
-    Mix<4, 16>& mix = s_->mix[field_];
+    Mix<4, 16>& mix = s_->mix[field_][node < 64 ? node : 0];
     const uint32_t p = squash(mix.dot(in));
     const int got = coder_.bit(p, static_cast<int>(value));
     mix.train(in, (got << 16) - static_cast<int32_t>(p));
@@ -147,7 +148,7 @@ bool encodeMapPage(const Cover* covers, size_t count, uint64_t begin, std::vecto
     at = c.target + c.length;
     if (c.base & kFill) {
       f.fill = 1;
-      f.byte = static_cast<uint32_t>(c.base & 0xFF);
+      f.byte = c.base & 0xFF;
       map.run(f);
       continue;
     }
@@ -179,6 +180,7 @@ bool decodeMapPage(const uint8_t* page, size_t size, uint64_t begin, uint64_t en
     const uint64_t target = at + f.gap;
     at = target + f.length;
     if (f.fill) {
+      if (f.byte > 255) return false;
       covers[i] = {target, kFill | f.byte, f.length};
       continue;
     }
