@@ -179,3 +179,14 @@ export const UPLOAD_MAX_ASKED = 256;
 export const UPLOAD_MAX_WALKED = 4_096;
 /** How long a publisher goes on trying when the server does not answer. */
 export const UPLOAD_PATIENCE_MS = 120_000;
+
+/** Deltas (docs/delta.md): a segment's target bytes, a base or target, a map page, its covers, a manifest and its entries. */
+export const DELTA_SEGMENT_MAX_BYTES = 8 * MiB;
+export const DELTA_MAX_BYTES = 2 ** 37;
+export const DELTA_PAGE_MAX_BYTES = 4 * MiB;
+export const DELTA_PAGE_MAX_COVERS = 2 ** 18;
+/** Spans are at least a MiB, so these are all segments and pages of the largest target. */
+export const DELTA_MAX_SEGMENTS = DELTA_MAX_BYTES / SPAN_MIN_BYTES + 1;
+export const DELTA_MANIFEST_MAX_BYTES = 24 * MiB;
+/** Earlier segments that one may need first. */
+export const DELTA_MAX_PREREQUISITES = 8;

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 2;
+const ABI = 3;
 
 /** The functions of native/addon.cc. Each kernel's TypeScript side adds what it uses. */
 export interface NativeAddon {
@@ -12,6 +12,12 @@ export interface NativeAddon {
   chunkCuts(data: Uint8Array, min: number, avg: number, max: number, final: boolean, cuts: Uint32Array, isa: number): number;
   /** Bit n is set when instruction set n can run here. */
   chunkIsas(): number;
+  /** The covers of a map page, each target, length, base, fill; or a status of native/delta/delta.h. */
+  deltaDecodePage(page: Uint8Array, begin: number, end: number, baseSize: number, covers: number): Promise<Float64Array | number>;
+  /** Corrects `buffer` in place; `pieces` are length, kind, base of each. Returns a status. Nobody else touches the buffers meanwhile. */
+  deltaDecodeSegment(codec: number, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Uint32Array): Promise<number>;
+  /** `control[0]`: progress, of about three times the target; `control[1]`: not 0 cancels. Segments, pages, payloads, map; or a status. */
+  deltaEncode(base: Uint8Array, target: Uint8Array, ends: Float64Array, memoryCap: number, segmentPayload: number, threads: number, control: BigUint64Array): Promise<readonly [Float64Array, Float64Array, Uint8Array, Uint8Array] | number>;
 }
 
 interface Loaded {

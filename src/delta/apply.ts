@@ -1,0 +1,108 @@
+import { ShoalError } from '../core/errors.ts';
+import { idFromBytes } from '../core/ids.ts';
+import type { ObjectId } from '../core/ids.ts';
+import { blake3 } from '../kernel/hash.ts';
+import { decodePage, decodeSegment } from './kernel.ts';
+import type { Covers } from './kernel.ts';
+import { PREDICTION_BYTES } from './manifest.ts';
+import type { DeltaManifest, DeltaPage, DeltaSegment } from './manifest.ts';
+import { predict } from './predict.ts';
+import type { BaseReader } from './predict.ts';
+import { Codec } from './types.ts';
+
+/** Where map pages and payloads come from. What it returns is not trusted. */
+export interface DeltaObjects {
+  object(id: ObjectId, size: number): Promise<Uint8Array>;
+}
+
+/** Where a segment lies and what it needs. */
+export interface PlacedSegment extends DeltaSegment {
+  readonly begin: number;
+  readonly page: number;
+}
+
+interface PlacedPage extends DeltaPage {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/**
+ * Rebuilds segments of a target, in any order, from random reads of the base. Order of checks: hash of page and payload,
+ * limits, hash of the prediction (so that a base that drifted is told from a delta that is broken), decode, hash of the
+ * result. Memory: the segment, its payload, the covers of one page at a time and some 2 MiB of models.
+ */
+export class DeltaApplier {
+  readonly segments: readonly PlacedSegment[];
+  readonly #manifest: DeltaManifest;
+  readonly #pages: readonly PlacedPage[];
+  readonly #objects: DeltaObjects;
+  readonly #base: BaseReader;
+  #open: { readonly page: number; readonly covers: Promise<Covers> } | undefined;
+
+  constructor(manifest: DeltaManifest, objects: DeltaObjects, base: BaseReader) {
+    this.#manifest = manifest;
+    this.#objects = objects;
+    this.#base = base;
+    const segments: PlacedSegment[] = [];
+    const pages: PlacedPage[] = [];
+    let at = 0;
+    manifest.pages.forEach((page, number) => {
+      const begin = at;
+      for (const segment of manifest.segments.slice(segments.length, segments.length + page.segments)) {
+        segments.push({ ...segment, begin: at, page: number });
+        at += segment.length;
+      }
+      pages.push({ ...page, begin, end: at });
+    });
+    this.segments = segments;
+    this.#pages = pages;
+  }
+
+  /**
+   * The target bytes of segment `number`, in `buffer` (at least as long) or a new one.
+   *
+   * @throws ShoalError `BASE_DRIFTED` or `BASE_TOO_SHORT`: this base does not serve this segment, nobody is to blame;
+   * `DELTA_DAMAGED`: page or payload is not what the manifest says, or cannot be decoded; `DELTA_WRONG`: all inputs are
+   * right and the result is not. What `objects` and `base` throw passes through.
+   */
+  async segment(number: number, buffer?: Uint8Array): Promise<Uint8Array> {
+    const segment = this.segments[number];
+    if (segment === undefined) throw new ShoalError('NO_SUCH_SEGMENT', `the delta has no segment ${String(number)}`);
+    const into = buffer === undefined ? Buffer.allocUnsafeSlow(segment.length) : buffer.subarray(0, segment.length);
+    const payload = segment.payload === undefined ? new Uint8Array(0) : await this.#object(segment.payload, 'payload');
+    if (segment.codec === Codec.RAW) {
+      into.set(payload);
+    } else {
+      const pieces = await predict(await this.#covers(segment.page), segment.begin, into, this.#base);
+      if (!Buffer.from(blake3(into)).subarray(0, PREDICTION_BYTES).equals(segment.prediction)) {
+        throw new ShoalError('BASE_DRIFTED', `the base is not what segment ${String(number)} of the delta was made from`, { ids: { segment: number } });
+      }
+      await decodeSegment(segment.codec, payload, into, segment.begin, pieces);
+    }
+    if (idFromBytes(blake3(into)) !== segment.target) {
+      throw new ShoalError('DELTA_WRONG', `segment ${String(number)} of the delta does not make what it promises`, { ids: { segment: number }, retry: 'elsewhere' });
+    }
+    return into;
+  }
+
+  #covers(number: number): Promise<Covers> {
+    if (this.#open?.page === number) return this.#open.covers;
+    const page = this.#pages[number] as PlacedPage;
+    const covers = this.#object(page, 'map page').then((bytes) => decodePage(bytes, page.begin, page.end, this.#manifest.base.size, page.covers));
+    const open = { page: number, covers };
+    this.#open = open;
+    // A page that failed is asked for again.
+    covers.catch(() => {
+      if (this.#open === open) this.#open = undefined;
+    });
+    return covers;
+  }
+
+  async #object({ id, size }: { readonly id: ObjectId; readonly size: number }, what: string): Promise<Uint8Array> {
+    const bytes = await this.#objects.object(id, size);
+    if (bytes.length !== size || idFromBytes(blake3(bytes)) !== id) {
+      throw new ShoalError('DELTA_DAMAGED', `a ${what} of the delta is not what its id says`, { ids: { object: id }, retry: 'elsewhere' });
+    }
+    return bytes;
+  }
+}

@@ -1,0 +1,204 @@
+import { setImmediate } from 'node:timers/promises';
+import { ShoalError } from '../core/errors.ts';
+import { DELTA_SEGMENT_MAX_BYTES } from '../core/limits.ts';
+import { native } from '../kernel/native.ts';
+import { encodeMapPage } from './map.ts';
+import { findCovers } from './match.ts';
+import { encodePayload } from './residual.ts';
+import { Codec, PieceKind } from './types.ts';
+import type { CodecId, Cover, Piece } from './types.ts';
+
+export interface EncodeOptions {
+  /** Bytes that the index of the base may take; by default two for each base byte. The portable tier has its own bound. */
+  readonly indexBytes?: number;
+  /** Payload bytes at which a segment closes; default 256 KiB. */
+  readonly segmentPayload?: number;
+  /** Threads of the native tier; default 2. The result does not depend on it. */
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  /** Called now and then with 0 … 1. */
+  readonly onProgress?: (done: number) => void;
+}
+
+export interface EncodedSegment {
+  readonly begin: number;
+  readonly end: number;
+  readonly codec: CodecId;
+  readonly payload: Uint8Array;
+  /** Number of its map page. */
+  readonly page: number;
+}
+
+export interface EncodedPage {
+  readonly begin: number;
+  readonly end: number;
+  readonly bytes: Uint8Array;
+  readonly covers: number;
+}
+
+export interface EncodedDelta {
+  readonly segments: readonly EncodedSegment[];
+  readonly pages: readonly EncodedPage[];
+}
+
+const SEGMENT_PAYLOAD = 256 * 1024;
+const PAGE_COVERS = 65536;
+/** Spans with more covers than a page holds keep only those of this length. */
+const CROWDED_LENGTH = 64;
+const PROGRESS_MS = 100;
+const CANCELLED = 4;
+
+/**
+ * Matches `target` against `base` and codes what differs, in segments that end on span ends. The two must not change
+ * meanwhile.
+ *
+ * @param spanEnds ascending, the last one `target.length`, no two further apart than `DELTA_SEGMENT_MAX_BYTES`
+ * @throws ShoalError `NO_MEMORY`; the reason of `signal` when it aborts
+ */
+export async function encodeDelta(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], options: EncodeOptions = {}): Promise<EncodedDelta> {
+  options.signal?.throwIfAborted();
+  return native === undefined ? portable(base, target, spanEnds, options) : viaNative(native, base, target, spanEnds, options);
+}
+
+async function viaNative(addon: NonNullable<typeof native>, base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], options: EncodeOptions): Promise<EncodedDelta> {
+  const control = new BigUint64Array(2);
+  const cancel = (): void => {
+    control[1] = 1n;
+  };
+  options.signal?.addEventListener('abort', cancel, { once: true });
+  const timer = setInterval(() => options.onProgress?.(Math.min(1, Number(control[0]) / Math.max(1, 3 * target.length))), PROGRESS_MS);
+  try {
+    const made = await addon.deltaEncode(base, target, Float64Array.from(spanEnds), options.indexBytes ?? 0, options.segmentPayload ?? 0, options.threads ?? 2, control);
+    options.signal?.throwIfAborted();
+    if (typeof made === 'number') {
+      if (made === CANCELLED) throw new ShoalError('CANCELLED', 'encoding a delta was cancelled', { retry: 'again' });
+      throw new ShoalError('NO_MEMORY', `a delta cannot be encoded (status ${String(made)})`, { retry: 'again' });
+    }
+    const [segments, pages, payloads, map] = made;
+    const number = (list: Float64Array, at: number): number => list[at] as number;
+    return {
+      segments: Array.from({ length: segments.length / 6 }, (_, i) => {
+        const at = i * 6;
+        const offset = number(segments, at + 2);
+        return { begin: number(segments, at), end: number(segments, at + 1), codec: number(segments, at + 4) as CodecId, payload: payloads.subarray(offset, offset + number(segments, at + 3)), page: number(segments, at + 5) };
+      }),
+      pages: Array.from({ length: pages.length / 5 }, (_, i) => {
+        const at = i * 5;
+        const offset = number(pages, at + 2);
+        return { begin: number(pages, at), end: number(pages, at + 1), bytes: map.subarray(offset, offset + number(pages, at + 3)), covers: number(pages, at + 4) };
+      }),
+    };
+  } finally {
+    clearInterval(timer);
+    options.signal?.removeEventListener('abort', cancel);
+  }
+}
+
+async function portable(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], options: EncodeOptions): Promise<EncodedDelta> {
+  const covers = thin(findCovers(base, target, options.signal), spanEnds);
+  const segments: { begin: number; end: number; codec: CodecId; payload: Uint8Array; covers: Cover[] }[] = [];
+  for (const [begin, end] of cut(base, target, covers, spanEnds, options.segmentPayload ?? SEGMENT_PAYLOAD)) {
+    // Hundreds of milliseconds each: let others run in between.
+    await setImmediate();
+    options.signal?.throwIfAborted();
+    const own = clip(covers, begin, end);
+    segments.push({ begin, end, ...encodeSegment(base, target, own, begin, end) });
+    options.onProgress?.(end / target.length);
+  }
+  const pages: EncodedPage[] = [];
+  const numbered: EncodedSegment[] = [];
+  for (let i = 0; i < segments.length; ) {
+    const first = segments[i] as (typeof segments)[number];
+    const list: Cover[] = [];
+    let end = first.begin;
+    for (; i < segments.length; i++) {
+      const { covers: own, ...segment } = segments[i] as (typeof segments)[number];
+      if (list.length > 0 && list.length + own.length > PAGE_COVERS) break;
+      for (const cover of own) append(list, cover);
+      end = segment.end;
+      numbered.push({ ...segment, page: pages.length });
+    }
+    pages.push({ begin: first.begin, end, bytes: encodeMapPage(list, first.begin), covers: list.length });
+  }
+  return { segments: numbered, pages };
+}
+
+/** Covers that cross from one segment into the next are one cover in a page. */
+function append(list: Cover[], cover: Cover): void {
+  const last = list.at(-1);
+  const joins = last !== undefined && last.target + last.length === cover.target && last.fill === cover.fill && (cover.fill >= 0 || last.base + last.length === cover.base);
+  if (joins) list[list.length - 1] = { ...last, length: last.length + cover.length };
+  else list.push(cover);
+}
+
+function thin(covers: readonly Cover[], spanEnds: readonly number[]): Cover[] {
+  const kept: Cover[] = [];
+  let i = 0;
+  for (const end of spanEnds) {
+    let j = i;
+    while (j < covers.length && (covers[j] as Cover).target < end) j++;
+    const crowded = j - i > PAGE_COVERS;
+    for (; i < j; i++) {
+      const cover = covers[i] as Cover;
+      if (!crowded || cover.length >= CROWDED_LENGTH) kept.push(cover);
+    }
+  }
+  return kept;
+}
+
+/** Covers of [begin, end), cut there. */
+function clip(covers: readonly Cover[], begin: number, end: number): Cover[] {
+  const own: Cover[] = [];
+  for (const { target, length, base, fill } of covers) {
+    const from = Math.max(begin, target);
+    const to = Math.min(end, target + length);
+    if (from < to) own.push({ target: from, length: to - from, base: fill >= 0 ? 0 : base + (from - target), fill });
+  }
+  return own;
+}
+
+function* cut(base: Uint8Array, target: Uint8Array, covers: readonly Cover[], spanEnds: readonly number[], most: number): Generator<readonly [number, number]> {
+  let begin = 0;
+  let last = 0;
+  let payload = 0;
+  let count = 0;
+  for (const end of spanEnds) {
+    const own = clip(covers, last, end);
+    let plain = end - last;
+    let wrong = 0;
+    for (const cover of own) {
+      plain -= cover.length;
+      for (let k = 0; k < cover.length; k++) if ((cover.fill >= 0 ? cover.fill : base[cover.base + k]) !== target[cover.target + k]) wrong++;
+    }
+    const estimate = wrong / 3 + plain / 2;
+    const large = end - begin > DELTA_SEGMENT_MAX_BYTES || (payload > 0 && payload + estimate / 2 > most) || count > PAGE_COVERS;
+    if (large && last > begin) {
+      yield [begin, last];
+      begin = last;
+      payload = 0;
+      count = 0;
+    }
+    payload += estimate;
+    count += own.length;
+    last = end;
+  }
+  if (target.length > begin) yield [begin, target.length];
+}
+
+function encodeSegment(base: Uint8Array, target: Uint8Array, own: Cover[], begin: number, end: number): { codec: CodecId; payload: Uint8Array; covers: Cover[] } {
+  const wanted = target.subarray(begin, end);
+  const prediction = Buffer.alloc(end - begin);
+  const pieces: Piece[] = [];
+  let at = begin;
+  for (const { target: from, length, base: position, fill } of own) {
+    if (from > at) pieces.push({ length: from - at, kind: PieceKind.LITERAL, base: 0 });
+    if (fill >= 0) prediction.fill(fill, from - begin, from - begin + length);
+    else prediction.set(base.subarray(position, position + length), from - begin);
+    pieces.push(fill >= 0 ? { length, kind: PieceKind.FILL, base: 0 } : { length, kind: PieceKind.BASE, base: position % 2 ** 32 });
+    at = from + length;
+  }
+  if (end > at) pieces.push({ length: end - at, kind: PieceKind.LITERAL, base: 0 });
+  if (prediction.equals(wanted)) return { codec: Codec.COPY, payload: new Uint8Array(0), covers: own };
+  const payload = encodePayload(prediction, wanted, begin % 2 ** 32, pieces);
+  return payload.length < wanted.length ? { codec: Codec.SITES, payload, covers: own } : { codec: Codec.RAW, payload: Uint8Array.from(wanted), covers: [] };
+}

@@ -1,0 +1,62 @@
+import { ShoalError } from '../core/errors.ts';
+import { native } from '../kernel/native.ts';
+import { decodeMapPage } from './map.ts';
+import { decodePayload } from './residual.ts';
+import { Codec } from './types.ts';
+import type { CodecId, Piece } from './types.ts';
+
+/** The decoders on the best tier there is. Both pass the same vectors. */
+
+/** Covers as four numbers each: target, length, base, fill (-1: base bytes). */
+export type Covers = Float64Array;
+
+const OK = 0;
+const DAMAGED = 2;
+const NO_MEMORY = 3;
+
+function damaged(what: string): ShoalError {
+  return new ShoalError('DELTA_DAMAGED', `${what} of the delta cannot be decoded`, { retry: 'elsewhere' });
+}
+
+/** @throws ShoalError `DELTA_DAMAGED` when a cover leaves [begin, end) or the base, or overlaps another */
+export async function decodePage(page: Uint8Array, begin: number, end: number, baseSize: number, covers: number): Promise<Covers> {
+  if (native !== undefined) {
+    const found = await native.deltaDecodePage(page, begin, end, baseSize, covers);
+    if (typeof found !== 'number') return found;
+    if (found === NO_MEMORY) throw new ShoalError('NO_MEMORY', 'no memory to decode a delta', { retry: 'again' });
+    throw damaged('a map page');
+  }
+  const list = decodeMapPage(page, begin, end, baseSize, covers);
+  if (list === undefined) throw damaged('a map page');
+  const flat = new Float64Array(list.length * 4);
+  list.forEach(({ target, length, base, fill }, i) => {
+    flat.set([target, length, base, fill], i * 4);
+  });
+  return flat;
+}
+
+/**
+ * Turns the prediction in `buffer` into the target. Wrong bytes from a damaged payload are the caller's to find by hash.
+ *
+ * @throws ShoalError `DELTA_DAMAGED`
+ */
+export async function decodeSegment(codec: CodecId, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: readonly Piece[]): Promise<void> {
+  if (codec === Codec.COPY) return;
+  if (codec === Codec.RAW) {
+    buffer.set(payload);
+    return;
+  }
+  if (native !== undefined) {
+    const flat = new Uint32Array(pieces.length * 3);
+    pieces.forEach(({ length, kind, base }, i) => {
+      flat[i * 3] = length;
+      flat[i * 3 + 1] = kind;
+      flat[i * 3 + 2] = base;
+    });
+    const status = await native.deltaDecodeSegment(codec, payload, buffer, origin % 2 ** 32, flat);
+    if (status === OK) return;
+    if (status === NO_MEMORY) throw new ShoalError('NO_MEMORY', 'no memory to decode a delta', { retry: 'again' });
+    throw status === DAMAGED ? damaged('a payload') : new ShoalError('DELTA_DAMAGED', `a segment of the delta is refused (${String(status)})`, { retry: 'elsewhere' });
+  }
+  if (!decodePayload(payload, buffer, origin % 2 ** 32, pieces)) throw damaged('a payload');
+}

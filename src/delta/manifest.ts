@@ -1,0 +1,152 @@
+import { ByteReader, ByteWriter } from '../core/codec.ts';
+import { ShoalError } from '../core/errors.ts';
+import type { ObjectId } from '../core/ids.ts';
+import {
+  DELTA_MANIFEST_MAX_BYTES,
+  DELTA_MAX_BYTES,
+  DELTA_MAX_PREREQUISITES,
+  DELTA_MAX_SEGMENTS,
+  DELTA_PAGE_MAX_BYTES,
+  DELTA_PAGE_MAX_COVERS,
+  DELTA_SEGMENT_MAX_BYTES,
+} from '../core/limits.ts';
+import { Codec } from './types.ts';
+import type { CodecId } from './types.ts';
+
+/**
+ * What a delta consists of (docs/delta.md, "Manifest"). The encoding is canonical: fixed-width fields, no optional forms,
+ * so that a delta has one manifest and that has one id.
+ */
+
+/** The coding of map pages and payloads that this code knows. A manifest with another number is content for others. */
+export const DELTA_FEATURE = 1;
+
+const MAGIC = Buffer.from('SHDM');
+const VERSION = 1;
+/** A prediction is named by the first 16 bytes of its BLAKE3: it tells drift from damage and protects nothing. */
+export const PREDICTION_BYTES = 16;
+
+export interface DeltaEnd {
+  /** Root of its index (docs/format.md). */
+  readonly root: ObjectId;
+  readonly size: number;
+}
+
+export interface DeltaPage {
+  readonly id: ObjectId;
+  readonly size: number;
+  readonly covers: number;
+  /** How many segments, in order, it describes. */
+  readonly segments: number;
+}
+
+export interface DeltaSegment {
+  /** Target bytes it makes: whole spans. */
+  readonly length: number;
+  readonly spans: number;
+  readonly codec: CodecId;
+  /** Numbers of earlier segments whose output must be there first. Feature 1 has none. */
+  readonly prerequisites: readonly number[];
+  /** `PREDICTION_BYTES` of the BLAKE3 of the prediction; zeros where the codec uses none. */
+  readonly prediction: Uint8Array;
+  /** BLAKE3 of what it makes. */
+  readonly target: ObjectId;
+  readonly payload: { readonly id: ObjectId; readonly size: number } | undefined;
+}
+
+export interface DeltaManifest {
+  readonly base: DeltaEnd;
+  readonly target: DeltaEnd;
+  readonly pages: readonly DeltaPage[];
+  readonly segments: readonly DeltaSegment[];
+}
+
+export function encodeDeltaManifest(manifest: DeltaManifest): Uint8Array {
+  const out = new ByteWriter(256 + manifest.segments.length * 96);
+  out.raw(MAGIC).uint(VERSION, 1).uint(DELTA_FEATURE, 1);
+  for (const { root, size } of [manifest.base, manifest.target]) out.id(root).uint(size, 6);
+  out.uint(manifest.pages.length, 4).uint(manifest.segments.length, 4);
+  for (const { id, size, covers, segments } of manifest.pages) out.id(id).uint(size, 3).uint(covers, 3).uint(segments, 3);
+  for (const segment of manifest.segments) {
+    out.uint(segment.length, 3).uint(segment.spans, 1).uint(segment.codec, 1).uint(segment.prerequisites.length, 1);
+    for (const number of segment.prerequisites) out.uint(number, 3);
+    out.raw(segment.prediction).id(segment.target).uint(segment.payload?.size ?? 0, 3);
+    if (segment.payload !== undefined) out.id(segment.payload.id);
+  }
+  return out.finish();
+}
+
+function bad(why: string): ShoalError {
+  return new ShoalError('BAD_DELTA', `this is no delta manifest: ${why}`, { retry: 'elsewhere' });
+}
+
+/**
+ * Reads a manifest, all bounds checked.
+ *
+ * @throws ShoalError `BAD_DELTA`, `TRUNCATED` or `TRAILING_BYTES`; `DELTA_FEATURE` when it is well but needs a newer program
+ */
+export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
+  if (bytes.length > DELTA_MANIFEST_MAX_BYTES) throw bad('it is too long');
+  const input = new ByteReader(bytes, 'delta manifest');
+  if (!MAGIC.equals(input.raw(MAGIC.length))) throw bad('it begins otherwise');
+  const version = input.uint(1);
+  const feature = input.uint(1);
+  if (version !== VERSION || feature !== DELTA_FEATURE) {
+    throw new ShoalError('DELTA_FEATURE', `this delta needs version ${String(version)}, feature ${String(feature)}; this program knows ${String(VERSION)} and ${String(DELTA_FEATURE)}`);
+  }
+  const end = (): DeltaEnd => ({ root: input.id(), size: input.uint(6) });
+  const base = end();
+  const target = end();
+  if (base.size > DELTA_MAX_BYTES || target.size > DELTA_MAX_BYTES) throw bad('its base or target is too large');
+  const pageCount = input.uint(4);
+  const segmentCount = input.uint(4);
+  if (segmentCount > DELTA_MAX_SEGMENTS || pageCount > segmentCount || pageCount * 41 + segmentCount * 57 > input.remaining) throw bad('its counts are impossible');
+  const pages: DeltaPage[] = [];
+  let described = 0;
+  for (let i = 0; i < pageCount; i++) {
+    const page = { id: input.id(), size: input.uint(3), covers: input.uint(3), segments: input.uint(3) };
+    described += page.segments;
+    if (page.size > DELTA_PAGE_MAX_BYTES || page.covers > DELTA_PAGE_MAX_COVERS || page.segments === 0) throw bad(`page ${String(i)} is out of bounds`);
+    pages.push(page);
+  }
+  if (described !== segmentCount) throw bad('its pages describe other segments');
+  const segments: DeltaSegment[] = [];
+  let made = 0;
+  for (let i = 0; i < segmentCount; i++) {
+    const segment = readSegment(input, i);
+    made += segment.length;
+    segments.push(segment);
+  }
+  if (made !== target.size) throw bad('its segments do not make the target');
+  input.end();
+  return { base, target, pages, segments };
+}
+
+function readSegment(input: ByteReader, number: number): DeltaSegment {
+  const wrong = (): ShoalError => bad(`segment ${String(number)} is out of bounds`);
+  const length = input.uint(3);
+  const spans = input.uint(1);
+  const codec = input.uint(1);
+  const needs = input.uint(1);
+  if (length === 0 || length > DELTA_SEGMENT_MAX_BYTES || spans === 0 || needs > DELTA_MAX_PREREQUISITES) throw wrong();
+  const prerequisites: number[] = [];
+  for (let k = 0; k < needs; k++) {
+    const earlier = input.uint(3);
+    if (earlier >= number || earlier <= (prerequisites.at(-1) ?? -1)) throw wrong();
+    prerequisites.push(earlier);
+  }
+  const prediction = Uint8Array.from(input.raw(PREDICTION_BYTES));
+  const target = input.id();
+  const size = input.uint(3);
+  const lawful = codec === Codec.COPY ? size === 0 : codec === Codec.RAW ? size === length : codec === Codec.SITES && size > 0 && size < length;
+  if (!lawful || needs !== 0 || (codec === Codec.RAW && prediction.some((byte) => byte !== 0))) throw wrong();
+  return { length, spans, codec: codec as CodecId, prerequisites, prediction, target, payload: size === 0 ? undefined : { id: input.id(), size } };
+}
+
+/** Everything a device fetches for the whole delta: manifest, map and payloads. */
+export function deltaBytes(manifest: DeltaManifest, manifestBytes: number): number {
+  let sum = manifestBytes;
+  for (const { size } of manifest.pages) sum += size;
+  for (const { payload } of manifest.segments) sum += payload?.size ?? 0;
+  return sum;
+}

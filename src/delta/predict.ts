@@ -1,0 +1,122 @@
+import { ShoalError } from '../core/errors.ts';
+import { PieceKind } from './types.ts';
+import type { Covers } from './kernel.ts';
+import type { Piece } from './types.ts';
+
+/** Reads up to `length` bytes at `position` into `buffer` from `offset` on; 0 bytes mean the end. A `FileHandle` is one. */
+export interface BaseReader {
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
+}
+
+/** Base bytes read ahead for one batch of covers, and gaps between them that are cheaper to read than to skip. */
+const BATCH_BYTES = 4 * 1024 * 1024;
+const JOIN_BYTES = 64 * 1024;
+
+interface Copy {
+  readonly base: number;
+  readonly at: number;
+  readonly length: number;
+}
+
+/**
+ * Fills `into` with the prediction of target bytes [begin, begin + into.length) and says what predicts what. Reads the base
+ * in few large pieces, at most `BATCH_BYTES` (and one cover) at a time.
+ *
+ * @throws ShoalError `BASE_TOO_SHORT` when the base ends before a cover does
+ */
+export async function predict(covers: Covers, begin: number, into: Uint8Array, base: BaseReader): Promise<Piece[]> {
+  const end = begin + into.length;
+  const pieces: Piece[] = [];
+  let copies: Copy[] = [];
+  let batch = 0;
+  let at = begin;
+  const literalTo = (to: number): void => {
+    if (to <= at) return;
+    into.fill(0, at - begin, to - begin);
+    pieces.push({ length: to - at, kind: PieceKind.LITERAL, base: 0 });
+  };
+  for (let i = firstCover(covers, begin); i < covers.length; i += 4) {
+    const target = covers[i] as number;
+    if (target >= end) break;
+    const from = Math.max(begin, target);
+    const to = Math.min(end, target + (covers[i + 1] as number));
+    const fill = covers[i + 3] as number;
+    literalTo(from);
+    at = to;
+    if (fill >= 0) {
+      into.fill(fill, from - begin, to - begin);
+      pieces.push({ length: to - from, kind: PieceKind.FILL, base: 0 });
+      continue;
+    }
+    const position = (covers[i + 2] as number) + (from - target);
+    pieces.push({ length: to - from, kind: PieceKind.BASE, base: position % 2 ** 32 });
+    if (batch > 0 && batch + (to - from) > BATCH_BYTES) {
+      await copyFrom(base, copies, into);
+      copies = [];
+      batch = 0;
+    }
+    copies.push({ base: position, at: from - begin, length: to - from });
+    batch += to - from;
+  }
+  literalTo(end);
+  await copyFrom(base, copies, into);
+  return pieces;
+}
+
+/** Index of the first cover that ends after `at`. */
+function firstCover(covers: Covers, at: number): number {
+  let low = 0;
+  let high = covers.length / 4;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((covers[middle * 4] as number) + (covers[middle * 4 + 1] as number) <= at) low = middle + 1;
+    else high = middle;
+  }
+  return low * 4;
+}
+
+async function copyFrom(base: BaseReader, copies: readonly Copy[], into: Uint8Array): Promise<void> {
+  const sorted = [...copies].sort((a, b) => a.base - b.base);
+  for (let i = 0; i < sorted.length; ) {
+    const first = sorted[i] as Copy;
+    // Long covers go straight to their place.
+    if (first.length >= JOIN_BYTES) {
+      await readExactly(base, into.subarray(first.at, first.at + first.length), first.base);
+      i++;
+      continue;
+    }
+    let stop = first.base + first.length;
+    let j = i + 1;
+    for (; j < sorted.length; j++) {
+      const next = sorted[j] as Copy;
+      const reach = Math.max(stop, next.base + next.length);
+      if (next.length >= JOIN_BYTES || next.base > stop + JOIN_BYTES || reach - first.base > BATCH_BYTES) break;
+      stop = reach;
+    }
+    const window = Buffer.allocUnsafeSlow(stop - first.base);
+    await readExactly(base, window, first.base);
+    for (; i < j; i++) {
+      const copy = sorted[i] as Copy;
+      into.set(window.subarray(copy.base - first.base, copy.base - first.base + copy.length), copy.at);
+    }
+  }
+}
+
+async function readExactly(base: BaseReader, into: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < into.length; ) {
+    const { bytesRead } = await base.read(into, done, into.length - done, position + done);
+    if (bytesRead === 0) throw new ShoalError('BASE_TOO_SHORT', `the base ends at ${String(position + done)}, before the delta expects it`, { retry: 'never' });
+    done += bytesRead;
+  }
+}
+
+/** A base that is in memory. */
+export function memoryBase(bytes: Uint8Array): BaseReader {
+  return {
+    read: (buffer, offset, length, position) => {
+      const piece = bytes.subarray(position, position + length);
+      buffer.set(piece, offset);
+      return Promise.resolve({ bytesRead: piece.length });
+    },
+  };
+}
