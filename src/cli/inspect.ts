@@ -18,8 +18,8 @@ interface Finding {
 export function addInspect(program: Command): void {
   program
     .command('inspect')
-    .summary('say what a release, artifact, file, staging or home is')
-    .description('Say what something is: a release, an artifact, a page, metadata, a manifest, a staging directory, a home, any file.')
+    .summary('say what a release, artifact, file, delta, staging or home is')
+    .description('Say what something is: a release, an artifact, a page, a delta, metadata, a manifest, a staging directory, a home, any file.')
     .argument('<what>', 'NAME[@VERSION], the root of an artifact, a file or a directory')
     .option('--home <dir>', 'home in which releases and roots are looked up', DEFAULT_HOME)
     .option('--json', 'one JSON object on standard output')
@@ -78,6 +78,7 @@ async function homeFinding(path: string): Promise<Finding> {
 async function file(path: string, size: number): Promise<Finding> {
   const { nodeFiles } = await import('../store/files.ts');
   const { readWhole } = await import('../store/durable.ts');
+  if ((await magicOf(path)) === 'SHDF') return delta(path);
   if (size > 0 && size <= METADATA_MAX_BYTES) {
     const bytes = (await readWhole(nodeFiles, path, METADATA_MAX_BYTES)) ?? new Uint8Array();
     if (size <= PAGE_MAX_BYTES && Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'SHPG') return page(bytes);
@@ -93,6 +94,31 @@ async function file(path: string, size: number): Promise<Finding> {
   } finally {
     bar.stop();
   }
+}
+
+async function magicOf(path: string): Promise<string> {
+  const { nodeFiles } = await import('../store/files.ts');
+  const opened = await nodeFiles.open(path, 'read');
+  try {
+    const head = new Uint8Array(4);
+    return Buffer.from(head.subarray(0, await opened.read(head, 0))).toString('latin1');
+  } finally {
+    await opened.close();
+  }
+}
+
+async function delta(path: string): Promise<Finding> {
+  const { describeDelta } = await import('../roles/delta-files.ts');
+  const { manifest, bytes, manifestBytes, mapBytes, covers, codecs } = await describeDelta(path);
+  const lines = [
+    `${path}: delta of ${formatBytes(bytes)}, ${((100 * bytes) / Math.max(1, manifest.target.size)).toFixed(2)} % of what it makes`,
+    `  from ${manifest.base.root}, ${formatBytes(manifest.base.size)}`,
+    `  to   ${manifest.target.root}, ${formatBytes(manifest.target.size)}`,
+    `  manifest ${formatBytes(manifestBytes)}, map ${formatBytes(mapBytes)} (${String(covers)} covers in ${String(manifest.pages.length)} pages)`,
+    ...Object.entries(codecs).filter(([, { segments }]) => segments > 0).map(([codec, { segments, target, payload }]) => `  ${codec.padEnd(5)} ${String(segments)} segments: ${formatBytes(target)} from ${formatBytes(payload)}`),
+  ];
+  const segments = manifest.segments.map(({ length, spans, codec, payload }) => ({ length, spans, codec, payload: payload?.size ?? 0 }));
+  return { kind: 'delta', lines, facts: { base: manifest.base, target: manifest.target, bytes, manifestBytes, mapBytes, covers, pages: manifest.pages.length, codecs, segments } };
 }
 
 async function page(bytes: Uint8Array): Promise<Finding> {

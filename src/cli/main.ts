@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { addAgent } from './agent.ts';
+import { addDiff, addPatch } from './delta.ts';
 import { addFetch } from './fetch.ts';
 import { addAccept, addInit, addPublish } from './home.ts';
 import { addInspect } from './inspect.ts';
@@ -61,6 +62,9 @@ addGateway(program, packageVersion());
 program.commandsGroup('Devices:');
 addFetch(program);
 addAgent(program, packageVersion());
+program.commandsGroup('Deltas:');
+addDiff(program);
+addPatch(program);
 program.commandsGroup('Upkeep:');
 addInspect(program);
 addVerify(program);

@@ -1,0 +1,84 @@
+import { InvalidArgumentError, Option } from 'commander';
+import type { Command } from 'commander';
+import { ShoalError } from '../core/errors.ts';
+import { emit, formatBytes, progress, say } from './output.ts';
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/** `512M`, `2G` or bytes. */
+function memory(text: string): number {
+  const [, number = '', unit = ''] = /^(\d+)([KMG]?)$/.exec(text) ?? [];
+  const value = Number(number) * (UNITS[unit] ?? NaN);
+  if (number === '' || !(value > 0)) throw new InvalidArgumentError('give bytes, or a number with K, M or G');
+  return value;
+}
+
+function interruptible(): { readonly signal: AbortSignal; end(): void } {
+  const stop = new AbortController();
+  const interrupt = (): void => {
+    stop.abort(new ShoalError('INTERRUPTED', 'interrupted; nothing was written', { retry: 'again' }));
+  };
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  return { signal: stop.signal, end: () => process.removeListener('SIGINT', interrupt).removeListener('SIGTERM', interrupt) };
+}
+
+export function addDiff(program: Command): void {
+  program
+    .command('diff')
+    .summary('make a delta between two files')
+    .description('Make a delta: one file that turns OLD into NEW, proven by applying it before it is written.')
+    .argument('<old>', 'file that devices have')
+    .argument('<new>', 'file that they are to get')
+    .argument('<delta>', 'file to write')
+    .addOption(new Option('--format <format>', 'shoal, or bsdiff40 for devices that only have bspatch').choices(['shoal', 'bsdiff40']).default('shoal'))
+    .option('--memory <bytes>', 'memory to stay within, such as 512M or 2G (format shoal)', memory)
+    .option('--json', 'one JSON object on standard output')
+    .addHelpText('after', '\nExamples:\n  shoal diff rootfs-1.img rootfs-2.img update.delta\n  shoal diff --memory 1G old.img new.img update.delta\n  shoal diff --format bsdiff40 old.bin new.bin update.bsdiff')
+    .action(async (oldPath: string, newPath: string, deltaPath: string, options: { readonly format: string; readonly memory?: number; readonly json?: boolean }) => {
+      const { bsdiffFiles, diffFiles } = await import('../roles/delta-files.ts');
+      const { signal, end } = interruptible();
+      const bar = progress('diff');
+      const started = performance.now();
+      try {
+        const made =
+          options.format === 'bsdiff40'
+            ? await bsdiffFiles(oldPath, newPath, deltaPath)
+            : await diffFiles(oldPath, newPath, deltaPath, { signal, onProgress: (done) => { bar.update(done * 1e9, 1e9); }, ...(options.memory === undefined ? {} : { memoryBytes: options.memory }) });
+        bar.stop();
+        const seconds = (performance.now() - started) / 1000;
+        say(`${deltaPath}: ${formatBytes(made.bytes)} for ${formatBytes(made.newBytes)} (${((100 * made.bytes) / Math.max(1, made.newBytes)).toFixed(2)} %), ${seconds.toFixed(1)} s.`);
+        if (options.json === true) emit({ ok: true, format: options.format, ...made, seconds });
+      } finally {
+        bar.stop();
+        end();
+      }
+    });
+}
+
+export function addPatch(program: Command): void {
+  program
+    .command('patch')
+    .summary('rebuild a file from an older one and a delta')
+    .description('Apply a delta: rebuild NEW from OLD, every byte checked before NEW appears.')
+    .argument('<old>', 'file that the delta was made from')
+    .argument('<delta>', 'delta made by shoal diff')
+    .argument('<new>', 'file to write')
+    .option('--json', 'one JSON object on standard output')
+    .addHelpText('after', '\nExample:\n  shoal patch rootfs-1.img update.delta rootfs-2.img')
+    .action(async (oldPath: string, deltaPath: string, newPath: string, options: { readonly json?: boolean }) => {
+      const { patchFile } = await import('../roles/delta-files.ts');
+      const { signal, end } = interruptible();
+      const bar = progress('patch');
+      const started = performance.now();
+      try {
+        const made = await patchFile(oldPath, deltaPath, newPath, { signal, onProgress: bar.update });
+        bar.stop();
+        const seconds = (performance.now() - started) / 1000;
+        say(`${newPath}: ${formatBytes(made.bytes)} from ${formatBytes(made.deltaBytes)}, ${seconds.toFixed(1)} s.`);
+        if (options.json === true) emit({ ok: true, ...made, seconds });
+      } finally {
+        bar.stop();
+        end();
+      }
+    });
+}

@@ -1,0 +1,299 @@
+import { createRequire } from 'node:module';
+import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { DEFAULT_CHUNKING } from '../chunk/params.ts';
+import { SpanGrouper } from '../chunk/spans.ts';
+import { walkChunks } from '../chunk/walk.ts';
+import { ShoalError, messageOf } from '../core/errors.ts';
+import type { ObjectId } from '../core/ids.ts';
+import { DELTA_MAX_BYTES } from '../core/limits.ts';
+import { DeltaApplier } from '../delta/apply.ts';
+import { deltaFileParts, openDeltaFile } from '../delta/file.ts';
+import { makeDelta } from '../delta/make.ts';
+import type { DeltaManifest } from '../delta/manifest.ts';
+import { memoryBase } from '../delta/predict.ts';
+import { IndexBuilder } from '../merkle/build.ts';
+import { nodeFiles } from '../store/files.ts';
+import type { OpenFile } from '../store/files.ts';
+
+/** The delta engine on files: what `shoal diff`, `shoal patch` and `shoal inspect` do. */
+
+export interface DiffOptions {
+  /** Bytes of memory that diffing may take, the two files included; undefined: the two files and two bytes for each base byte. */
+  readonly memoryBytes?: number;
+  readonly segmentPayload?: number;
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number) => void;
+}
+
+/** What a process needs beside the files and the index: Node, the chunker, the payloads being made. */
+const BESIDE_BYTES = 96 * 1024 * 1024;
+const LEAST_INDEX_BYTES = 1024 * 1024;
+/** Segments decoded at the same time: one for each core of a small device. */
+const LANES = 2;
+
+interface Whole {
+  readonly bytes: Buffer;
+  readonly root: ObjectId;
+  readonly spanEnds: readonly number[];
+}
+
+/** Reads a file into memory, and its spans and root on the way. */
+async function readWhole(path: string, signal: AbortSignal | undefined): Promise<Whole> {
+  const bytes = await loaded(path);
+  const grouper = new SpanGrouper<{ readonly id: ObjectId; readonly length: number }>();
+  const index = new IndexBuilder(() => undefined);
+  const spanEnds: number[] = [];
+  let at = 0;
+  const close = async (span: readonly { readonly id: ObjectId; readonly length: number }[]): Promise<void> => {
+    signal?.throwIfAborted();
+    for (const { length } of span) at += length;
+    spanEnds.push(at);
+    await index.addSpan(span);
+  };
+  for await (const { id, length } of walkChunks(memoryBase(bytes), DEFAULT_CHUNKING)) for (const span of grouper.add({ id, length })) await close(span);
+  const last = grouper.end();
+  if (last !== undefined) await close(last);
+  const { root } = await index.finish();
+  return { bytes, root, spanEnds };
+}
+
+async function opened(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r');
+  } catch (cause) {
+    throw new ShoalError('UNREADABLE', `cannot read ${path}: ${messageOf(cause)}`, { cause, ids: { path } });
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  const file = await opened(path);
+  try {
+    return (await file.stat()).size;
+  } finally {
+    await file.close();
+  }
+}
+
+async function loaded(path: string): Promise<Buffer> {
+  const file = await opened(path);
+  try {
+    const { size } = await file.stat();
+    if (size > DELTA_MAX_BYTES) throw new ShoalError('ARTIFACT_TOO_LARGE', `${path} has ${String(size)} bytes; deltas are made of at most ${String(DELTA_MAX_BYTES)}`, { ids: { path } });
+    const bytes = Buffer.allocUnsafeSlow(size);
+    for (let done = 0; done < size; ) {
+      // One read fills at most 2 GiB.
+      const { bytesRead } = await file.read(bytes, done, Math.min(size - done, 2 ** 30), done);
+      if (bytesRead === 0) throw new ShoalError('FILE_CHANGED', `${path} became shorter while it was read`, { ids: { path }, retry: 'again' });
+      done += bytesRead;
+    }
+    return bytes;
+  } finally {
+    await file.close();
+  }
+}
+
+export interface DiffReport {
+  readonly bytes: number;
+  readonly oldBytes: number;
+  readonly newBytes: number;
+  readonly segments: number;
+  readonly mapBytes: number;
+  readonly oldRoot: ObjectId;
+  readonly newRoot: ObjectId;
+}
+
+/**
+ * Writes one self-contained delta file, proven by decoding it before anything is written.
+ *
+ * @throws ShoalError `UNREADABLE`, `FILE_CHANGED`, `MEMORY_CAP` when the two files alone exceed `memoryBytes`; what
+ * `makeDelta` and the file layer throw
+ */
+export async function diffFiles(oldPath: string, newPath: string, deltaPath: string, options: DiffOptions = {}): Promise<DiffReport> {
+  const needed = (await sizeOf(oldPath)) + (await sizeOf(newPath)) + BESIDE_BYTES;
+  const indexBytes = options.memoryBytes === undefined ? undefined : options.memoryBytes - needed;
+  if (indexBytes !== undefined && indexBytes < LEAST_INDEX_BYTES) {
+    throw new ShoalError('MEMORY_CAP', `diffing these files takes ${String(needed + LEAST_INDEX_BYTES)} bytes of memory at least`, { hint: 'Raise --memory.' });
+  }
+  const base = await readWhole(oldPath, options.signal);
+  const target = await readWhole(newPath, options.signal);
+  const made = await makeDelta(base, target, target.spanEnds, {
+    ...(indexBytes === undefined ? {} : { indexBytes }),
+    ...(options.segmentPayload === undefined ? {} : { segmentPayload: options.segmentPayload }),
+    ...(options.threads === undefined ? {} : { threads: options.threads }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+  });
+  const bytes = await writeFile(deltaPath, async (file) => {
+    let at = 0;
+    for (const part of deltaFileParts(made)) {
+      await file.write(part, at);
+      at += part.length;
+    }
+    return at;
+  });
+  const { pages, segments } = made.manifest;
+  return { bytes, oldBytes: base.bytes.length, newBytes: target.bytes.length, segments: segments.length, mapBytes: pages.reduce((sum, { size }) => sum + size, 0), oldRoot: base.root, newRoot: target.root };
+}
+
+export interface PatchReport {
+  readonly bytes: number;
+  readonly deltaBytes: number;
+  readonly root: ObjectId;
+}
+
+/**
+ * Rebuilds NEW beside its place and shows it under its name when every segment is right and on the medium. Memory: two
+ * segments and what they read, whatever the sizes.
+ *
+ * @throws ShoalError `WRONG_BASE` before anything is written when OLD has another size or serves no segment it is asked
+ * for; `BASE_DRIFTED` when it differs in a part; what `DeltaApplier.segment` and `openDeltaFile` throw
+ */
+export async function patchFile(oldPath: string, deltaPath: string, newPath: string, options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {}): Promise<PatchReport> {
+  const base = await opened(oldPath);
+  try {
+    const file = await opened(deltaPath);
+    try {
+      const { size } = await file.stat();
+      const delta = await openDeltaFile(file, size);
+      const { manifest } = delta;
+      const baseSize = (await base.stat()).size;
+      if (baseSize !== manifest.base.size) {
+        throw new ShoalError('WRONG_BASE', `${oldPath} has ${String(baseSize)} bytes, the delta was made from ${String(manifest.base.size)}`, { ids: { path: oldPath } });
+      }
+      const applier = new DeltaApplier(manifest, delta, base);
+      await writeFile(newPath, (out) => writeSegments(applier, out, manifest.target.size, options));
+      return { bytes: manifest.target.size, deltaBytes: size, root: manifest.target.root };
+    } finally {
+      await file.close();
+    }
+  } finally {
+    await base.close();
+  }
+}
+
+async function writeSegments(applier: DeltaApplier, out: OpenFile, total: number, options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void }): Promise<void> {
+  const longest = applier.segments.reduce((most, { length }) => Math.max(most, length), 0);
+  let next = 0;
+  let done = 0;
+  const lane = async (): Promise<void> => {
+    const buffer = Buffer.allocUnsafeSlow(longest);
+    for (let number = next++; number < applier.segments.length; number = next++) {
+      options.signal?.throwIfAborted();
+      const bytes = await applier.segment(number, buffer);
+      await out.write(bytes, applier.segments[number]?.begin ?? 0);
+      done += bytes.length;
+      options.onProgress?.(done, total);
+    }
+  };
+  const lanes = await Promise.allSettled(Array.from({ length: Math.min(LANES, applier.segments.length) }, async () => {
+    try {
+      await lane();
+    } catch (error) {
+      // The other lane ends with its segment.
+      next = Infinity;
+      throw error;
+    }
+  }));
+  for (const result of lanes) if (result.status === 'rejected') throw result.reason;
+}
+
+/** Temporary file, write, sync, rename, sync of the directory: `path` is the old bytes or the new ones whole. */
+async function writeFile<T>(path: string, write: (file: OpenFile) => Promise<T>): Promise<T> {
+  const temporary = `${path}.${String(process.pid)}.tmp`;
+  try {
+    const file = await nodeFiles.open(temporary, 'replace');
+    let result: T;
+    try {
+      result = await write(file);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await nodeFiles.rename(temporary, path);
+    await nodeFiles.syncDirectory(dirname(path));
+    return result;
+  } catch (error) {
+    // The failure to report is the first one.
+    await nodeFiles.remove(temporary).catch(() => undefined);
+    throw error;
+  }
+}
+
+export interface DeltaDescription {
+  readonly manifest: DeltaManifest;
+  /** Whole file. */
+  readonly bytes: number;
+  readonly manifestBytes: number;
+  readonly mapBytes: number;
+  readonly covers: number;
+  /** Segments, target bytes and payload bytes by codec. */
+  readonly codecs: Readonly<Record<'copy' | 'raw' | 'sites', { readonly segments: number; readonly target: number; readonly payload: number }>>;
+}
+
+/** What a delta file consists of. Throws what `openDeltaFile` throws. */
+export async function describeDelta(path: string): Promise<DeltaDescription> {
+  const file = await opened(path);
+  try {
+    const { size } = await file.stat();
+    const { manifest, manifestBytes } = await openDeltaFile(file, size);
+    const count = (codec: number): { segments: number; target: number; payload: number } => {
+      const own = manifest.segments.filter((segment) => segment.codec === codec);
+      return { segments: own.length, target: own.reduce((sum, { length }) => sum + length, 0), payload: own.reduce((sum, { payload }) => sum + (payload?.size ?? 0), 0) };
+    };
+    return {
+      manifest,
+      bytes: size,
+      manifestBytes,
+      mapBytes: manifest.pages.reduce((sum, page) => sum + page.size, 0),
+      covers: manifest.pages.reduce((sum, page) => sum + page.covers, 0),
+      codecs: { copy: count(0), raw: count(1), sites: count(2) },
+    };
+  } finally {
+    await file.close();
+  }
+}
+
+interface Bsdiff {
+  diff(oldFile: string, newFile: string, patchFile: string): Promise<void>;
+}
+
+/**
+ * Writes a BSDIFF40 patch for devices that only have `bspatch`. Only for files of one's own: bsdiff-node loads both whole
+ * and checks nothing.
+ *
+ * @throws ShoalError `BSDIFF_MISSING` when the optional package is not installed; `BSDIFF_FAILED`
+ */
+export async function bsdiffFiles(oldPath: string, newPath: string, patchPath: string): Promise<{ readonly bytes: number; readonly oldBytes: number; readonly newBytes: number }> {
+  let bsdiff: Bsdiff;
+  try {
+    bsdiff = createRequire(import.meta.url)('bsdiff-node') as Bsdiff;
+  } catch (cause) {
+    throw new ShoalError('BSDIFF_MISSING', 'the package bsdiff-node, which makes BSDIFF40 patches, is not installed', { cause, hint: 'Install it where there is a C++ compiler: npm install bsdiff-node.' });
+  }
+  const oldBytes = await sizeOf(oldPath);
+  const newBytes = await sizeOf(newPath);
+  const temporary = `${patchPath}.${String(process.pid)}.tmp`;
+  try {
+    try {
+      await bsdiff.diff(oldPath, newPath, temporary);
+    } catch (cause) {
+      throw new ShoalError('BSDIFF_FAILED', `bsdiff-node failed: ${messageOf(cause)}`, { cause });
+    }
+    const file = await nodeFiles.open(temporary, 'update');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await nodeFiles.rename(temporary, patchPath);
+    await nodeFiles.syncDirectory(dirname(patchPath));
+  } catch (error) {
+    await nodeFiles.remove(temporary).catch(() => undefined);
+    throw error;
+  }
+  return { bytes: await sizeOf(patchPath), oldBytes, newBytes };
+}
+

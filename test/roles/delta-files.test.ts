@@ -1,0 +1,114 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describeDelta, diffFiles, patchFile } from '../../src/roles/delta-files.ts';
+import { program, relinked } from '../support/delta-pairs.ts';
+import { needsDebian } from '../support/needs.ts';
+import { shoal } from '../support/shoal.ts';
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+const base = program(7, 3_000_000);
+// Larger than one span (1 to 4 MiB) so that there are several segments once payloads are cut small.
+const target = Buffer.concat([relinked(7, base, 40), program(8, 200_000), base.subarray(0, 1_500_000)]);
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'shoal-delta-'));
+  writeFileSync(at('old'), base);
+  writeFileSync(at('new'), target);
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+describe('delta files', () => {
+  test('rebuild the target, and say what they are', async () => {
+    const made = await diffFiles(at('old'), at('new'), at('delta'), { segmentPayload: 20_000 });
+    expect(made.segments).toBeGreaterThan(1);
+    expect(made.bytes).toBeLessThan(target.length / 4);
+    const patched = await patchFile(at('old'), at('delta'), at('out'));
+    expect(readFileSync(at('out')).equals(target)).toBe(true);
+    expect(patched.root).toBe(made.newRoot);
+    const { manifest, bytes } = await describeDelta(at('delta'));
+    expect(bytes).toBe(made.bytes);
+    expect(manifest.segments.reduce((sum, { length }) => sum + length, 0)).toBe(target.length);
+  });
+
+  test('of nothing, from nothing and between equal files', async () => {
+    for (const [name, from, to] of [['empty', Buffer.alloc(0), Buffer.alloc(0)], ['fresh', Buffer.alloc(0), target], ['gone', base, Buffer.alloc(0)], ['same', base, base]] as const) {
+      writeFileSync(at(`${name}-old`), from);
+      writeFileSync(at(`${name}-new`), to);
+      const { bytes } = await diffFiles(at(`${name}-old`), at(`${name}-new`), at(`${name}-delta`));
+      await patchFile(at(`${name}-old`), at(`${name}-delta`), at(`${name}-out`));
+      expect(readFileSync(at(`${name}-out`)).equals(to)).toBe(true);
+      // Equal files cost a manifest: two roots and some 55 bytes for each segment.
+      if (name === 'same') expect(bytes).toBeLessThan(500);
+    }
+  });
+
+  test('a wrong or drifted base is named, and nothing appears under the new name', async () => {
+    await diffFiles(at('old'), at('new'), at('delta'), { segmentPayload: 20_000 });
+    writeFileSync(at('short'), base.subarray(1));
+    await expect(patchFile(at('short'), at('delta'), at('never'))).rejects.toMatchObject({ code: 'WRONG_BASE' });
+    const drifted = Buffer.from(base);
+    drifted[1_000_000] = ~(drifted[1_000_000] ?? 0);
+    writeFileSync(at('drifted'), drifted);
+    await expect(patchFile(at('drifted'), at('delta'), at('never'))).rejects.toMatchObject({ code: 'BASE_DRIFTED' });
+    expect(readdirSync(folder).filter((name) => name.startsWith('never'))).toEqual([]);
+  });
+
+  test('a damaged delta is refused whatever byte it is', async () => {
+    await diffFiles(at('old'), at('new'), at('delta'));
+    const good = readFileSync(at('delta'));
+    // Heads, every field of the manifest, and places all over map and payloads.
+    const places = [...Array.from({ length: 200 }, (_, i) => i), ...Array.from({ length: 60 }, (_, i) => 200 + Math.floor(((good.length - 201) * i) / 59))];
+    for (const place of places) {
+      const bad = Buffer.from(good);
+      bad[place] = (bad[place] ?? 0) ^ 0x41;
+      writeFileSync(at('bad'), bad);
+      // Only the roots, which name things and are not used here, may change unseen.
+      const named = (place >= 15 && place < 47) || (place >= 53 && place < 85);
+      if (named) continue;
+      await expect(patchFile(at('old'), at('bad'), at('never')), `byte ${String(place)}`).rejects.toMatchObject({ name: 'ShoalError' });
+    }
+    for (const length of [0, 3, 8, 9, 100, good.length - 1]) {
+      writeFileSync(at('bad'), good.subarray(0, length));
+      await expect(patchFile(at('old'), at('bad'), at('never'))).rejects.toMatchObject({ name: 'ShoalError' });
+    }
+    writeFileSync(at('bad'), Buffer.concat([good, Buffer.from([0])]));
+    await expect(patchFile(at('old'), at('bad'), at('never'))).rejects.toMatchObject({ code: 'BAD_DELTA' });
+  }, 60_000);
+
+  test('a memory cap that cannot hold the files is refused, a tight one is kept to and costs bytes only', async () => {
+    await expect(diffFiles(at('old'), at('new'), at('delta'), { memoryBytes: 1_000_000 })).rejects.toMatchObject({ code: 'MEMORY_CAP' });
+    await diffFiles(at('old'), at('new'), at('delta'), { memoryBytes: base.length + target.length + 98 * 1024 * 1024 });
+    await patchFile(at('old'), at('delta'), at('out'));
+    expect(readFileSync(at('out')).equals(target)).toBe(true);
+  });
+
+  test('an abort leaves nothing', async () => {
+    await expect(diffFiles(at('old'), at('new'), at('aborted'), { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
+    expect(readdirSync(folder).filter((name) => name.startsWith('aborted'))).toEqual([]);
+  });
+});
+
+describe('shoal diff, patch and inspect', () => {
+  test('agree with one another', async () => {
+    const diff = await shoal(['diff', at('old'), at('new'), at('cli.delta'), '--json']);
+    expect(diff).toMatchObject({ code: 0, json: { ok: true, format: 'shoal', newBytes: target.length } });
+    expect(await shoal(['patch', at('old'), at('cli.delta'), at('cli.out'), '--json'])).toMatchObject({ code: 0, json: { ok: true, bytes: target.length } });
+    expect(readFileSync(at('cli.out')).equals(target)).toBe(true);
+    expect(await shoal(['inspect', at('cli.delta'), '--json'])).toMatchObject({ code: 0, json: { ok: true, kind: 'delta' } });
+  }, 30_000);
+});
+
+describe.skipIf(needsDebian('bsdiff', 'bspatch'))('shoal diff --format bsdiff40', () => {
+  test('makes what Debian\'s bspatch takes', async () => {
+    expect(await shoal(['diff', '--format', 'bsdiff40', at('old'), at('new'), at('patch'), '--json'])).toMatchObject({ code: 0, json: { ok: true, format: 'bsdiff40' } });
+    expect(readFileSync(at('patch')).toString('latin1', 0, 8)).toBe('BSDIFF40');
+    execFileSync('bspatch', [at('old'), at('stock'), at('patch')]);
+    expect(readFileSync(at('stock')).equals(target)).toBe(true);
+  }, 60_000);
+});
