@@ -5,6 +5,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     pool: 'forks',
+    // What is waited for comes when the machine gets to it.
+    expect: { poll: { timeout: 15_000 } },
     projects: [
       {
         extends: true,

@@ -17,7 +17,7 @@ export { type Tier, type Tiers, tiers } from './kernel/tiers.ts';
 export { type FetchOptions, type FetchReport, fetchRelease } from './roles/fetch.ts';
 export { startAgent } from './roles/agent/agent.ts';
 export type { Agent, AgentEvent, AgentLedger, AgentOptions, FollowedProduct } from './roles/agent/types.ts';
-export type { Ledger } from './exchange/download.ts';
+export type { Ledger } from './exchange/ledger.ts';
 export type { Evidence } from './exchange/standing.ts';
 
 /** Publishing. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { Ledger } from '../exchange/download.ts';
+import type { Ledger } from '../exchange/ledger.ts';
 import type { Evidence } from '../exchange/standing.ts';
 import { formatBytes, say } from './output.ts';
 

@@ -6,16 +6,18 @@ import type { ArtifactRecord } from '../core/manifest.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { FileSlot } from '../install/file-slot.ts';
 import type { Files } from '../store/files.ts';
-import { IndexReader, chunkOffsets } from '../merkle/reader.ts';
+import { IndexReader } from '../merkle/reader.ts';
 import type { Span } from '../merkle/reader.ts';
 import type { ChunkRef } from '../merkle/page.ts';
-import { chunkIdOf } from '../merkle/verify.ts';
 import { nextSteps } from '../plan/schedule.ts';
 import type { Offer, Random, Want } from '../plan/schedule.ts';
 import { LocalChunks } from './local-chunks.ts';
-import { ahead } from './ahead.ts';
 import type { BaseIndexes } from './base-index.ts';
 import { MediumCheck } from './medium.ts';
+import { InFlight, LATE_MS } from './in-flight.ts';
+import { Receipts } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
+import { fillFromLocal } from './local-fill.ts';
 import { FailoverPages } from './pages.ts';
 import type { PageShelf } from './pages.ts';
 import { SpanFill } from './span-fill.ts';
@@ -65,52 +67,17 @@ export interface BackhaulTurns {
   readonly othersAtWork: boolean;
 }
 
-/** Where the bytes of one artifact came from. `delta` has its place waiting. */
-export interface Ledger {
-  /** Raw bytes that were there already: left by an earlier run, or found in a base. */
-  readonly local: number;
-  readonly delta: number;
-  /** Bytes received for content, bodies and heads, by kind of source; index pages are content. */
-  readonly peer: number;
-  readonly gateway: number;
-  readonly origin: number;
-  /** Bytes received for anything else. */
-  readonly control: number;
-  /** Bytes written to the slot. */
-  readonly written: number;
-  readonly seconds: number;
-}
-
-interface Running {
-  /** When it was started, or last gave a sign of life. */
-  since: number;
-  /** All bytes are here, if not all of them in the slot: the source has nothing more to do. */
-  arrived: boolean;
-}
-
 /** LAN first: a neighbour's bytes are free, the gateway's nearly, the origin's cross the metered link. */
 const COST: Readonly<Record<SourceKind, number>> = { peer: 0, gateway: 0, origin: 1 };
 /** For index pages: a gateway has them all, of neighbours nobody knows which ones. */
 const PAGE_ORDER: Readonly<Record<SourceKind, number>> = { gateway: 0, peer: 1, origin: 2 };
 /** One fewer than a client's connections to one host: index pages are not to wait behind spans on a slow link. A LAN is none. */
 const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 4, gateway: 3, origin: 3 };
-/** Spans of one source that may still be being written while others of it arrive. */
-const UNWRITTEN = 2;
-/**
- * Spans under way at the same time, from all sources together: each has `SPAN_MAX_BYTES` of memory. Late ones do not count,
- * so that many stuck sources do not keep the others from being asked, up to a bound of their own.
- */
-const SPANS_MOST = 16;
-const SPANS_WITH_LATE_MOST = 48;
-/** A span is late after so long without a sign of life: another source is asked for it as well. Milliseconds. */
-const LATE_MS = 5_000;
 /** Added to the cost of a source with a late request: more than any link costs. */
 const SLOW_COST = 1_000;
 /** How often what peers hold is asked again while something is missing, milliseconds. */
 const HOLDING_MS = 1_000;
 const TICK_MS = 250;
-/** Leaf pages asked for at a time: enough to hide a link's delay, few enough to be nothing in memory (36 KiB each). */
-const LEAVES_AHEAD = 8;
 
 /**
  * Brings one artifact into a slot and verifies it there. Takes what the slot and the bases have, then asks the sources,
@@ -128,10 +95,8 @@ class Download {
   readonly #key: ContentKey;
   readonly #standing: Standing;
   readonly #missing = new Map<number, SpanFill>();
-  /** Every source that was ever offered, with what it had received by then. */
-  readonly #before = new Map<Source, ReturnType<Source['totals']>>();
-  /** The requests under way, by source. */
-  readonly #running = new Map<string, Set<Running>>();
+  readonly #receipts = new Receipts();
+  readonly #inFlight: InFlight;
   /** Memory that spans are received in, used again and again. */
   readonly #buffers: Uint8Array[] = [];
   readonly #fetches = new Set<Promise<void>>();
@@ -143,6 +108,7 @@ class Download {
   #looking = true;
   #holdingsAsked = -Infinity;
   #local = 0;
+  #lacking = 0;
   #done = 0;
   #lastArrival: number;
   /** When others of the site were last known to be at work. */
@@ -155,6 +121,7 @@ class Download {
     this.#key = { namespace: options.namespace, root: options.artifact.root };
     this.#started = options.clock.now();
     this.#lastArrival = this.#started;
+    this.#inFlight = new InFlight(() => options.clock.now());
     this.#medium = new MediumCheck(options.slot, options.artifact.size);
     this.#standing = options.standing ?? new Standing(() => options.clock.now(), options.onLie);
   }
@@ -182,25 +149,22 @@ class Download {
       await Promise.all([looking, ...this.#fetches]);
       await this.#medium.close();
     }
-    const all = [...this.#before];
-    const received = (kind: SourceKind): number => all.reduce((sum, [source, { content }]) => sum + (source.kind === kind ? source.totals().content - content : 0), 0);
     return {
       local: this.#local,
       delta: 0,
-      peer: received('peer'),
-      gateway: received('gateway'),
-      origin: received('origin'),
-      control: all.reduce((sum, [source, { control }]) => sum + source.totals().control - control, 0),
+      peer: this.#receipts.content('peer'),
+      gateway: this.#receipts.content('gateway'),
+      origin: this.#receipts.content('origin'),
+      control: this.#receipts.control,
       written: slot.written,
       seconds: (clock.now() - this.#started) / 1000,
+      bound: { lacking: this.#lacking, size: artifact.size },
     };
   }
 
   #sources(): readonly Source[] {
     const { sources } = this.#options;
-    const now = typeof sources === 'function' ? sources() : sources;
-    for (const source of now) if (!this.#before.has(source)) this.#before.set(source, source.totals());
-    return now;
+    return this.#receipts.noting(typeof sources === 'function' ? sources() : sources);
   }
 
   /**
@@ -211,44 +175,22 @@ class Download {
     const { artifact, bases = [], baseIndexes, slot } = this.#options;
     const local = await LocalChunks.scan(bases, artifact.chunking, { indexes: baseIndexes, signal, files: this.#options.files });
     const begin = Math.floor(this.#options.random() * index.spans);
-    const buffer = new Uint8Array(slot.found > 0 ? SPAN_MAX_BYTES : 0);
     try {
-      for await (const [span, { chunks }] of ahead(around(index, begin), LEAVES_AHEAD, async (each) => [each, await index.leaf(each)] as const)) {
-        const offsets = chunkOffsets(chunks).map((offset) => span.offset + offset);
-        const positions: number[] = [];
-        signal.throwIfAborted();
-        const found = span.offset < slot.found ? await slot.readInto(buffer.subarray(0, span.bytes), span.offset) : new Uint8Array();
-        for (const [position, chunk] of chunks.entries()) {
-          const offset = offsets[position] ?? 0;
-          const there = found.subarray(offset - span.offset, offset - span.offset + chunk.length);
-          if (there.byteLength === chunk.length && chunkIdOf(there) === chunk.id) {
-            this.#count(chunk.length);
-            continue;
-          }
-          const copy = await local.chunk(chunk);
-          if (copy === undefined) {
-            positions.push(position);
-            continue;
-          }
-          await slot.write(offset, copy);
-          this.#count(chunk.length);
-        }
-        if (positions.length === 0) {
+      for await (const { span, chunks, lacking, there } of fillFromLocal(index, slot, local, begin, signal)) {
+        this.#local += there;
+        this.#progress(there);
+        if (lacking.length === 0) {
           this.#whole(span, chunks);
           continue;
         }
         if (this.#missing.size === 0) this.#lastArrival = this.#options.clock.now();
-        this.#missing.set(span.index, new SpanFill(span, chunks, positions));
+        this.#lacking += span.bytes - there;
+        this.#missing.set(span.index, new SpanFill(span, chunks, lacking));
         this.#wake();
       }
     } finally {
       await local.close();
     }
-  }
-
-  #count(bytes: number): void {
-    this.#local += bytes;
-    this.#progress(bytes);
   }
 
   #progress(bytes: number): void {
@@ -268,7 +210,7 @@ class Download {
         if (this.#holdings.size === 0) await asking;
       }
       const now = clock.now();
-      const room = this.#room(now);
+      const { room } = this.#inFlight;
       const steps = room === 0 ? [] : nextSteps(this.#wants(now), this.#offers(sources), random);
       for (const step of steps.slice(0, room)) {
         const source = sources.find(({ name }) => name === step.source);
@@ -280,7 +222,7 @@ class Download {
         this.#fetches.add(fetching);
       }
       if (this.#options.turns?.othersAtWork === true) this.#waited = now;
-      const idle = now - this.#waited > PATIENCE_MS && [...this.#running.values()].every(({ size }) => size === 0);
+      const idle = now - this.#waited > PATIENCE_MS && this.#inFlight.none;
       const hopeless = sources.every((source) => this.#standing.banned(source));
       if (this.#missing.size > 0 && ((idle && now - this.#lastArrival > PATIENCE_MS) || hopeless)) {
         throw this.#standing.nobody(`${String(this.#missing.size)} of ${String(index.spans)} spans`, sources);
@@ -301,26 +243,17 @@ class Download {
     }
   }
 
-  /** How many more spans may be asked for. */
-  #room(now: number): number {
-    const inTime = [...this.#running.values()].reduce((sum, running) => sum + [...running].filter(({ since, arrived }) => arrived || now - since <= LATE_MS).length, 0);
-    return Math.max(0, Math.min(SPANS_MOST - inTime, SPANS_WITH_LATE_MOST - this.#fetches.size));
-  }
-
   #offers(sources: readonly Source[]): readonly Offer[] {
     const { turns } = this.#options;
     return sources
       .filter((source) => this.#standing.mayAsk(source))
       .map((source) => {
         const held = this.#holdings.get(source.name);
-        const all = this.#running.get(source.name) ?? new Set();
-        const running = [...all].filter(({ arrived }) => !arrived);
-        const slow = running.some(({ since }) => this.#options.clock.now() - since > LATE_MS);
         return {
           source: source.name,
           // A stuck source is the last choice until it answers, however near it is.
-          costPerByte: COST[source.kind] + (slow ? SLOW_COST : 0),
-          inFlight: Math.max(running.length, all.size - UNWRITTEN),
+          costPerByte: COST[source.kind] + (this.#inFlight.slow(source.name) ? SLOW_COST : 0),
+          inFlight: this.#inFlight.of(source.name),
           mostInFlight: IN_FLIGHT[source.kind],
           holds: (span: number) => (held === 'all' ? source.kind !== 'origin' || (turns?.mine(span) ?? true) : (held?.has(span) ?? false)),
         };
@@ -347,9 +280,7 @@ class Download {
 
   async #fetch(source: Source, missing: SpanFill, signal: AbortSignal): Promise<void> {
     const request = missing.request();
-    const started: Running = { since: this.#options.clock.now(), arrived: false };
-    const running = this.#running.get(source.name) ?? new Set();
-    this.#running.set(source.name, running.add(started));
+    const started = this.#inFlight.start(source.name);
     const buffer = this.#buffers.pop() ?? new Uint8Array(SPAN_MAX_BYTES);
     const alive = (): void => {
       const now = this.#options.clock.now();
@@ -388,7 +319,7 @@ class Download {
     } finally {
       this.#buffers.push(buffer);
       missing.asked = missing.asked.filter((name) => name !== source.name);
-      running.delete(started);
+      this.#inFlight.end(source.name, started);
       this.#wake();
     }
   }
@@ -409,11 +340,6 @@ class Download {
     if (this.#broken !== undefined || this.#stop.signal.aborted || this.#options.signal?.aborted === true) return;
     this.#standing.failed(source, error);
   }
-}
-
-/** All spans, from `begin` on and then those before it. */
-async function* around(index: IndexReader, begin: number): AsyncGenerator<Span> {
-  for (let at = 0; at < index.spans; at++) yield await index.span((begin + at) % index.spans);
 }
 
 function asError(thrown: unknown): Error {

@@ -4,7 +4,7 @@ import { systemClock } from '../core/clock.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
 import { parseName } from '../core/names.ts';
 import { BaseIndexes } from '../exchange/base-index.ts';
-import type { Ledger } from '../exchange/download.ts';
+import type { Ledger } from '../exchange/ledger.ts';
 import { HttpSource } from '../exchange/source.ts';
 import { Standing } from '../exchange/standing.ts';
 import type { Evidence } from '../exchange/standing.ts';

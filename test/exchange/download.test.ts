@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
 import type { ArtifactRecord } from '../../src/core/manifest.ts';
 import { download } from '../../src/exchange/download.ts';
-import type { Ledger } from '../../src/exchange/download.ts';
+import type { Ledger } from '../../src/exchange/ledger.ts';
 import { HttpSource } from '../../src/exchange/source.ts';
 import type { Source, SourceKind } from '../../src/exchange/source.ts';
 import type { Evidence } from '../../src/exchange/standing.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts';
 import type { ReleaseManifest } from '../../core/manifest.ts';
-import type { Ledger } from '../../exchange/download.ts';
+import type { Ledger } from '../../exchange/ledger.ts';
 import type { Evidence } from '../../exchange/standing.ts';
 import type { SurfaceOptions } from '../../serve/surface.ts';
 import type { Files } from '../../store/files.ts';

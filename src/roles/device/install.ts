@@ -6,7 +6,9 @@ import type { ObjectId } from '../../core/ids.ts';
 import type { ArtifactRecord, ReleaseManifest } from '../../core/manifest.ts';
 import type { BaseIndexes } from '../../exchange/base-index.ts';
 import { download } from '../../exchange/download.ts';
-import type { BackhaulTurns, Ledger } from '../../exchange/download.ts';
+import type { BackhaulTurns } from '../../exchange/download.ts';
+import { sumOfLedgers } from '../../exchange/ledger.ts';
+import type { Ledger } from '../../exchange/ledger.ts';
 import { FailoverPages } from '../../exchange/pages.ts';
 import type { Source } from '../../exchange/source.ts';
 import type { Standing } from '../../exchange/standing.ts';
@@ -46,7 +48,6 @@ export interface Installed {
 }
 
 const READ_BYTES = 1024 * 1024;
-const NOTHING: Ledger = { local: 0, delta: 0, peer: 0, gateway: 0, origin: 0, control: 0, written: 0, seconds: 0 };
 
 /** Brings the artifacts of a release to their places: all of them verified on the medium before any can be seen there. */
 export async function installRelease(options: InstallOptions): Promise<Installed> {
@@ -125,7 +126,7 @@ class Part {
       const started = clock.now();
       if (content !== undefined) await this.#serveWhole();
       onProgress(artifact.size);
-      return { ...NOTHING, local: artifact.size, seconds: (clock.now() - started) / 1000 };
+      return { ...sumOfLedgers([]), local: artifact.size, seconds: (clock.now() - started) / 1000, bound: { lacking: 0, size: artifact.size } };
     }
     // What is in the place now is the likeliest to have most of it.
     const replaced = (await files.stat(this.path))?.kind === 'file' && !bases.includes(this.path) ? [this.path] : [];
@@ -228,18 +229,4 @@ async function isThere(files: Files, path: string, artifact: ArtifactRecord, sig
   } finally {
     await file.close();
   }
-}
-
-export function sumOfLedgers(ledgers: readonly Ledger[]): Ledger {
-  const sum = (pick: (ledger: Ledger) => number): number => ledgers.reduce((total, ledger) => total + pick(ledger), 0);
-  return {
-    local: sum((each) => each.local),
-    delta: sum((each) => each.delta),
-    peer: sum((each) => each.peer),
-    gateway: sum((each) => each.gateway),
-    origin: sum((each) => each.origin),
-    control: sum((each) => each.control),
-    written: sum((each) => each.written),
-    seconds: sum((each) => each.seconds),
-  };
 }

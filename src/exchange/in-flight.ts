@@ -1,0 +1,72 @@
+/**
+ * Spans under way at the same time, from all sources together: each has `SPAN_MAX_BYTES` of memory. Late ones do not count,
+ * so that many stuck sources do not keep the others from being asked, up to a bound of their own.
+ */
+const SPANS_MOST = 16;
+const SPANS_WITH_LATE_MOST = 48;
+/** Spans of one source that may still be being written while others of it arrive. */
+const UNWRITTEN = 2;
+/** A span is late after so long without a sign of life: another source is asked for it as well. Milliseconds. */
+export const LATE_MS = 5_000;
+
+/** A request for a span that is under way. */
+export interface Running {
+  /** When it was started, or last gave a sign of life. */
+  since: number;
+  /** All bytes are here, if not all of them in the slot: the source has nothing more to do. */
+  arrived: boolean;
+}
+
+/** The requests under way, by source. */
+export class InFlight {
+  readonly #now: () => number;
+  readonly #running = new Map<string, Set<Running>>();
+
+  /** `now` counts milliseconds. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  start(source: string): Running {
+    const started = { since: this.#now(), arrived: false };
+    const running = this.#running.get(source) ?? new Set();
+    this.#running.set(source, running.add(started));
+    return started;
+  }
+
+  end(source: string, ended: Running): void {
+    this.#running.get(source)?.delete(ended);
+  }
+
+  get none(): boolean {
+    return this.#count === 0;
+  }
+
+  /** How many more spans may be asked for. */
+  get room(): number {
+    let inTime = 0;
+    for (const running of this.#running.values()) for (const { since, arrived } of running) if (arrived || !this.#late(since)) inTime++;
+    return Math.max(0, Math.min(SPANS_MOST - inTime, SPANS_WITH_LATE_MOST - this.#count));
+  }
+
+  /** Requests that take up one of the source's places. */
+  of(source: string): number {
+    const all = this.#running.get(source) ?? new Set();
+    return Math.max([...all].filter(({ arrived }) => !arrived).length, all.size - UNWRITTEN);
+  }
+
+  /** Whether a request to the source is late. */
+  slow(source: string): boolean {
+    return [...(this.#running.get(source) ?? [])].some(({ since, arrived }) => !arrived && this.#late(since));
+  }
+
+  get #count(): number {
+    let count = 0;
+    for (const running of this.#running.values()) count += running.size;
+    return count;
+  }
+
+  #late(since: number): boolean {
+    return this.#now() - since > LATE_MS;
+  }
+}
