@@ -156,10 +156,11 @@ async function jsonFile(bytes: Uint8Array): Promise<Finding | undefined> {
 }
 
 async function inStore<T>(home: string, work: (store: StoreReader) => Promise<T>): Promise<T> {
-  const { readConfig, trustHome } = await import('../trust/repository/home.ts');
+  const { trustHome } = await import('../trust/repository/home.ts');
+  const { needServer } = await import('../publish/upkeep.ts');
   const { PackStore } = await import('../store/pack/store.ts');
   const place = trustHome(home);
-  await readConfig(place);
+  await needServer(place);
   const store = await PackStore.open(place.paths.store);
   try {
     return await work(store);

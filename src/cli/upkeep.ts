@@ -11,11 +11,11 @@ export function addGc(program: Command): void {
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nThe origin does the same once a day. Retire a release first: shoal retire NAME@VERSION.\n\nExample:\n  shoal gc --home fleet')
     .action(async (options: { home: string; json?: boolean }) => {
-      const { readConfig, trustHome } = await import('../trust/repository/home.ts');
+      const { trustHome } = await import('../trust/repository/home.ts');
       const { PackStore } = await import('../store/pack/store.ts');
-      const { collectHome } = await import('../publish/upkeep.ts');
+      const { collectHome, needServer } = await import('../publish/upkeep.ts');
       const home = trustHome(options.home);
-      await readConfig(home);
+      await needServer(home);
       const store = await PackStore.open(home.paths.store);
       try {
         const { forgotten, freedBytes, keptBytes, rewrittenBytes } = await collectHome(home, store);
@@ -37,11 +37,11 @@ export function addVerify(program: Command): void {
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nExit code 1 when anything is damaged or missing; the report names it.\n\nExamples:\n  shoal verify --home fleet\n  shoal verify --home fleet --discard && shoal publish …')
     .action(async (options: { home: string; discard?: boolean; json?: boolean }) => {
-      const { readConfig, trustHome } = await import('../trust/repository/home.ts');
+      const { trustHome } = await import('../trust/repository/home.ts');
       const { PackStore } = await import('../store/pack/store.ts');
-      const { verifyHome } = await import('../publish/upkeep.ts');
+      const { needServer, verifyHome } = await import('../publish/upkeep.ts');
       const home = trustHome(options.home);
-      await readConfig(home);
+      await needServer(home);
       const store = await PackStore.open(home.paths.store);
       const bar = progress('verifying');
       try {

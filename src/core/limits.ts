@@ -170,8 +170,8 @@ export const UPLOAD_MAX_FILES = 4_096;
 export const UPLOAD_MAX_FILE_BYTES = 64 * MiB;
 /** Stagings whose files a server keeps until they are published; the one not touched for longest goes first. */
 export const UPLOADS_KEPT = 16;
-/** An upload that nobody goes on with gives the store's lock back after so long. */
-export const UPLOAD_IDLE_MS = 60_000;
+/** An upload that nobody goes on with gives the store's lock back after so long: before another writer gives up. */
+export const UPLOAD_IDLE_MS = 30_000;
 /** Bodies of uploads that are received at a time: each costs a span raw and a span compressed. */
 export const UPLOAD_MAX_BODIES = 16;
 /** Pages and spans named in one answer about what is missing, and spans looked through for it. */

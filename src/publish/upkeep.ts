@@ -8,15 +8,24 @@ import { readWhole } from '../store/durable.ts';
 import type { GcReport, PrunableStore, StoredArtifact, VerifyOptions, VerifyReport } from '../store/types.ts';
 import { sha256 } from '../trust/metadata.ts';
 import { hashedPath, productOf } from '../trust/roles.ts';
+import { readConfig } from '../trust/repository/home.ts';
 import type { TrustHome } from '../trust/repository/home.ts';
 import { releasesOf } from '../trust/repository/stage.ts';
 import { loadState } from '../trust/repository/state.ts';
+
+/** Throws `NOT_A_SERVER` for an offline home, which keeps no manifests and no content, and `NO_HOME`. */
+export async function needServer(home: TrustHome): Promise<void> {
+  if ((await readConfig(home)).part === 'offline') {
+    throw new ShoalError('NOT_A_SERVER', `${home.directory} is an offline home: it signs, and keeps no content`, { ids: { home: home.directory }, hint: 'Name the home of the server.' });
+  }
+}
 
 /**
  * Every release that the repository of `home` lists now, newest first within a product. Throws `HOME_DAMAGED` when one of
  * the manifests is missing or not what was signed: what cannot be read must not count as gone.
  */
 export async function liveReleases(home: TrustHome): Promise<readonly ReleaseManifest[]> {
+  await needServer(home);
   const { delegated } = await loadState(home);
   const releases: ReleaseManifest[] = [];
   for (const [role, { metadata }] of delegated) {

@@ -64,6 +64,7 @@ describe('keys, each command a process', () => {
     expect(ok('sync', '--origin', origin.url, '--home', second)).toMatchObject({ updated: expect.arrayContaining(['root', 'product-os']), ahead: [] });
     ok('fetch', 'os', '--origin', origin.url, '--trust', trust, '--state', at('state'), '-o', at('got-os'));
 
+    for (const command of ['gc', 'verify']) expect(shoal(command, '--home', first, '--json')).toMatchObject({ code: 1, last: { error: 'NOT_A_SERVER' } });
     await writeFile(at('bad.pub'), '{"keytype":"rsa"}');
     expect(shoal('rotate', 'targets', '--key', at('bad.pub'), '--home', first, '--json')).toMatchObject({ code: 1, last: { error: 'BAD_KEY' } });
     expect(shoal('rotate', 'nobody', '--home', first, '--json')).toMatchObject({ code: 1, last: { error: 'BAD_ROLE' } });
