@@ -6,7 +6,7 @@ import { decodePage, decodeSegment } from './kernel.ts';
 import type { Covers } from './kernel.ts';
 import { PREDICTION_BYTES } from './manifest.ts';
 import type { DeltaManifest, DeltaPage, DeltaSegment } from './manifest.ts';
-import { predict } from './predict.ts';
+import { Windows, predict } from './predict.ts';
 import type { BaseReader } from './predict.ts';
 import { Codec } from './types.ts';
 
@@ -37,6 +37,7 @@ export class DeltaApplier {
   readonly #pages: readonly PlacedPage[];
   readonly #objects: DeltaObjects;
   readonly #base: BaseReader;
+  readonly #windows = new Windows();
   #open: { readonly page: number; readonly covers: Promise<Covers> } | undefined;
 
   constructor(manifest: DeltaManifest, objects: DeltaObjects, base: BaseReader) {
@@ -73,7 +74,7 @@ export class DeltaApplier {
     if (segment.codec === Codec.RAW) {
       into.set(payload);
     } else {
-      const pieces = await predict(await this.#covers(segment.page), segment.begin, into, this.#base);
+      const pieces = await predict(await this.#covers(segment.page), segment.begin, into, this.#base, this.#windows);
       if (!Buffer.from(blake3(into)).subarray(0, PREDICTION_BYTES).equals(segment.prediction)) {
         throw new ShoalError('BASE_DRIFTED', `the base is not what segment ${String(number)} of the delta was made from`, { ids: { segment: number } });
       }

@@ -12,6 +12,19 @@ export interface BaseReader {
 const BATCH_BYTES = 4 * 1024 * 1024;
 const JOIN_BYTES = 64 * 1024;
 
+/** Buffers that reads of the base share, so that their number does not follow the garbage collector. */
+export class Windows {
+  readonly #free: Buffer[] = [];
+
+  take(): Buffer {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(BATCH_BYTES);
+  }
+
+  give(window: Buffer): void {
+    this.#free.push(window);
+  }
+}
+
 interface Copy {
   readonly base: number;
   readonly at: number;
@@ -24,7 +37,7 @@ interface Copy {
  *
  * @throws ShoalError `BASE_TOO_SHORT` when the base ends before a cover does
  */
-export async function predict(covers: Covers, begin: number, into: Uint8Array, base: BaseReader): Promise<Piece[]> {
+export async function predict(covers: Covers, begin: number, into: Uint8Array, base: BaseReader, windows: Windows = new Windows()): Promise<Piece[]> {
   const end = begin + into.length;
   const pieces: Piece[] = [];
   let copies: Copy[] = [];
@@ -51,7 +64,7 @@ export async function predict(covers: Covers, begin: number, into: Uint8Array, b
     const position = (covers[i + 2] as number) + (from - target);
     pieces.push({ length: to - from, kind: PieceKind.BASE, base: position % 2 ** 32 });
     if (batch > 0 && batch + (to - from) > BATCH_BYTES) {
-      await copyFrom(base, copies, into);
+      await copyFrom(base, copies, into, windows);
       copies = [];
       batch = 0;
     }
@@ -59,7 +72,7 @@ export async function predict(covers: Covers, begin: number, into: Uint8Array, b
     batch += to - from;
   }
   literalTo(end);
-  await copyFrom(base, copies, into);
+  await copyFrom(base, copies, into, windows);
   return pieces;
 }
 
@@ -75,7 +88,7 @@ function firstCover(covers: Covers, at: number): number {
   return low * 4;
 }
 
-async function copyFrom(base: BaseReader, copies: readonly Copy[], into: Uint8Array): Promise<void> {
+async function copyFrom(base: BaseReader, copies: readonly Copy[], into: Uint8Array, windows: Windows): Promise<void> {
   const sorted = [...copies].sort((a, b) => a.base - b.base);
   for (let i = 0; i < sorted.length; ) {
     const first = sorted[i] as Copy;
@@ -93,11 +106,15 @@ async function copyFrom(base: BaseReader, copies: readonly Copy[], into: Uint8Ar
       if (next.length >= JOIN_BYTES || next.base > stop + JOIN_BYTES || reach - first.base > BATCH_BYTES) break;
       stop = reach;
     }
-    const window = Buffer.allocUnsafeSlow(stop - first.base);
-    await readExactly(base, window, first.base);
-    for (; i < j; i++) {
-      const copy = sorted[i] as Copy;
-      into.set(window.subarray(copy.base - first.base, copy.base - first.base + copy.length), copy.at);
+    const window = windows.take();
+    try {
+      await readExactly(base, window.subarray(0, stop - first.base), first.base);
+      for (; i < j; i++) {
+        const copy = sorted[i] as Copy;
+        window.copy(into, copy.at, copy.base - first.base, copy.base - first.base + copy.length);
+      }
+    } finally {
+      windows.give(window);
     }
   }
 }

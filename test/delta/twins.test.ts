@@ -7,7 +7,7 @@ import { memoryBase, predict } from '../../src/delta/predict.ts';
 import { decodePayload, encodePayload } from '../../src/delta/residual.ts';
 import { Codec } from '../../src/delta/types.ts';
 import { native } from '../../src/kernel/native.ts';
-import { program, relinked } from '../support/delta-pairs.ts';
+import { program, relinked } from '../../fixtures/delta/inputs.ts';
 
 const pair = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), size: fc.integer({ min: 0, max: 60_000 }), insertions: fc.integer({ min: 0, max: 12 }) });
 

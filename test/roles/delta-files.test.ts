@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { describeDelta, diffFiles, patchFile } from '../../src/roles/delta-files.ts';
-import { program, relinked } from '../support/delta-pairs.ts';
+import { program, relinked } from '../../fixtures/delta/inputs.ts';
 import { needsDebian } from '../support/needs.ts';
 import { shoal } from '../support/shoal.ts';
 

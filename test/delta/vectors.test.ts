@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { goldenPair } from '../../fixtures/delta/inputs.ts';
+import { idFromBytes } from '../../src/core/ids.ts';
+import { DeltaApplier } from '../../src/delta/apply.ts';
+import { openDeltaFile } from '../../src/delta/file.ts';
+import { decodeMapPage } from '../../src/delta/map.ts';
+import { memoryBase, predict } from '../../src/delta/predict.ts';
+import { decodePayload } from '../../src/delta/residual.ts';
+import { Codec } from '../../src/delta/types.ts';
+import { blake3 } from '../../src/kernel/hash.ts';
+
+interface Vectors {
+  readonly golden: { readonly base: string; readonly target: string; readonly segments: readonly { readonly codec: number; readonly length: number }[] };
+  readonly corrupt: readonly { readonly name: string; readonly at: number; readonly to: string; readonly code: string }[];
+}
+
+const folder = new URL('../../fixtures/delta/', import.meta.url);
+const { golden, corrupt } = JSON.parse(readFileSync(new URL('vectors.json', folder), 'utf8')) as Vectors;
+const file = readFileSync(new URL('golden-1.delta', folder));
+const { base, target } = goldenPair();
+
+async function rebuild(bytes: Buffer): Promise<Buffer> {
+  const delta = await openDeltaFile(memoryBase(bytes), bytes.length);
+  const applier = new DeltaApplier(delta.manifest, delta, memoryBase(base));
+  const parts: Uint8Array[] = [];
+  for (const number of applier.segments.keys()) parts.push(await applier.segment(number));
+  return Buffer.concat(parts);
+}
+
+describe('vectors of docs/delta.md', () => {
+  test('the inputs are the ones the golden file was made from', () => {
+    expect([idFromBytes(blake3(base)), idFromBytes(blake3(target))]).toEqual([golden.base, golden.target]);
+    // Every codec is there, or the file proves less than it is for.
+    expect(new Set(golden.segments.map(({ codec }) => codec))).toEqual(new Set([Codec.COPY, Codec.RAW, Codec.SITES]));
+  });
+
+  test('the golden file rebuilds the target', async () => {
+    expect((await rebuild(file)).equals(target)).toBe(true);
+  });
+
+  test('so does the portable decoder, whichever tier is loaded', async () => {
+    const delta = await openDeltaFile(memoryBase(file), file.length);
+    const { pages, segments } = delta.manifest;
+    let at = 0;
+    let number = 0;
+    for (const page of pages) {
+      const own = segments.slice(number, number + page.segments);
+      const begin = at;
+      const end = own.reduce((sum, { length }) => sum + length, begin);
+      const list = decodeMapPage(await delta.object(page.id, page.size), begin, end, base.length, page.covers) ?? [];
+      const covers = Float64Array.from(list.flatMap((c) => [c.target, c.length, c.base, c.fill]));
+      for (const { length, codec, payload } of own) {
+        if (codec === Codec.SITES && payload !== undefined) {
+          const bytes = Buffer.alloc(length);
+          const pieces = await predict(covers, at, bytes, memoryBase(base));
+          expect(decodePayload(await delta.object(payload.id, payload.size), bytes, at, pieces)).toBe(true);
+          expect(bytes.equals(target.subarray(at, at + length))).toBe(true);
+        }
+        at += length;
+      }
+      number += page.segments;
+    }
+  });
+
+  test.each(corrupt)('refused: $name', async ({ at, to, code }) => {
+    const bytes = Buffer.from(file);
+    bytes.set(Buffer.from(to, 'hex'), at);
+    await expect(rebuild(bytes)).rejects.toMatchObject({ code });
+  });
+});
