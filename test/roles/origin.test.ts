@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { wire } from '../../src/core/wire.ts';
 import { startOrigin } from '../../src/roles/origin.ts';
 import type { Origin, OriginOptions, Signature } from '../../src/roles/origin.ts';
@@ -75,7 +75,7 @@ describe('origin', () => {
     expect(signed).toBe(1);
     for (const wanted of [2, 3]) {
       clock.advance(60_000);
-      await vi.waitFor(() => expect(signed).toBe(wanted));
+      await expect.poll(() => signed).toBe(wanted);
       // Until the turn is over the next one is not due.
       await new Promise(setImmediate);
     }
@@ -93,7 +93,7 @@ describe('origin', () => {
     await store.forget(dropped.key);
     const { url } = await origin({ directory: await repository(), store, clock, gcMs: 3_600_000 });
     clock.advance(3_600_000);
-    await vi.waitFor(async () => expect(Number(/shoal_gc_freed_bytes (\d+)/.exec((await ask(url, '/metrics')).body.toString())?.[1])).toBeGreaterThan(300_000));
+    await expect.poll(async () => Number(/shoal_gc_freed_bytes (\d+)/.exec((await ask(url, '/metrics')).body.toString())?.[1])).toBeGreaterThan(300_000);
     expect((await ask(url, wire.span(kept.key, 0))).status).toBe(200);
     expect((await ask(url, wire.span(dropped.key, 0))).status).toBe(404);
   });

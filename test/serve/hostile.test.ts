@@ -117,19 +117,19 @@ describe('surface among the hostile', () => {
   it('sends whoever is too many away, and lets them in when somebody leaves', async () => {
     const { url } = await serve(new Endless(), { limits: { responses: 3 } });
     const [first] = await Promise.all([neverReads(url), neverReads(url), neverReads(url)]);
-    await vi.waitFor(async () => expect(await inFlight(url)).toBe(3));
+    await expect.poll(() => inFlight(url)).toBe(3);
     const refused = await ask(url, wire.span(KEY, 0));
     expect([refused.status, refused.headers['retry-after'], refused.headers['cache-control']]).toEqual([503, '1', 'no-store']);
     expect((await ask(url, wire.span(KEY, 0), { method: 'HEAD' })).status).toBe(200);
     first.destroy();
-    await vi.waitFor(async () => expect(await inFlight(url)).toBe(2));
+    await expect.poll(() => inFlight(url)).toBe(2);
     expect((await ask(url, wire.span(KEY, 0))).body.byteLength).toBe(ENDLESS_PIECES * SERVE_PIECE_BYTES);
   });
 
   it('leaves places for others when one client takes many', async () => {
     const { url } = await serve(new Endless(), { limits: { responses: 10, responsesPerClient: 2 } });
     await Promise.all([neverReads(url), neverReads(url)]);
-    await vi.waitFor(async () => expect(await inFlight(url)).toBe(2));
+    await expect.poll(() => inFlight(url)).toBe(2);
     expect((await ask(url, wire.span(KEY, 0))).status).toBe(503);
   });
 
@@ -138,11 +138,11 @@ describe('surface among the hostile', () => {
     const content = new Endless();
     const { url } = await serve(content, { clock });
     await neverReads(url);
-    await vi.waitFor(async () => expect(await inFlight(url)).toBe(1));
+    await expect.poll(() => inFlight(url)).toBe(1);
     await settled(content);
     clock.advance(120_000);
     clock.advance(120_000);
-    await vi.waitFor(async () => expect(await inFlight(url)).toBe(0));
+    await expect.poll(() => inFlight(url)).toBe(0);
     expect((await ask(url, '/metrics')).body.toString()).toContain('shoal_http_broken_total{code="CLIENT_STALLED"} 1');
   });
 
@@ -188,7 +188,7 @@ describe('surface among the hostile', () => {
   it('ends gracefully: what is being sent is sent, what comes after is refused', async () => {
     const { surface, url } = await serve(new Endless());
     const reader = await neverReads(url);
-    await vi.waitFor(async () => expect(await inFlight(url)).toBe(1));
+    await expect.poll(() => inFlight(url)).toBe(1);
     const closed = surface.close(60_000);
     let length = 0;
     reader.on('data', (piece: Buffer) => {

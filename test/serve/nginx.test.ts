@@ -71,7 +71,7 @@ describe.skipIf(needsDebian('nginx'))('an ordinary nginx cache in front of an or
     const paths = [wire.page(sample.key, sample.key.root), wire.span(sample.key, 0), wire.span(sample.key, 0, [1, 2]), wire.artifact(sample.key), `${wire.metadata}/1.root.json`];
     for (const path of paths) {
       const first = await ask(front, path);
-      await vi.waitFor(async () => expect((await ask(front, path, { method: 'HEAD' })).headers['x-cache']).toBe('HIT'));
+      await expect.poll(async () => (await ask(front, path, { method: 'HEAD' })).headers['x-cache']).toBe('HIT');
       const before = await requests(surface);
       const second = await ask(front, path);
       expect([path, first.status, second.status, second.headers['x-cache'], (await requests(surface)) - before]).toEqual([path, 200, 200, 'HIT', 0]);
@@ -95,7 +95,7 @@ describe.skipIf(needsDebian('nginx'))('an ordinary nginx cache in front of an or
   it('serves ranges of the artifact and 304 from the cache', async () => {
     const path = wire.artifact(sample.key);
     await ask(front, path);
-    await vi.waitFor(async () => expect((await ask(front, path, { method: 'HEAD' })).headers['x-cache']).toBe('HIT'));
+    await expect.poll(async () => (await ask(front, path, { method: 'HEAD' })).headers['x-cache']).toBe('HIT');
     const before = await requests(surface);
     const part = await ask(front, path, { headers: { range: 'bytes=1000000-1999999' } });
     expect([part.status, part.body.equals(sample.bytes.subarray(1_000_000, 2_000_000))]).toEqual([206, true]);
