@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { idFromBytes, idToBytes } from '../core/ids.ts';
-import type { ObjectId } from '../core/ids.ts';
 import { BASE_INDEX_MAX_BYTES, BASE_INDEXES_MAX } from '../core/limits.ts';
 import type { ChunkingRecord } from '../core/manifest.ts';
 import { blake3 } from '../kernel/hash.ts';
@@ -35,23 +34,37 @@ export class BaseIndexes {
     this.#directory = directory;
   }
 
-  /** The chunks of `path` in order, as they were when the file was what it is now. */
-  async find(path: string, chunking: ChunkingRecord): Promise<readonly ChunkRef[] | undefined> {
+  /**
+   * Tells `each` the chunks of `path` in order, as they were when the file was what it is now; says whether that is known.
+   * One at a time: a large base has more of them than should be in memory as objects.
+   */
+  async recall(path: string, chunking: ChunkingRecord, each: (chunk: ChunkRef) => void): Promise<boolean> {
     const subject = await this.#subject(path, chunking);
-    if (subject === undefined) return undefined;
+    if (subject === undefined) return false;
+    let entries: Buffer | undefined;
     try {
-      return decode(await readWhole(this.#files, this.#place(path), BASE_INDEX_MAX_BYTES), subject);
+      entries = entriesIn(await readWhole(this.#files, this.#place(path), BASE_INDEX_MAX_BYTES), subject);
     } catch {
       // Unreadable is as good as absent.
-      return undefined;
     }
+    if (entries === undefined) return false;
+    for (let at = 0; at < entries.byteLength; at += ENTRY_BYTES) each({ id: idFromBytes(entries.subarray(at, at + ID_BYTES)), length: entries.readUInt32LE(at + ID_BYTES) });
+    return true;
   }
 
   /** Keeps the chunks of `path`, unless there are too many for an index file. Where that fails, the file is cut again next time. */
-  async keep(path: string, chunking: ChunkingRecord, chunks: readonly ChunkRef[]): Promise<void> {
+  async keep(path: string, chunking: ChunkingRecord, chunks: ChunkEntries | AsyncIterable<ChunkRef>): Promise<void> {
     try {
       const subject = await this.#subject(path, chunking);
-      const bytes = subject === undefined ? undefined : encode(subject, chunks);
+      if (subject === undefined) return;
+      let entries: ChunkEntries;
+      if (chunks instanceof ChunkEntries) {
+        entries = chunks;
+      } else {
+        entries = new ChunkEntries();
+        for await (const chunk of chunks) entries.add(chunk);
+      }
+      const bytes = encode(subject, entries.bytes);
       if (bytes === undefined) return;
       await makeDirectories(this.#files, this.#directory);
       await writeDurably(this.#files, this.#place(path), bytes);
@@ -81,34 +94,47 @@ export class BaseIndexes {
   }
 }
 
-/** Magic, length and text of the subject, the entries, BLAKE3-256 of all that. */
-function encode(subject: Subject, chunks: readonly ChunkRef[]): Uint8Array | undefined {
+/** Chunks in order as an index file has them, one after another in memory that grows. */
+export class ChunkEntries {
+  #bytes = Buffer.allocUnsafe(1024 * ENTRY_BYTES);
+  #end = 0;
+
+  add({ id, length }: ChunkRef): void {
+    if (this.#end > BASE_INDEX_MAX_BYTES) return;
+    if (this.#end === this.#bytes.byteLength) this.#bytes = Buffer.concat([this.#bytes], this.#end * 2);
+    this.#bytes.set(idToBytes(id), this.#end);
+    this.#bytes.writeUInt32LE(length, this.#end + ID_BYTES);
+    this.#end += ENTRY_BYTES;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#end);
+  }
+}
+
+/** Magic, length and text of the subject, the entries, BLAKE3-256 of all that. Undefined when it would be too long. */
+function encode(subject: Subject, entries: Uint8Array): Uint8Array | undefined {
   const text = Buffer.from(JSON.stringify(subject));
   const head = MAGIC.byteLength + 4 + text.byteLength;
-  const total = head + chunks.length * ENTRY_BYTES + ID_BYTES;
+  const total = head + entries.byteLength + ID_BYTES;
   if (total > BASE_INDEX_MAX_BYTES) return undefined;
   const bytes = Buffer.alloc(total);
   bytes.set(MAGIC);
   bytes.writeUInt32LE(text.byteLength, MAGIC.byteLength);
   bytes.set(text, MAGIC.byteLength + 4);
-  for (const [index, { id, length }] of chunks.entries()) {
-    const at = head + index * ENTRY_BYTES;
-    bytes.set(idToBytes(id), at);
-    bytes.writeUInt32LE(length, at + ID_BYTES);
-  }
+  bytes.set(entries, head);
   bytes.set(blake3(bytes.subarray(0, total - ID_BYTES)), total - ID_BYTES);
   return bytes;
 }
 
-function decode(found: Uint8Array | undefined, subject: Subject): readonly ChunkRef[] | undefined {
-  const bytes = Buffer.from(found ?? []);
+function entriesIn(found: Uint8Array | undefined, subject: Subject): Buffer | undefined {
+  if (found === undefined) return undefined;
+  const bytes = Buffer.from(found.buffer, found.byteOffset, found.byteLength);
   const end = bytes.byteLength - ID_BYTES;
   if (end < MAGIC.byteLength + 4 || !bytes.subarray(0, MAGIC.byteLength).equals(MAGIC)) return undefined;
   if (!bytes.subarray(end).equals(blake3(bytes.subarray(0, end)))) return undefined;
   const head = MAGIC.byteLength + 4 + bytes.readUInt32LE(MAGIC.byteLength);
   if (head > end || (end - head) % ENTRY_BYTES !== 0) return undefined;
   if (bytes.toString('utf8', MAGIC.byteLength + 4, head) !== JSON.stringify(subject)) return undefined;
-  const chunks: { readonly id: ObjectId; readonly length: number }[] = [];
-  for (let at = head; at < end; at += ENTRY_BYTES) chunks.push({ id: idFromBytes(bytes.subarray(at, at + ID_BYTES)), length: bytes.readUInt32LE(at + ID_BYTES) });
-  return chunks;
+  return bytes.subarray(head, end);
 }

@@ -78,6 +78,11 @@ const SLOW_COST = 1_000;
 /** How often what peers hold is asked again while something is missing, milliseconds. */
 const HOLDING_MS = 1_000;
 const TICK_MS = 250;
+/**
+ * Spans that are known to be missing at a time, while others are on their way: the chunks of each are some 10 kB, and all
+ * of a large artifact's would be memory that grows with it. A GiB and more: neighbours find enough to swap.
+ */
+const MISSING_MOST = 512;
 
 /**
  * Brings one artifact into a slot and verifies it there. Takes what the slot and the bases have, then asks the sources,
@@ -115,6 +120,8 @@ class Download {
   #waited = -Infinity;
   #broken: Error | undefined;
   #wake: () => void = () => undefined;
+  /** Lets the look at further spans go on. */
+  #lookOn: () => void = () => undefined;
 
   constructor(options: DownloadOptions) {
     this.#options = options;
@@ -187,6 +194,8 @@ class Download {
         this.#lacking += span.bytes - there;
         this.#missing.set(span.index, new SpanFill(span, chunks, lacking));
         this.#wake();
+        // When nothing is on its way, nobody has what is known so far: then the rest is looked at all the same.
+        while (this.#missing.size >= MISSING_MOST && this.#fetches.size > 0 && !signal.aborted) await new Promise<void>((resolve) => (this.#lookOn = resolve));
       }
     } finally {
       await local.close();
@@ -218,7 +227,10 @@ class Download {
         if (source === undefined || missing === undefined) continue;
         missing.asked = [...missing.asked, source.name];
         missing.since = now;
-        const fetching = this.#fetch(source, missing, signal).finally(() => this.#fetches.delete(fetching));
+        const fetching = this.#fetch(source, missing, signal).finally(() => {
+          this.#fetches.delete(fetching);
+          this.#lookOn();
+        });
         this.#fetches.add(fetching);
       }
       if (this.#options.turns?.othersAtWork === true) this.#waited = now;

@@ -1,19 +1,15 @@
 import { walkChunks } from '../chunk/walk.ts';
 import type { ByteReaderAt } from '../chunk/walk.ts';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
-import type { ObjectId } from '../core/ids.ts';
 import type { ChunkingRecord } from '../core/manifest.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { verifyChunk } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Files, OpenFile } from '../store/files.ts';
+import { ChunkEntries } from './base-index.ts';
 import type { BaseIndexes } from './base-index.ts';
-
-interface Place {
-  readonly file: OpenFile;
-  readonly offset: number;
-}
+import { ChunkTable } from './chunk-table.ts';
 
 export interface ScanOptions {
   /** Where the chunks of a file are kept, so that it is not cut again. */
@@ -29,7 +25,7 @@ export interface ScanOptions {
  */
 export class LocalChunks {
   readonly #files: OpenFile[] = [];
-  readonly #places = new Map<ObjectId, Place>();
+  readonly #places = new ChunkTable();
 
   /** Cuts `paths`, or recalls how they were cut. Throws `UNREADABLE` naming the one that cannot be read. */
   static async scan(paths: readonly string[], chunking: ChunkingRecord, options: ScanOptions = {}): Promise<LocalChunks> {
@@ -45,15 +41,15 @@ export class LocalChunks {
 
   /** The chunk, verified as it is read, or undefined. */
   async chunk({ id, length }: ChunkRef): Promise<VerifiedChunk | undefined> {
-    const place = this.#places.get(id);
-    if (place === undefined) return undefined;
+    const place = this.#places.place(id);
+    const file = place === undefined ? undefined : this.#files[place.file];
+    if (place === undefined || file === undefined) return undefined;
     const bytes = Buffer.allocUnsafe(length);
     try {
-      await place.file.read(bytes, place.offset);
+      await file.read(bytes, place.offset);
       return verifyChunk(id, bytes);
     } catch (error) {
       if (!isShoalError(error, 'CHUNK_MISMATCH') && !isShoalError(error, 'FILE_IO')) throw error;
-      this.#places.delete(id);
       return undefined;
     }
   }
@@ -63,33 +59,26 @@ export class LocalChunks {
   }
 
   async #add(path: string, chunking: ChunkingRecord, { indexes, signal, files = nodeFiles }: ScanOptions): Promise<void> {
-    const chunks: ChunkRef[] = [];
+    const chunks = new ChunkEntries();
     try {
       const file = await files.open(path, 'read');
-      this.#files.push(file);
-      const known = await indexes?.find(path, chunking);
-      if (known !== undefined) {
-        let offset = 0;
-        for (const { id, length } of known) {
-          this.#note(id, file, offset);
-          offset += length;
-        }
-        return;
-      }
-      for await (const { id, offset, length } of walkChunks(reader(file), chunking)) {
+      const number = this.#files.push(file) - 1;
+      let next = 0;
+      const note = ({ id, length }: ChunkRef): void => {
+        this.#places.note(id, number, next);
+        next += length;
+      };
+      if ((await indexes?.recall(path, chunking, note)) === true) return;
+      for await (const { id, length } of walkChunks(reader(file), chunking)) {
         signal?.throwIfAborted();
-        this.#note(id, file, offset);
-        if (indexes !== undefined) chunks.push({ id, length });
+        note({ id, length });
+        if (indexes !== undefined) chunks.add({ id, length });
       }
     } catch (cause) {
       signal?.throwIfAborted();
       throw new ShoalError('UNREADABLE', `cannot read the base ${path}: ${messageOf(cause)}`, { ids: { path }, cause });
     }
     await indexes?.keep(path, chunking, chunks);
-  }
-
-  #note(id: ObjectId, file: OpenFile, offset: number): void {
-    if (!this.#places.has(id)) this.#places.set(id, { file, offset });
   }
 }
 

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Clock } from '../../core/clock.ts';
-import { isShoalError } from '../../core/errors.ts';
 import type { ObjectId } from '../../core/ids.ts';
 import type { ArtifactRecord, ReleaseManifest } from '../../core/manifest.ts';
 import type { BaseIndexes } from '../../exchange/base-index.ts';
@@ -18,7 +17,7 @@ import { IndexReader } from '../../merkle/reader.ts';
 import type { FileContent } from '../../serve/file-content.ts';
 import type { Files } from '../../store/files.ts';
 import { PageFile } from '../../store/page-file.ts';
-import { ServedFile, allChunks, localIndex } from './served-file.ts';
+import { ServedFile, eachChunk, localIndex } from './served-file.ts';
 
 export interface InstallOptions {
   readonly files: Files;
@@ -161,9 +160,10 @@ class Part {
   async settle(): Promise<void> {
     const { baseIndexes, files, pagesPath } = this.#options;
     const { chunking } = this.#artifact;
-    if ((await baseIndexes.find(this.path, chunking)) === undefined) {
-      const chunks = await this.#chunks();
-      if (chunks !== undefined) await baseIndexes.keep(this.path, chunking, chunks);
+    if (!(await baseIndexes.recall(this.path, chunking, () => undefined))) {
+      const index = await localIndex(this.#artifact, this.#pages);
+      // Where a page is missing nothing is kept.
+      if (index !== undefined) await baseIndexes.keep(this.path, chunking, eachChunk(index));
     }
     if (this.#served !== undefined) return;
     await this.#pages.close();
@@ -193,20 +193,11 @@ class Part {
     const key = { namespace: manifest.namespace, root };
     const pages = new FailoverPages(key, () => sources(root), standing, clock, signal, this.#pages);
     const index = await IndexReader.open(root, size, pages);
-    await allChunks(index);
+    // Every page is asked for, so that neighbours find it here.
+    for await (const span of index.allSpans()) await index.leaf(span);
     const served = new ServedFile(key, size, index.spans, await files.open(this.path, 'read'), this.#pages, clock);
     served.addAll();
     this.#serve(served);
-  }
-
-  async #chunks(): Promise<Awaited<ReturnType<typeof allChunks>> | undefined> {
-    try {
-      const index = await localIndex(this.#artifact, this.#pages);
-      return index === undefined ? undefined : await allChunks(index);
-    } catch (error) {
-      if (isShoalError(error, 'NO_SUCH_PAGE')) return undefined;
-      throw error;
-    }
   }
 }
 

@@ -75,9 +75,7 @@ export async function localIndex({ root, size }: ArtifactRecord, pages: PageFile
   }
 }
 
-/** All chunks in order. Throws what the source of the pages throws. */
-export async function allChunks(index: IndexReader): Promise<readonly ChunkRef[]> {
-  const chunks: ChunkRef[] = [];
-  for await (const span of index.allSpans()) chunks.push(...(await index.leaf(span)).chunks);
-  return chunks;
+/** All chunks in order, one page of them at a time. Throws what the source of the pages throws. */
+export async function* eachChunk(index: IndexReader): AsyncGenerator<ChunkRef> {
+  for await (const span of index.allSpans()) yield* (await index.leaf(span)).chunks;
 }
