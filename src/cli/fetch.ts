@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
+import { keepYoungHeap } from '../kernel/heap.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
 
@@ -34,6 +35,7 @@ export function addFetch(program: Command): void {
     .option('--json', 'one JSON object with the ledger on standard output')
     .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin http://origin:8470 --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://origin:8470 --trust root.json -o new.img --base old.img')
     .action(async (wanted: string, options: Options) => {
+      keepYoungHeap();
       const { fetchRelease } = await import('../roles/fetch.ts');
       const [product = '', version, ...rest] = wanted.split('@');
       if (rest.length > 0) throw new ShoalError('BAD_NAME', `"${wanted}" is not NAME or NAME@VERSION`);

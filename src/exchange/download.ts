@@ -10,7 +10,7 @@ import { IndexReader } from '../merkle/reader.ts';
 import type { Span } from '../merkle/reader.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { nextSteps } from '../plan/schedule.ts';
-import type { Offer, Random, Want } from '../plan/schedule.ts';
+import type { Offer, Random } from '../plan/schedule.ts';
 import { LocalChunks } from './local-chunks.ts';
 import type { BaseIndexes } from './base-index.ts';
 import { MediumCheck } from './medium.ts';
@@ -18,6 +18,7 @@ import { InFlight, LATE_MS } from './in-flight.ts';
 import { Receipts } from './ledger.ts';
 import type { Ledger } from './ledger.ts';
 import { fillFromLocal } from './local-fill.ts';
+import { MissingSpans } from './missing.ts';
 import { FailoverPages } from './pages.ts';
 import type { PageShelf } from './pages.ts';
 import { SpanFill } from './span-fill.ts';
@@ -99,7 +100,7 @@ class Download {
   readonly #options: DownloadOptions;
   readonly #key: ContentKey;
   readonly #standing: Standing;
-  readonly #missing = new Map<number, SpanFill>();
+  readonly #missing = new MissingSpans();
   readonly #receipts = new Receipts();
   readonly #inFlight: InFlight;
   /** Memory that spans are received in, used again and again. */
@@ -192,7 +193,7 @@ class Download {
         }
         if (this.#missing.size === 0) this.#lastArrival = this.#options.clock.now();
         this.#lacking += span.bytes - there;
-        this.#missing.set(span.index, new SpanFill(span, chunks, lacking));
+        this.#missing.add(new SpanFill(span, chunks, lacking));
         this.#wake();
         // When nothing is on its way, nobody has what is known so far: then the rest is looked at all the same.
         while (this.#missing.size >= MISSING_MOST && this.#fetches.size > 0 && !signal.aborted) await new Promise<void>((resolve) => (this.#lookOn = resolve));
@@ -220,7 +221,7 @@ class Download {
       }
       const now = clock.now();
       const { room } = this.#inFlight;
-      const steps = room === 0 ? [] : nextSteps(this.#wants(now), this.#offers(sources), random);
+      const steps = room === 0 ? [] : nextSteps(this.#missing.wants(now, LATE_MS), this.#offers(sources), random);
       for (const step of steps.slice(0, room)) {
         const source = sources.find(({ name }) => name === step.source);
         const missing = this.#missing.get(step.span);
@@ -246,12 +247,6 @@ class Download {
           resolve();
         };
       });
-    }
-  }
-
-  *#wants(now: number): Generator<Want> {
-    for (const { wanted, span, asked, since } of this.#missing.values()) {
-      if (wanted) yield { span: span.index, asked, late: asked.length > 0 && now - since > LATE_MS };
     }
   }
 
@@ -339,7 +334,7 @@ class Download {
   /** Verified bytes of a span are in the slot. */
   #arrived(missing: SpanFill, bytes: number): void {
     this.#lastArrival = this.#options.clock.now();
-    if (missing.whole && this.#missing.delete(missing.span.index)) this.#whole(missing.span, missing.chunks);
+    if (missing.whole && this.#missing.delete(missing)) this.#whole(missing.place, missing.chunks);
     this.#progress(bytes);
   }
 

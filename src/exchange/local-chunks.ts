@@ -39,6 +39,11 @@ export class LocalChunks {
     return found;
   }
 
+  /** Says that there is nothing to be found here. */
+  get empty(): boolean {
+    return this.#places.size === 0;
+  }
+
   /** The chunk, verified as it is read, or undefined. */
   async chunk({ id, length }: ChunkRef): Promise<VerifiedChunk | undefined> {
     const place = this.#places.place(id);

@@ -36,7 +36,7 @@ export async function* fillFromLocal(index: IndexReader, slot: FileSlot, local: 
       const offset = offsets[position] ?? 0;
       const bytes = found.subarray(offset, offset + chunk.length);
       if (bytes.byteLength !== chunk.length || chunkIdOf(bytes) !== chunk.id) {
-        const copy = await local.chunk(chunk);
+        const copy = local.empty ? undefined : await local.chunk(chunk);
         if (copy === undefined) {
           lacking.push(position);
           continue;

@@ -4,17 +4,22 @@ import { chunkOffsets } from '../merkle/reader.ts';
 import type { Span } from '../merkle/reader.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
+import type { Want } from '../plan/schedule.ts';
 import type { SpanRequest } from './source.ts';
 
 /**
  * A span on its way into a slot. Chunks are written as they come, whoever they come from; of two that bring the same one,
  * the second comes too late. What a broken connection brought is kept, and only the rest is asked for again.
  */
-export class SpanFill {
-  readonly span: Span;
-  /** Sources that are being asked for it now, and since when. */
+export class SpanFill implements Want {
+  readonly span: number;
+  readonly place: Span;
+  /** Sources that are being asked for it now, and since when; `late` when that is too long. */
   asked: readonly string[] = [];
   since = 0;
+  late = false;
+  /** Where its owner has it in a list. */
+  position = 0;
   readonly chunks: readonly ChunkRef[];
   readonly #offsets: readonly number[];
   /** Written, or being written. */
@@ -22,8 +27,9 @@ export class SpanFill {
   #writing = 0;
 
   /** `lacking`: the positions of those of the span's chunks that are not in the slot yet. */
-  constructor(span: Span, chunks: readonly ChunkRef[], lacking: readonly number[]) {
-    this.span = span;
+  constructor(place: Span, chunks: readonly ChunkRef[], lacking: readonly number[]) {
+    this.span = place.index;
+    this.place = place;
     this.chunks = chunks;
     this.#offsets = chunkOffsets(chunks);
     this.#taken = new Bitmap(chunks.length);
@@ -43,7 +49,7 @@ export class SpanFill {
 
   /** What is still to be had. All of a span is asked for as a whole, so that caches between have one entry for it. */
   request(): SpanRequest {
-    const { index } = this.span;
+    const index = this.span;
     if (this.#taken.size === 0) return { span: index, positions: undefined, chunks: this.chunks };
     const positions = [...this.chunks.keys()].filter((position) => !this.#taken.has(position));
     return { span: index, positions, chunks: positions.flatMap((position) => this.chunks[position] ?? []) };
@@ -65,7 +71,7 @@ export class SpanFill {
         bytes += chunk.bytes.byteLength;
       }
       if (run.length === 0) at++;
-      else await slot.writeRun(this.span.offset + (this.#offsets[start] ?? 0), run);
+      else await slot.writeRun(this.place.offset + (this.#offsets[start] ?? 0), run);
     }
     this.#writing--;
     return bytes;

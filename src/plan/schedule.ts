@@ -37,50 +37,51 @@ export type Random = () => number;
  * are busy; a source that costs more is asked only for what no cheaper one holds. A late span is asked for once more, of a
  * source that was not asked yet, whatever that costs: a stuck neighbour must not hold a device up.
  */
-export function nextSteps(wants: Iterable<Want>, offers: readonly Offer[], random: Random): readonly Step[] {
+export function nextSteps(wants: readonly Want[], offers: readonly Offer[], random: Random): readonly Step[] {
   const free = new Map(offers.map((offer) => [offer.source, offer.mostInFlight - offer.inFlight]));
   const steps: Step[] = [];
   if (![...free.values()].some((places) => places > 0)) return steps;
-  const candidates: Candidate[] = [];
-  for (const want of wants) {
-    if (want.asked.length > 0 && !want.late) continue;
-    let holders = 0;
-    let best = Infinity;
-    for (const { source, costPerByte, holds } of offers) {
-      if (want.asked.includes(source) || !holds(want.span)) continue;
-      holders++;
-      best = Math.min(best, costPerByte);
-    }
-    candidates.push({ want, most: want.late ? Infinity : best, order: (want.late ? offers.length + 1 : 0) + holders + random() });
+  // Late ones last, then the rarest first, then by chance; `Infinity` is out of the question.
+  const order = new Float64Array(wants.length);
+  for (let index = 0; index < wants.length; index++) {
+    const want = wants[index];
+    const holders = want === undefined || (want.asked.length > 0 && !want.late) ? 0 : holdersOf(want, offers);
+    order[index] = holders === 0 ? Infinity : (want?.late === true ? offers.length + 1 : 0) + holders + random();
   }
   // Few requests can start and there are many spans to choose from: picking the first again and again is cheaper than sorting.
   for (;;) {
-    let first: Candidate | undefined;
-    for (const candidate of candidates) {
-      if ((first === undefined || candidate.order < first.order) && sourceFor(candidate, offers, free) !== undefined) first = candidate;
+    let first = -1;
+    for (let index = 0; index < wants.length; index++) {
+      if ((order[index] ?? Infinity) >= (order[first] ?? Infinity)) continue;
+      if (sourceFor(wants[index], offers, free) !== undefined) first = index;
     }
-    const chosen = first && sourceFor(first, offers, free);
-    if (first === undefined || chosen === undefined) return steps;
+    const want = wants[first];
+    const chosen = sourceFor(want, offers, free);
+    if (want === undefined || chosen === undefined) return steps;
     free.set(chosen.source, (free.get(chosen.source) ?? 0) - 1);
-    first.order = Infinity;
-    steps.push({ span: first.want.span, source: chosen.source });
+    order[first] = Infinity;
+    steps.push({ span: want.span, source: chosen.source });
   }
 }
 
-interface Candidate {
-  readonly want: Want;
-  /** What a byte may cost at most. */
-  readonly most: number;
-  /** Late ones last, then the rarest first, then by chance; `Infinity` once it has been given to somebody. */
-  order: number;
+function canGive({ source, holds }: Offer, { asked, span }: Want): boolean {
+  return !asked.includes(source) && holds(span);
 }
 
-/** Who is to be asked for it: one of the cheapest that hold it and have a place free. */
-function sourceFor({ want, most, order }: Candidate, offers: readonly Offer[], free: ReadonlyMap<string, number>): Offer | undefined {
+function holdersOf(want: Want, offers: readonly Offer[]): number {
+  let holders = 0;
+  for (const offer of offers) if (canGive(offer, want)) holders++;
+  return holders;
+}
+
+/** Who is to be asked for it: one that holds it and has a place free, and unless it is late, one of the cheapest that hold it. */
+function sourceFor(want: Want | undefined, offers: readonly Offer[], free: ReadonlyMap<string, number>): Offer | undefined {
   let chosen: Offer | undefined;
-  if (order === Infinity) return chosen;
+  if (want === undefined) return chosen;
+  let most = Infinity;
+  if (!want.late) for (const offer of offers) if (offer.costPerByte < most && canGive(offer, want)) most = offer.costPerByte;
   for (const offer of offers) {
-    if (offer.costPerByte > most || (free.get(offer.source) ?? 0) <= 0 || want.asked.includes(offer.source) || !offer.holds(want.span)) continue;
+    if (offer.costPerByte > most || (free.get(offer.source) ?? 0) <= 0 || !canGive(offer, want)) continue;
     if (chosen === undefined || preferred(offer, chosen, free)) chosen = offer;
   }
   return chosen;
