@@ -41,7 +41,7 @@ export class LocalChunks {
 
   /** Says that there is nothing to be found here. */
   get empty(): boolean {
-    return this.#places.size === 0;
+    return this.#files.length === 0;
   }
 
   /** The chunk, verified as it is read, or undefined. */
