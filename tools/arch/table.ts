@@ -22,7 +22,7 @@ export const table: ArchTable = {
     ['kernel'],
     ['chunk', 'merkle', 'delta', 'plan'],
     ['store', 'trust', 'install'],
-    ['publish', 'serve', 'exchange'],
+    ['publish', 'serve', 'exchange', 'discover'],
     ['roles'],
     ['cli'],
   ],

@@ -1,0 +1,156 @@
+import { isIPv4 } from 'node:net';
+import { AUTHORITATIVE_ANSWER } from 'dns-packet';
+import type { Answer, DecodedPacket } from 'dns-packet';
+import type { Clock } from '../core/clock.ts';
+import { PEERS_MAX } from '../core/limits.ts';
+import { isName } from '../core/names.ts';
+import { MulticastSocket } from './multicast.ts';
+import type { Discovery, Seen } from './types.ts';
+
+/**
+ * Neighbours on the LAN by DNS-SD over multicast DNS (RFC 6763, RFC 6762), so that standard tools can see them
+ * (`avahi-browse _shoal._tcp`). An announcement says that a host is there, and nothing of products or versions. Names are
+ * random, 122 bits, so there is nothing to probe for. IPv4; it reaches as far as the link does.
+ */
+export interface MdnsOptions {
+  readonly instance: string;
+  readonly port: number;
+  readonly role: Seen['role'];
+  /** Address of the interface to speak on. Default: all. */
+  readonly interface?: string;
+  readonly clock: Clock;
+  /** Another UDP port than 5353, for tests that are not to hear each other. */
+  readonly udpPort?: number;
+}
+
+const SERVICE = '_shoal._tcp.local';
+/** Lists the kinds of services there are (RFC 6763, 9). */
+const SERVICES = '_services._dns-sd._udp.local';
+/** RFC 6762, 10: records with a host's address live two minutes. Seconds. */
+const TTL_S = 120;
+/** Queries: at once, then ever more rarely (RFC 6762, 5.2), but often enough to renew what would run out. Milliseconds. */
+const ASK_FIRST_MS = 1_000;
+const ASK_MOST_MS = 60_000;
+/** RFC 6762, 6: the same records are not multicast more than once a second. */
+const ANSWER_MS = 1_000;
+
+interface Known extends Seen {
+  readonly until: number;
+}
+
+/** Starts to announce and to listen. Throws `DISCOVERY` when the port cannot be had. */
+export async function startMdns(options: MdnsOptions): Promise<Discovery> {
+  const made: { discovery?: MdnsDiscovery } = {};
+  const socket = await MulticastSocket.open({
+    interface: options.interface,
+    port: options.udpPort,
+    clock: options.clock,
+    onMessage: (message, sender) => {
+      made.discovery?.hear(message, sender);
+    },
+  });
+  made.discovery = new MdnsDiscovery(options, socket);
+  return made.discovery;
+}
+
+class MdnsDiscovery implements Discovery {
+  readonly #options: MdnsOptions;
+  readonly #socket: MulticastSocket;
+  readonly #host: string;
+  readonly #name: string;
+  readonly #known = new Map<string, Known>();
+  #pause = ASK_FIRST_MS;
+  #answered = -Infinity;
+  #cancel: () => void = () => undefined;
+
+  constructor(options: MdnsOptions, socket: MulticastSocket) {
+    this.#options = options;
+    this.#socket = socket;
+    this.#host = `${options.instance}.local`;
+    this.#name = `${options.instance}.${SERVICE}`;
+    this.#announce();
+    this.#asking();
+  }
+
+  hear({ type, questions = [], answers = [], additionals = [] }: DecodedPacket, sender: string): void {
+    if (type === 'response') this.#learn([...answers, ...additionals], sender);
+    else if (questions.some((question) => this.#concerns(question.name, question.type))) this.#announce();
+  }
+
+  get seen(): readonly Seen[] {
+    const now = this.#options.clock.now();
+    for (const [instance, { until }] of this.#known) if (until <= now) this.#known.delete(instance);
+    return [...this.#known.values()].map(({ instance, url, role }) => ({ instance, url, role }));
+  }
+
+  ask(): void {
+    void this.#socket.send({ type: 'query', questions: [{ name: SERVICE, type: 'PTR' }] });
+  }
+
+  async close(): Promise<void> {
+    this.#cancel();
+    // RFC 6762, 10.1: a time to live of zero is a goodbye.
+    await this.#say(0);
+    await this.#socket.close();
+  }
+
+  #asking(): void {
+    this.ask();
+    this.#cancel = this.#options.clock.after(this.#pause, () => {
+      this.#pause = Math.min(3 * this.#pause, ASK_MOST_MS);
+      this.#asking();
+    });
+  }
+
+  #concerns(name: string, type: string): boolean {
+    const asked = name.toLowerCase();
+    if (asked === SERVICE || asked === SERVICES) return type === 'PTR' || type === 'ANY';
+    return asked === this.#name.toLowerCase() || asked === this.#host.toLowerCase();
+  }
+
+  #announce(): void {
+    const now = this.#options.clock.now();
+    if (now - this.#answered < ANSWER_MS) return;
+    this.#answered = now;
+    void this.#say(TTL_S);
+  }
+
+  #say(ttl: number): Promise<void> {
+    return this.#socket.send({ type: 'response', flags: AUTHORITATIVE_ANSWER, answers: this.#records(ttl) });
+  }
+
+  #records(ttl: number): Answer[] {
+    const { instance, port, role, interface: address } = this.#options;
+    return [
+      { name: SERVICES, type: 'PTR', ttl, data: SERVICE },
+      { name: SERVICE, type: 'PTR', ttl, data: this.#name },
+      { name: this.#name, type: 'SRV', ttl, data: { port, target: `${instance}.local`, priority: 0, weight: 0 } },
+      { name: this.#name, type: 'TXT', ttl, data: ['txtvers=1', `role=${role}`] },
+      ...(address === undefined ? [] : [{ name: this.#host, type: 'A' as const, ttl, data: address }]),
+    ];
+  }
+
+  /** Takes what a response says of hosts of ours; the rest of the LAN's talk is nobody's business. */
+  #learn(records: readonly Answer[], sender: string): void {
+    const now = this.#options.clock.now();
+    const roles = new Map<string, Seen['role']>();
+    const addresses = new Map<string, string>();
+    for (const record of records) {
+      if (record.type === 'TXT') roles.set(record.name, [record.data].flat().some((text) => text.toString() === 'role=gateway') ? 'gateway' : 'agent');
+      if (record.type === 'A' && isIPv4(record.data)) addresses.set(record.name, record.data);
+    }
+    for (const record of records) {
+      if (record.type !== 'SRV' || !record.name.endsWith(`.${SERVICE}`)) continue;
+      const instance = record.name.slice(0, -SERVICE.length - 1);
+      if (!isName(instance) || instance === this.#options.instance) continue;
+      this.#known.delete(instance);
+      if (record.ttl === 0 || record.data.port < 1 || record.data.port > 65_535) continue;
+      const url = `http://${addresses.get(record.data.target) ?? sender}:${String(record.data.port)}`;
+      this.#known.set(instance, { instance, url, role: roles.get(record.name) ?? 'agent', until: now + Math.min(record.ttl ?? TTL_S, TTL_S) * 1000 });
+      for (const oldest of this.#known.keys()) {
+        if (this.#known.size <= PEERS_MAX) break;
+        this.#known.delete(oldest);
+      }
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import { createSocket } from 'node:dgram';
+import type { Socket } from 'node:dgram';
+import { networkInterfaces } from 'node:os';
+import { decode, encode } from 'dns-packet';
+import type { DecodedPacket, Packet } from 'dns-packet';
+import type { Clock } from '../core/clock.ts';
+import { ShoalError, messageOf } from '../core/errors.ts';
+
+/** Group and port of multicast DNS (RFC 6762, 3). */
+const GROUP = '224.0.0.251';
+export const MDNS_PORT = 5353;
+/** RFC 6762, 17: no message is longer than an Ethernet jumbo frame. */
+const MESSAGE_MAX_BYTES = 9_000;
+const HEADER_BYTES = 12;
+/** Questions and records in a message that is looked at. The decoder makes room for as many as a header claims. */
+const RECORDS_MAX = 256;
+/** Messages decoded in a second; a busy LAN has a few. What is beyond is not heard: it is said again. */
+const MESSAGES_A_SECOND = 200;
+/** Interfaces come and go. */
+const MEMBERSHIP_MS = 30_000;
+
+export interface MulticastOptions {
+  /** Address of the interface to speak on. Default: all that have an IPv4 address. */
+  readonly interface?: string | undefined;
+  readonly port?: number | undefined;
+  readonly clock: Clock;
+  readonly onMessage: (message: DecodedPacket, sender: string) => void;
+}
+
+/** A socket in the group of multicast DNS that bounds what strangers can make it do. */
+export class MulticastSocket {
+  readonly #options: MulticastOptions;
+  readonly #socket: Socket;
+  readonly #port: number;
+  readonly #joined = new Set<string>();
+  #second = 0;
+  #messages = 0;
+  #cancel: () => void = () => undefined;
+
+  /** Throws `DISCOVERY` when the port cannot be had. */
+  static async open(options: MulticastOptions): Promise<MulticastSocket> {
+    const multicast = new MulticastSocket(options);
+    await multicast.#bind();
+    return multicast;
+  }
+
+  private constructor(options: MulticastOptions) {
+    this.#options = options;
+    this.#port = options.port ?? MDNS_PORT;
+    this.#socket = createSocket({ type: 'udp4', reuseAddr: true });
+  }
+
+  /** Sends to everybody. What cannot be sent now is said again later. */
+  send(message: Packet): Promise<void> {
+    return new Promise((resolve) => {
+      this.#socket.send(encode(message), this.#port, GROUP, () => { resolve(); });
+    });
+  }
+
+  close(): Promise<void> {
+    this.#cancel();
+    return new Promise((resolve) => {
+      this.#socket.close(() => { resolve(); });
+    });
+  }
+
+  async #bind(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.once('error', (cause) => {
+        reject(new ShoalError('DISCOVERY', `multicast DNS cannot be used: ${messageOf(cause)}`, {
+          cause,
+          ids: { port: this.#port },
+          hint: 'Another program may hold the UDP port for itself. Without discovery, name neighbours with --peer.',
+        }));
+      });
+      // On all addresses: bound to one of them, a socket would not hear what is sent to the group.
+      this.#socket.bind(this.#port, resolve);
+    });
+    // An interface that went away, a full buffer: nothing that ends discovery.
+    this.#socket.on('error', () => undefined);
+    this.#socket.on('message', (bytes, { address }) => {
+      this.#heard(bytes, address);
+    });
+    this.#socket.setMulticastTTL(255);
+    this.#socket.setMulticastLoopback(true);
+    if (this.#options.interface !== undefined) this.#socket.setMulticastInterface(this.#options.interface);
+    this.#join();
+  }
+
+  #join(): void {
+    const { interface: only, clock } = this.#options;
+    const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []).filter(({ family }) => family === 'IPv4').map(({ address }) => address);
+    for (const address of only === undefined ? all : [only]) {
+      if (this.#joined.has(address)) continue;
+      try {
+        this.#socket.addMembership(GROUP, address);
+        this.#joined.add(address);
+      } catch {
+        // No multicast there.
+      }
+    }
+    this.#cancel = clock.after(MEMBERSHIP_MS, () => {
+      this.#join();
+    });
+  }
+
+  #heard(bytes: Buffer, sender: string): void {
+    const second = Math.floor(this.#options.clock.now() / 1000);
+    if (second !== this.#second) this.#messages = 0;
+    this.#second = second;
+    if (bytes.byteLength < HEADER_BYTES || bytes.byteLength > MESSAGE_MAX_BYTES) return;
+    const claimed = bytes.readUInt16BE(4) + bytes.readUInt16BE(6) + bytes.readUInt16BE(8) + bytes.readUInt16BE(10);
+    if (claimed > RECORDS_MAX || ++this.#messages > MESSAGES_A_SECOND) return;
+    let message: DecodedPacket;
+    try {
+      message = decode(bytes);
+    } catch {
+      return;
+    }
+    this.#options.onMessage(message, sender);
+  }
+}

@@ -1,0 +1,86 @@
+import { createSocket } from 'node:dgram';
+import { randomBytes, randomInt, randomUUID } from 'node:crypto';
+import { MulticastSocket } from '../../src/discover/multicast.ts';
+import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/core/clock.ts';
+import { PEERS_MAX } from '../../src/core/limits.ts';
+import { startMdns } from '../../src/discover/mdns.ts';
+import type { MdnsOptions } from '../../src/discover/mdns.ts';
+import type { Discovery } from '../../src/discover/types.ts';
+
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+// One port for each test: tests do not hear each other, nor the machine's own responder.
+let udpPort = 0;
+async function host(port: number, more: Partial<MdnsOptions> = {}): Promise<Discovery & { readonly instance: string }> {
+  const instance = randomUUID();
+  const discovery = await startMdns({ instance, port, role: 'agent', interface: '127.0.0.1', clock: systemClock, udpPort, ...more });
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => (closed ??= discovery.close());
+  closing.push(close);
+  return { instance, close, ask: () => { discovery.ask(); }, get seen() { return discovery.seen; } };
+}
+
+describe('hosts on one LAN', () => {
+  it('see each other, whoever was there first, and what each is', async () => {
+    udpPort = randomInt(20_000, 60_000);
+    const one = await host(8001);
+    const two = await host(8002, { role: 'gateway' });
+    const three = await host(8003);
+    await expect.poll(() => one.seen.length).toBe(2);
+    expect(new Set(one.seen.map(({ url, role }) => `${url} ${role}`))).toEqual(new Set(['http://127.0.0.1:8002 gateway', 'http://127.0.0.1:8003 agent']));
+    await expect.poll(() => three.seen.map(({ instance }) => instance).sort()).toEqual([one.instance, two.instance].sort());
+  });
+
+  it('say goodbye', async () => {
+    udpPort = randomInt(20_000, 60_000);
+    const one = await host(8001);
+    const two = await host(8002);
+    await expect.poll(() => one.seen.length).toBe(1);
+    await two.close();
+    await expect.poll(() => one.seen.length).toBe(0);
+  });
+
+  it('can be found by standard tools, and tell them nothing of products', async () => {
+    udpPort = randomInt(20_000, 60_000);
+    const one = await host(8001);
+    const heard: string[] = [];
+    const browser = await MulticastSocket.open({ interface: '127.0.0.1', port: udpPort, clock: systemClock, onMessage: (message) => heard.push(JSON.stringify(message.answers)) });
+    closing.push(() => browser.close());
+    await expect.poll(async () => {
+      await browser.send({ type: 'query', questions: [{ name: '_services._dns-sd._udp.local', type: 'PTR' }] });
+      return heard.some((text) => text.includes('_shoal._tcp.local') && text.includes(one.instance));
+    }).toBe(true);
+  });
+
+  it('are not troubled by noise, lies and floods', async () => {
+    udpPort = randomInt(20_000, 60_000);
+    const one = await host(8001);
+    const stranger = createSocket({ type: 'udp4', reuseAddr: true });
+    await new Promise<void>((resolve) => { stranger.bind(0, '127.0.0.1', resolve); });
+    stranger.setMulticastInterface('127.0.0.1');
+    // Not faster than it is read: what overflows a socket's buffer tests the kernel.
+    const send = (bytes: Uint8Array): Promise<void> => new Promise((resolve) => { stranger.send(bytes, udpPort, '224.0.0.251', () => { setImmediate(resolve); }); });
+    for (let at = 0; at < 200; at++) await send(randomBytes(1 + (at * 7) % 600));
+    // A header that claims more than any message holds: making room for it is what costs.
+    const claims = Buffer.alloc(12, 0xff);
+    claims[2] = 0;
+    for (let at = 0; at < 200; at++) await send(claims);
+    const liar = await MulticastSocket.open({ interface: '127.0.0.1', port: udpPort, clock: systemClock, onMessage: () => undefined });
+    closing.push(() => liar.close());
+    const claim = (names: readonly string[], port: number): Promise<void> =>
+      liar.send({ type: 'response', answers: names.map((name) => ({ name: `${name}._shoal._tcp.local`, type: 'SRV' as const, ttl: 120, data: { port, target: 'x.local', priority: 0, weight: 0 } })) }).then(() => new Promise((resolve) => { setImmediate(resolve); }));
+    for (const name of ['../../etc', '', 'a b', 'x'.repeat(60)]) await claim([name], 0);
+    for (let at = 0; at < PEERS_MAX + 200; at += 50) await claim(Array.from({ length: 50 }, (_, each) => `i${String(at + each)}`), 9);
+    await expect.poll(() => one.seen.length).toBeGreaterThan(100);
+    expect(one.seen.length).toBeLessThanOrEqual(PEERS_MAX);
+    expect(one.seen.every(({ url }) => /^http:\/\/[0-9.]+:\d+$/.test(url))).toBe(true);
+    // And an honest one is still found.
+    const two = await host(8002);
+    await expect.poll(() => one.seen.some(({ instance }) => instance === two.instance)).toBe(true);
+    stranger.close();
+  });
+});
