@@ -19,6 +19,7 @@ interface Options {
   readonly poll: number;
   readonly listen: { readonly host: string; readonly port: number };
   readonly advertise?: string;
+  readonly mdns?: string | true;
 }
 
 function parseFollowed(text: string, before: readonly FollowedProduct[] = []): readonly FollowedProduct[] {
@@ -50,6 +51,7 @@ export function addAgent(program: Command, version: string): void {
     .option('--hardware <id...>', 'what this device is')
     .option('--poll <seconds>', 'how often to ask for news', parsePoll, 300)
     .option('--listen <host:port>', 'where neighbours are served', parseListen, { host: '127.0.0.1', port: 8472 })
+    .option('--mdns [address]', 'find neighbours and gateways on the LAN by multicast DNS (on the interface with this address)')
     .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens')
     .addHelpText('after', `
 Prints a JSON line when it is ready, for every release it has installed, and at the end.
@@ -77,6 +79,7 @@ Examples:
         },
         onProgress: (product, done, total) => bars.get(product)?.update(done, total),
         onError: complain,
+        ...(options.mdns === undefined ? {} : { mdns: options.mdns === true ? {} : { interface: options.mdns } }),
         ...(options.gateway === undefined ? {} : { gateway: options.gateway }),
         ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
       });

@@ -58,12 +58,13 @@ export function addGateway(program: Command, version: string): void {
     .option('--max-size <bytes>', 'most the cache may take on disk', wholeNumber(1), 10_000_000_000)
     .option('--poll <seconds>', 'ask the origin for news at most this often', wholeNumber(0), 300)
     .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8471 })
+    .option('--mdns [address]', 'let agents find it on the LAN by multicast DNS (on the interface with this address)')
     .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
     .addHelpText('after', '\nExample:\n  shoal gateway --origin http://origin.example:8470 --cache /var/cache/shoal --max-size 20000000000')
-    .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number } }) => {
+    .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number }; mdns?: string | true }) => {
       const { PackCache } = await import('../store/pack/cache.ts');
       const { startGateway } = await import('../roles/gateway.ts');
       const cache = await PackCache.open(options.cache, { maxBytes: options.maxSize });
-      await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, pollMs: options.poll * 1000, onError: complain }));
+      await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, pollMs: options.poll * 1000, onError: complain, ...(options.mdns === undefined ? {} : { mdns: options.mdns === true ? {} : { interface: options.mdns } }) }));
     });
 }

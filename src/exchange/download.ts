@@ -22,7 +22,7 @@ import { MissingSpans } from './missing.ts';
 import { FailoverPages } from './pages.ts';
 import type { PageShelf } from './pages.ts';
 import { SpanFill } from './span-fill.ts';
-import type { Source, SourceKind, SpanSink } from './source.ts';
+import type { PeerHolding, Source, SourceKind, SpanSink } from './source.ts';
 import { PATIENCE_MS, Standing } from './standing.ts';
 import type { Evidence } from './standing.ts';
 
@@ -61,8 +61,8 @@ export interface DownloadOptions {
 
 /** Who of a site asks the origin for what. The gateway needs none: it asks once whoever asks it. */
 export interface BackhaulTurns {
-  /** Told what a neighbour says: how many spans it has, and whether it is at work. */
-  saw(source: Source, held: number, working: boolean): void;
+  /** Told what a neighbour says that it has. */
+  saw(source: Source, holding: PeerHolding): void;
   mine(span: number): boolean;
   /** Others bring what is not this device's turn. */
   readonly othersAtWork: boolean;
@@ -274,7 +274,7 @@ class Download {
       try {
         const holding = await source.holding(this.#key, spans, signal);
         this.#holdings.set(source.name, holding?.spans ?? 'all');
-        if (holding !== undefined) this.#options.turns?.saw(source, holding.spans.size, holding.working);
+        if (holding !== undefined) this.#options.turns?.saw(source, holding);
       } catch (error) {
         this.#failed(source, error);
       }

@@ -37,6 +37,8 @@ export interface PeerHolding {
   readonly spans: Bitmap;
   /** It says that it is at work to get more. */
   readonly working: boolean;
+  /** It knows of the artifact at all. */
+  readonly known: boolean;
 }
 
 /** A host that may have content. Everything it says is hostile until verified; chunks leave here verified. */
@@ -75,9 +77,9 @@ export class HttpSource implements Source {
   async holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<PeerHolding | undefined> {
     if (this.kind !== 'peer') return undefined;
     const { status, headers, body } = await this.#upstream.get('control', wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, {}, signal);
-    if (status === 404) return { spans: new Bitmap(spans), working: false };
+    if (status === 404) return { spans: new Bitmap(spans), working: false, known: false };
     this.#expect200(status, 'what it holds');
-    return { spans: Bitmap.decode(body, spans), working: headers.get(HEADER_WORKING) === '1' };
+    return { spans: Bitmap.decode(body, spans), working: headers.get(HEADER_WORKING) === '1', known: true };
   }
 
   async span(key: ContentKey, { span, positions, chunks }: SpanRequest, { buffer, take, alive }: SpanSink, signal?: AbortSignal): Promise<void> {

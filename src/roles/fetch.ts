@@ -58,7 +58,7 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
     ...(gateway === undefined ? [] : [new HttpSource('gateway', gateway, clock)]),
     new HttpSource('origin', origin, clock),
   ];
-  const neighbours = options.site === undefined ? undefined : new Neighbours({ hosts: metadataHosts, site: parseName('site', options.site), self: undefined, clock });
+  const neighbours = options.site === undefined ? undefined : new Neighbours({ hosts: () => metadataHosts, site: parseName('site', options.site), self: undefined, clock });
   let news: Periodic | undefined;
   try {
     const trust = await TufClient.open({

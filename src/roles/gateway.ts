@@ -3,6 +3,7 @@ import { Gauge } from 'prom-client';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import { GATEWAY_POLL_MS } from '../core/limits.ts';
+import type { Discovery } from '../discover/types.ts';
 import { PeerRegistry } from '../serve/peers.ts';
 import { createSurface } from '../serve/surface.ts';
 import type { SurfaceOptions } from '../serve/surface.ts';
@@ -24,6 +25,8 @@ export interface GatewayOptions {
   readonly version: string;
   /** At most how often the origin is asked for news, milliseconds. Default five minutes. */
   readonly pollMs?: number;
+  /** Makes itself known on the LAN by multicast DNS, on one interface or on all. Off by default. */
+  readonly mdns?: { readonly interface?: string; readonly udpPort?: number };
   readonly limits?: SurfaceOptions['limits'];
   readonly clock?: Clock;
   readonly today?: () => number;
@@ -80,10 +83,21 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
   });
   const url = await surface.listen(options.listen.host, options.listen.port);
+  let discovery: Discovery | undefined;
+  if (options.mdns !== undefined) {
+    try {
+      const { startMdns } = await import('../discover/mdns.ts');
+      discovery = await startMdns({ instance: surface.instance, port: Number(new URL(url).port), role: 'gateway', clock, ...options.mdns });
+    } catch (error) {
+      await surface.close(0);
+      throw error;
+    }
+  }
   return {
     url,
     ledger: () => ({ upstream: { ...upstream.totals }, served: { ...surface.metrics.totals } }),
     close: async () => {
+      await discovery?.close();
       await surface.close();
       await upstream.close();
       await cache.close();

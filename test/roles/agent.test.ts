@@ -1,10 +1,12 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { wire } from '../../src/core/wire.ts';
 import { startAgent } from '../../src/roles/agent/agent.ts';
 import type { Agent, AgentEvent, AgentOptions } from '../../src/roles/agent/types.ts';
+import { startGateway } from '../../src/roles/gateway.ts';
+import { PackCache } from '../../src/store/pack/cache.ts';
 import { fetchRelease } from '../../src/roles/fetch.ts';
 import { startFleet } from '../support/fleet.ts';
 import type { Fleet } from '../support/fleet.ts';
@@ -215,6 +217,32 @@ describe('neighbours', () => {
     const three = await device('three', { origin: gone, peers: [two.agent.url] });
     await three.agent.poll();
     expect(Buffer.compare(await readFile(three.output), image)).toBe(0);
+  });
+
+  it('find each other, and a gateway, on the LAN with nothing but the address of the origin', async () => {
+    const image = randomBytes(6 * MiB);
+    await fleet.publish('os', '1', { image });
+    // Their sites differ: no list tells them of each other. A port of its own, so that tests do not hear each other.
+    const mdns = { interface: '127.0.0.1', udpPort: randomInt(20_000, 60_000) };
+    const one = await device('one', { site: 'a', mdns });
+    await one.agent.poll();
+    const two = await device('two', { site: 'b', mdns, origin: fleet.origin });
+    await expect.poll(async () => (await readdir(fleet.folder)).includes('two.img')).toBe(true);
+    await two.agent.poll();
+    expect(Buffer.compare(await readFile(two.output), image)).toBe(0);
+
+    // A gateway joins, and is used without a word to anybody.
+    const gateway = await startGateway({ origin: fleet.origin, directory: join(fleet.folder, 'gateway'), cache: await PackCache.open(join(fleet.folder, 'gateway'), { maxBytes: 1e9 }), listen: { host: '127.0.0.1', port: 0 }, version: '0', pollMs: 0, mdns });
+    closing.push(() => gateway.close());
+    const next = randomBytes(6 * MiB);
+    await fleet.publish('os', '2', { image: next });
+    await expect.poll(async () => {
+      await Promise.all([one.agent.poll(), two.agent.poll()]);
+      return Buffer.compare(await readFile(two.output), next);
+    }).toBe(0);
+    expect(ledgerOf(one).gateway + ledgerOf(two).gateway).toBeGreaterThan(0);
+    // What one had of the first release, or the gateway brought of the second, crossed once; see what the site paid.
+    expect(ledgerOf(two).peer + ledgerOf(two).gateway).toBeGreaterThan(6 * MiB);
   });
 
   it('serve a command that asks their site', async () => {

@@ -2,7 +2,9 @@ import { networkInterfaces } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
 import { parseName } from '../../core/names.ts';
 import { HttpUpstream } from '../../exchange/upstream.ts';
+import type { Upstream } from '../../exchange/upstream.ts';
 import { UpstreamMetadata } from '../../exchange/upstream-metadata.ts';
+import type { Discovery } from '../../discover/types.ts';
 import { FileContent } from '../../serve/file-content.ts';
 import { createSurface } from '../../serve/surface.ts';
 import type { Surface } from '../../serve/surface.ts';
@@ -27,13 +29,16 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const metadata = new HeldMetadata(files, state.directory);
   let surface: Surface | undefined;
   let neighbours: Neighbours | undefined;
+  let discovery: Discovery | undefined;
+  /** The gateway that was named, those that were seen, the origin. */
+  const nearest = (): readonly Upstream[] => [...hosts.slice(0, -1), ...(neighbours?.gateways ?? []).map(({ upstream }) => upstream), ...hosts.slice(-1)];
   try {
     const trust = await TufClient.open({
       files,
       directory: state.directory,
       trustedRoot: options.trustedRoot,
       // Neighbours last: what they pass on may be old, but nobody can be kept from the news by one of them.
-      fetcher: new UpstreamMetadata(() => [...hosts, ...fixed, ...(neighbours?.hosts ?? [])]),
+      fetcher: new UpstreamMetadata(() => [...nearest(), ...fixed, ...(neighbours?.hosts ?? [])]),
       profile: { hardware: options.hardware ?? [], features: [] },
       now: () => new Date(today()),
     });
@@ -48,11 +53,16 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     });
     const url = await surface.listen(options.listen.host, options.listen.port);
     const self = { instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin };
-    neighbours = new Neighbours({ hosts, site, self, clock });
-    const running = new RunningAgent(options, { clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, content, metadata, surface, liars: await Liars.open(files, state.directory, today) });
+    if (options.mdns !== undefined) {
+      const { startMdns } = await import('../../discover/mdns.ts');
+      discovery = await startMdns({ instance: self.instance, port: Number(new URL(self.url).port), role: 'agent', clock, ...options.mdns });
+    }
+    neighbours = new Neighbours({ hosts: nearest, discovery, site, self, clock });
+    const running = new RunningAgent(options, { clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, metadata, surface, liars: await Liars.open(files, state.directory, today) });
     await running.serveInstalled();
     return running.start(url);
   } catch (error) {
+    await discovery?.close();
     await surface?.close(0);
     await Promise.all([...hosts, ...fixed].map((host) => host.close()));
     state.close();

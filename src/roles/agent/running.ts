@@ -10,6 +10,7 @@ import { HttpSource } from '../../exchange/source.ts';
 import type { Source } from '../../exchange/source.ts';
 import { Standing } from '../../exchange/standing.ts';
 import type { HttpUpstream } from '../../exchange/upstream.ts';
+import type { Discovery } from '../../discover/types.ts';
 import type { FileContent } from '../../serve/file-content.ts';
 import type { Surface } from '../../serve/surface.ts';
 import type { Files } from '../../store/files.ts';
@@ -33,6 +34,7 @@ export interface AgentParts {
   readonly trust: TufClient;
   readonly hosts: readonly HttpUpstream[];
   readonly neighbours: Neighbours;
+  readonly discovery: Discovery | undefined;
   readonly content: FileContent;
   readonly metadata: HeldMetadata;
   readonly surface: Surface;
@@ -84,7 +86,7 @@ export class RunningAgent {
   }
 
   start(url: string): Agent {
-    const { clock, hosts, neighbours, state, surface } = this.#parts;
+    const { clock, discovery, hosts, neighbours, state, surface } = this.#parts;
     const { pollMs = GATEWAY_POLL_MS, random = Math.random } = this.#options;
     this.#measure();
     const failed = (where: string) => (error: unknown) => {
@@ -100,6 +102,7 @@ export class RunningAgent {
       close: async () => {
         this.#stop.abort();
         await Promise.all([polls.stop(), announcements.stop(), this.#turn.catch(() => undefined)]);
+        await discovery?.close();
         // Neighbours need not find out by asking; if nobody takes it, they do.
         await neighbours.announce([], AbortSignal.timeout(1_000)).catch(() => undefined);
         await surface.close();
@@ -125,6 +128,7 @@ export class RunningAgent {
 
   async #look(): Promise<void> {
     let first: unknown;
+    await this.#parts.neighbours.lookAround();
     for (const followed of this.#options.products) {
       if (this.#stop.signal.aborted) return;
       try {
@@ -154,7 +158,7 @@ export class RunningAgent {
       await neighbours.refresh(this.#stop.signal).catch(() => undefined);
       const { paths, ledger, served } = await installRelease({
         files, clock, manifest, output, standing, baseIndexes, content, bases,
-        sources: (root) => [...neighbours.sources(root), ...this.#fixed],
+        sources: (root) => [...neighbours.sources(root), ...neighbours.gateways.map(({ source }) => source), ...this.#fixed],
         turns: (root) => neighbours.turns(root),
         pagesPath: state.pagesPath,
         signal: this.#stop.signal,

@@ -29,6 +29,11 @@ export interface AgentOptions {
   readonly peers?: readonly string[];
   /** Devices of one site are told of each other. Default `default`. */
   readonly site?: string;
+  /**
+   * Finds neighbours and gateways on the LAN by multicast DNS, on one interface or on all. Off by default: until hosts
+   * prove who they are, anybody there can offer to serve, and see that somebody asks.
+   */
+  readonly mdns?: { readonly interface?: string; readonly udpPort?: number };
   /** The provisioned root.json. */
   readonly trustedRoot: Uint8Array;
   /** Where metadata, marks and what is installed are kept. One agent at a time. */

@@ -6,6 +6,7 @@ import type { ObjectId } from '../../core/ids.ts';
 import { AGENT_NEWS_FIRST_MS, AGENT_NEWS_MS, ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS, PEERS_MAX } from '../../core/limits.ts';
 import { isName } from '../../core/names.ts';
 import { wire } from '../../core/wire.ts';
+import type { Discovery, Seen } from '../../discover/types.ts';
 import { HttpSource } from '../../exchange/source.ts';
 import type { Source } from '../../exchange/source.ts';
 import type { BackhaulTurns } from '../../exchange/download.ts';
@@ -16,7 +17,9 @@ import { Periodic } from '../periodic.ts';
 
 export interface NeighboursOptions {
   /** Who keeps the site's list, in the order in which they are asked: the gateway, then the origin. */
-  readonly hosts: readonly Upstream[];
+  readonly hosts: () => readonly Upstream[];
+  /** Another way to learn who is there, and that a gateway is. */
+  readonly discovery?: Discovery | undefined;
   readonly site: string;
   /** This device, as it announces itself; undefined when it only looks who else is there. */
   readonly self: { readonly instance: string; readonly url: string } | undefined;
@@ -26,11 +29,23 @@ export interface NeighboursOptions {
 /** Neighbours asked for trust files: each that answers nothing costs time. */
 const HOSTS_MAX = 3;
 
+/** Gateways used of those that say they are one. */
+const GATEWAYS_MAX = 2;
+
+interface Listed {
+  readonly instance: string;
+  readonly url: string;
+  readonly roots: readonly ObjectId[];
+}
+
 interface Neighbour {
   readonly instance: string;
   readonly source: Source;
   readonly upstream: HttpUpstream;
-  roots: readonly ObjectId[];
+  /** What it has something of; undefined when it was only seen, and has to be asked. */
+  roots: readonly ObjectId[] | undefined;
+  /** What it said when it was asked for it. */
+  readonly has: Map<ObjectId, boolean>;
 }
 
 /**
@@ -40,6 +55,7 @@ interface Neighbour {
 export class Neighbours {
   readonly #options: NeighboursOptions;
   readonly #known = new Map<string, Neighbour>();
+  readonly #gateways = new Map<string, { readonly upstream: HttpUpstream; readonly source: Source }>();
   /** What the choice among many neighbours depends on. */
   readonly #order = randomUUID();
   #closed = false;
@@ -56,25 +72,67 @@ export class Neighbours {
     await this.#first((host, inTime) => host.put(`${wire.peers(site)}/${self.instance}`, body, inTime), 204, signal);
   }
 
-  /** Asks who is here. Keeps what it knew when no host answers. */
+  /** Asks who is here. Keeps what it knew when no host answers. Throws when none does and there is no other way to learn it. */
   async refresh(signal?: AbortSignal): Promise<void> {
-    const answer = await this.#first((host, inTime) => host.get('control', wire.peers(this.#options.site), CONTROL_MAX_BYTES, {}, inTime), 200, signal);
-    const listed = new Map(parse(answer.body).filter(({ instance, url }) => instance !== this.#options.self?.instance && url !== this.#options.self?.url).map((peer) => [peer.url, peer]));
+    this.#options.discovery?.ask();
+    await this.lookAround();
+    let listed: readonly Listed[] | undefined;
+    try {
+      listed = await this.#list(signal);
+    } catch (error) {
+      if (this.#options.discovery === undefined) throw error;
+    }
+    await this.lookAround(listed);
+  }
+
+  /** Takes note of who was seen on the LAN, and of who is on the site's list when there is a new one. */
+  async lookAround(listed?: readonly Listed[]): Promise<void> {
+    const { clock, discovery, self } = this.#options;
+    const seen = discovery?.seen ?? [];
+    await this.#noteGateways(seen.filter(({ role }) => role === 'gateway').slice(0, GATEWAYS_MAX));
+    const agents = seen.filter(({ role }) => role === 'agent').map(({ instance, url }) => ({ instance, url, roots: undefined }));
+    const before = [...this.#known].flatMap(([url, { instance, roots }]) => (roots === undefined ? [] : [{ url, instance, roots }]));
+    // What a list says of a neighbour is more than that it was seen.
+    const now = new Map([...agents, ...(listed ?? before)].filter(({ instance, url }) => instance !== self?.instance && url !== self?.url).map((peer) => [peer.url, peer]));
     for (const [url, { source }] of this.#known) {
-      if (listed.has(url)) continue;
+      if (now.has(url)) continue;
       this.#known.delete(url);
       await source.close();
     }
     if (this.#closed) return;
-    for (const [url, { instance, roots }] of listed) {
+    for (const [url, { instance, roots }] of now) {
       const known = this.#known.get(url);
       // Another instance at the same place is the same device after a restart.
       if (known?.instance === instance) known.roots = roots;
       else {
-        const upstream = known?.upstream ?? new HttpUpstream(url, this.#options.clock);
-        this.#known.set(url, { instance, upstream, source: known?.source ?? new HttpSource('peer', url, this.#options.clock, upstream), roots });
+        const upstream = known?.upstream ?? new HttpUpstream(url, clock);
+        this.#known.set(url, { instance, upstream, source: known?.source ?? new HttpSource('peer', url, clock, upstream), roots, has: new Map() });
       }
     }
+  }
+
+  /** Gateways that were seen on the LAN. What they serve is verified like anybody's. */
+  get gateways(): readonly { readonly upstream: Upstream; readonly source: Source }[] {
+    return [...this.#gateways.values()];
+  }
+
+  async #noteGateways(seen: readonly Seen[]): Promise<void> {
+    const urls = new Set(seen.map(({ url }) => url));
+    for (const [url, { source }] of this.#gateways) {
+      if (urls.has(url)) continue;
+      this.#gateways.delete(url);
+      await source.close();
+    }
+    for (const url of urls) {
+      if (this.#gateways.has(url) || this.#closed) continue;
+      const upstream = new HttpUpstream(url, this.#options.clock);
+      this.#gateways.set(url, { upstream, source: new HttpSource('gateway', url, this.#options.clock, upstream) });
+    }
+  }
+
+  async #list(signal?: AbortSignal): Promise<readonly Listed[]> {
+    const answer = await this.#first((host, inTime) => host.get('control', wire.peers(this.#options.site), CONTROL_MAX_BYTES, {}, inTime), 200, signal);
+    return parse(answer.body);
   }
 
   /** Asks again and again who is here, until stopped. */
@@ -102,14 +160,16 @@ export class Neighbours {
   turns(root: ObjectId): BackhaulTurns {
     const turns = new SiteTurns({ instance: this.#options.self?.instance ?? this.#order, weight: 1 }, root, () => this.#options.clock.now());
     const look = (): SiteTurns => {
-      turns.members(this.#chosen(root).map(({ instance }) => ({ instance, weight: 1 })));
+      turns.members(this.#chosen(root).filter(({ roots, has }) => roots !== undefined || has.get(root) === true).map(({ instance }) => ({ instance, weight: 1 })));
       return turns;
     };
     look();
     return {
-      saw: ({ name }, held, working) => {
-        const instance = this.#known.get(name)?.instance;
-        if (instance !== undefined) look().saw(instance, held, working);
+      saw: ({ name }, { spans, working, known }) => {
+        const neighbour = this.#known.get(name);
+        if (neighbour === undefined) return;
+        neighbour.has.set(root, known);
+        look().saw(neighbour.instance, spans.size, working);
       },
       mine: (span) => turns.mine(span),
       get othersAtWork() {
@@ -119,7 +179,7 @@ export class Neighbours {
   }
 
   #chosen(root: ObjectId): readonly Neighbour[] {
-    const holding = [...this.#known].filter(([, { roots }]) => roots.includes(root));
+    const holding = [...this.#known].filter(([, { roots }]) => roots?.includes(root) ?? true);
     if (holding.length > NEIGHBOURS_MAX) {
       const rank = (url: string): number => [...`${this.#order} ${url}`].reduce((sum, letter) => (Math.imul(sum, 31) + letter.charCodeAt(0)) >>> 0, 7);
       holding.sort(([a], [b]) => rank(a) - rank(b));
@@ -129,13 +189,14 @@ export class Neighbours {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all([...this.#known.values()].map(({ source }) => source.close()));
+    await Promise.all([...this.#known.values(), ...this.#gateways.values()].map(({ source }) => source.close()));
     this.#known.clear();
+    this.#gateways.clear();
   }
 
   async #first<T extends { readonly status: number }>(ask: (host: Upstream, inTime: AbortSignal) => Promise<T>, wanted: number, signal?: AbortSignal): Promise<T> {
     let last: unknown = new ShoalError('HTTP_CONNECT', 'there is no host that keeps a list of neighbours', { retry: 'again' });
-    for (const host of this.#options.hosts) {
+    for (const host of this.#options.hosts()) {
       signal?.throwIfAborted();
       const late = new AbortController();
       const cancel = this.#options.clock.after(NEIGHBOURS_TIMEOUT_MS, () => {
@@ -156,7 +217,7 @@ export class Neighbours {
 }
 
 /** What can be used of a peer list; strangers wrote it, so the rest is left out without a word. */
-function parse(body: Uint8Array): readonly { readonly instance: string; readonly url: string; readonly roots: readonly ObjectId[] }[] {
+function parse(body: Uint8Array): readonly Listed[] {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
