@@ -5,15 +5,14 @@
 import { ShoalError } from '../core/errors.ts';
 import { type Tier, forcedTier, unavailable } from './choice.ts';
 import { loadNativeHash } from './hash-native.ts';
-import { nobleHash } from './hash-noble.ts';
 import type { HashTier, Hasher } from './hash-tier.ts';
-import { loadWasmHash } from './hash-wasm.ts';
 
 export type { Hasher } from './hash-tier.ts';
 
 /** Bytes in a hash and in a key. */
 export const HASH_BYTES = 32;
 
+/** The other implementations are loaded only where they are needed: they cost every process and thread 10 ms and 5 MB. */
 async function choose(): Promise<{ readonly hash: HashTier; readonly tier: Tier }> {
   const forced = forcedTier('SHOAL_HASH', ['native', 'wasm', 'noble']);
   const reasons: string[] = forced === undefined || forced === 'native' ? [] : [`SHOAL_HASH=${forced}`];
@@ -25,11 +24,13 @@ async function choose(): Promise<{ readonly hash: HashTier; readonly tier: Tier 
     reasons.push(found);
   }
   if (forced !== 'noble') {
+    const { loadWasmHash } = await import('./hash-wasm.ts');
     const found = await loadWasmHash();
     if (typeof found !== 'string') return { hash: found, tier: told('wasm') };
     if (forced === 'wasm') unavailable('SHOAL_HASH', forced, found);
     reasons.push(found);
   }
+  const { nobleHash } = await import('./hash-noble.ts');
   return { hash: nobleHash, tier: told('noble') };
 }
 
