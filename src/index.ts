@@ -42,3 +42,7 @@ export { type TufClientOptions, TufClient } from './trust/client/client.ts';
 export type { DeviceProfile, MetadataFetcher, TrustClient, TrustedRelease } from './trust/types.ts';
 export { UpstreamMetadata } from './exchange/upstream-metadata.ts';
 export { HttpUpstream } from './exchange/upstream.ts';
+
+/** The delta engine alone, on files. */
+export { type DeltaDescription, type DiffOptions, type DiffReport, type PatchReport, bsdiffFiles, describeDelta, diffFiles, patchFile } from './roles/delta-files.ts';
+export type { DeltaManifest, DeltaSegment } from './delta/manifest.ts';

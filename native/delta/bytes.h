@@ -36,7 +36,7 @@ inline size_t countEqual(const uint8_t* a, const uint8_t* b, size_t limit) {
     x |= x >> 4;
     x |= x >> 2;
     x |= x >> 1;
-    n += 8 - static_cast<size_t>(__builtin_popcountll(x & 0x0101010101010101ull));
+    n += 8 - static_cast<size_t>(((x & 0x0101010101010101ull) * 0x0101010101010101ull) >> 56);
   }
   for (; i < limit; i++) n += a[i] == b[i];
   return n;

@@ -23,6 +23,7 @@ constexpr size_t kShort = 8;
 constexpr size_t kShortWays = 4;
 constexpr size_t kSlice = size_t{4} << 20;  // target bytes one scan job handles; fixed, so results do not depend on threads
 constexpr size_t kMinRun = 256;
+constexpr size_t kAhead = 12;  // how many positions ahead the index is fetched into the cache
 constexpr size_t kMargin = 12;      // equal bytes among the next 64 that a new diagonal must gain
 constexpr uint64_t kRoll = 0x9E3779B97F4A7C15ull | 1;
 
@@ -90,6 +91,9 @@ class Matcher {
     const unsigned bits = bitsFor(n_ / kBlock + n_ / kBlock / 2);
     const unsigned shift = 64 - bits;
     std::vector<uint32_t> table(size_t{1} << bits, 0);
+    // Most windows of the target are no block of the base: a few bits for each block say so without a cache miss.
+    const unsigned filterShift = shift > 3 ? shift - 3 : 0;
+    std::vector<uint64_t> filter((size_t{1} << (64 - filterShift)) / 64 + 1, 0);
     uint64_t power = 1;
     for (size_t i = 0; i < kBlock; i++) power *= kRoll;
     auto hashBlock = [](const uint8_t* p) {
@@ -99,7 +103,9 @@ class Matcher {
     };
     for (size_t i = 0; i + kBlock <= n_; i += kBlock) {
       if (load64(b_ + i) == load64(b_ + i + 8) && memcmp(b_ + i, b_ + i + 8, kBlock - 8) == 0) continue;
-      uint32_t& slot = table[mix(hashBlock(b_ + i)) >> shift];
+      const uint64_t h = mix(hashBlock(b_ + i));
+      filter[h >> filterShift >> 6] |= uint64_t{1} << (h >> filterShift & 63);
+      uint32_t& slot = table[h >> shift];
       if (slot == 0) slot = static_cast<uint32_t>(i / kBlock + 1);
     }
     if (progress_.cancelled()) return;
@@ -134,7 +140,9 @@ class Matcher {
           h = hashBlock(t_ + t);
           fresh = false;
         }
-        const uint32_t slot = table[mix(h) >> shift];
+        const uint64_t mixed = mix(h);
+        const bool maybe = filter[mixed >> filterShift >> 6] >> (mixed >> filterShift & 63) & 1;
+        const uint32_t slot = maybe ? table[mixed >> shift] : 0;
         if (slot != 0) {
           const size_t p = static_cast<size_t>(slot - 1) * kBlock;
           if (memcmp(b_ + p, t_ + t, kBlock) == 0) {
@@ -202,7 +210,7 @@ class Matcher {
             const uint64_t v = load64(b_ + i);
             if (v == (v << 8 | v >> 56)) continue;  // a run of one byte value says nothing about where
             uint32_t* way = &short_[(hashShort(b_ + i) >> shortShift_) * kShortWays];
-            memmove(way + 1, way, (kShortWays - 1) * sizeof(uint32_t));
+            for (size_t k = kShortWays - 1; k > 0; k--) way[k] = way[k - 1];
             way[0] = static_cast<uint32_t>(i / shortStep_ + 1);
           }
         }
@@ -276,6 +284,10 @@ class Matcher {
       if (current + kMargin > 64) {
         t++;
         continue;
+      }
+      if (t + kAhead + kLong <= end) {
+        __builtin_prefetch(&long_[hashLong(t_ + t + kAhead) >> longShift_]);
+        __builtin_prefetch(&short_[(hashShort(t_ + t + kAhead) >> shortShift_) * kShortWays]);
       }
       Candidate best = lookup(t, end, current);
       if (best.length != 0) {
