@@ -41,13 +41,13 @@ export class MediumCheck {
   readonly #buffers: Uint8Array[] = [];
   /** Hashes beside what is being received. Started only for what is large enough, and where there is a second core. */
   #thread: HashThread | undefined;
-  readonly #cores: number;
+  #start: () => HashThread | undefined;
 
-  /** `size` is that of the artifact. */
-  constructor(slot: FileSlot, size: number, cores = availableParallelism()) {
+  /** `size` is that of the artifact. Where `start` gives no thread, everything is hashed in this one. */
+  constructor(slot: FileSlot, size: number, start: () => HashThread | undefined = () => (availableParallelism() > 1 ? new HashThread() : undefined)) {
     this.#slot = slot;
     this.#expected = size;
-    this.#cores = cores;
+    this.#start = start;
   }
 
   /** `span` has been written whole. */
@@ -57,7 +57,7 @@ export class MediumCheck {
     this.#expected -= span.bytes;
     const enough = Math.min(FLUSH_MOST_BYTES, Math.max(FLUSH_LEAST_BYTES, this.#expected / 2));
     if (this.#waitingBytes < enough || this.#failure !== undefined) return;
-    if (this.#cores > 1 && this.#expected + this.#waitingBytes > FLUSH_MOST_BYTES) this.#thread ??= new HashThread();
+    if (this.#expected + this.#waitingBytes > FLUSH_MOST_BYTES) this.#thread ??= this.#start();
     this.#syncing ??= this.#bring(() => this.#slot.flush()).finally(() => {
       this.#syncing = undefined;
     });
@@ -100,7 +100,7 @@ export class MediumCheck {
   async #prove(batch: readonly Written[]): Promise<void> {
     if (this.#failure !== undefined) return;
     try {
-      for await (const [written, ids] of ahead(batch, PROVE_AHEAD, async (each) => [each, await this.#ids(await this.#read(each), each.chunks)] as const)) this.#compare(written, ids);
+      for await (const [written, ids] of ahead(batch, PROVE_AHEAD, async (each) => [each, await this.#ids(each)] as const)) this.#compare(written, ids);
     } catch (error) {
       this.#failure = { error };
     }
@@ -126,16 +126,26 @@ export class MediumCheck {
     this.#proved++;
   }
 
-  /** The ids of what lies in `bytes` where `chunks` should; gives the buffer back. */
-  async #ids(bytes: Uint8Array, chunks: readonly ChunkRef[]): Promise<readonly ObjectId[]> {
-    if (this.#thread === undefined) {
-      let at = 0;
-      const ids = chunks.map(({ length }) => chunkIdOf(bytes.subarray(at, (at += length))));
-      this.#buffers.push(new Uint8Array(bytes.buffer));
-      return ids;
+  /** The ids of what is read back where the chunks should be. */
+  async #ids(written: Written): Promise<readonly ObjectId[]> {
+    const lengths = written.chunks.map(({ length }) => length);
+    const thread = this.#thread;
+    if (thread !== undefined) {
+      const bytes = await this.#read(written);
+      try {
+        const done = await thread.hash(bytes, lengths);
+        this.#buffers.push(new Uint8Array(done.bytes.buffer));
+        return lengths.map((_, index) => idFromBytes(done.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)));
+      } catch {
+        // A thread that does not start or dies (little memory) is done without; it took the buffer with it.
+        this.#start = () => undefined;
+        this.#thread = undefined;
+      }
     }
-    const done = await this.#thread.hash(bytes, chunks.map(({ length }) => length));
-    this.#buffers.push(new Uint8Array(done.bytes.buffer));
-    return chunks.map((_, index) => idFromBytes(done.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)));
+    const bytes = await this.#read(written);
+    let at = 0;
+    const ids = lengths.map((length) => chunkIdOf(bytes.subarray(at, (at += length))));
+    this.#buffers.push(new Uint8Array(bytes.buffer));
+    return ids;
   }
 }

@@ -19,6 +19,7 @@ export interface HashResult {
  */
 export class HashThread {
   readonly #worker: Worker;
+  #ended: { readonly error: unknown } | undefined;
   readonly #waiting: { readonly resolve: (result: HashResult) => void; readonly reject: (error: unknown) => void }[] = [];
 
   constructor() {
@@ -35,10 +36,11 @@ export class HashThread {
 
   /**
    * Hashes pieces of `lengths` that lie one after another in `bytes`. The memory under `bytes` is away until the answer, and
-   * then under the answer's `bytes`. Rejects when the thread fails.
+   * then under the answer's `bytes`. Rejects when the thread fails or has ended.
    */
   hash(bytes: Uint8Array, lengths: readonly number[]): Promise<HashResult> {
     return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) throw this.#ended.error;
       this.#waiting.push({ resolve, reject });
       this.#worker.ref();
       const job: HashJob = { bytes, lengths };
@@ -51,6 +53,7 @@ export class HashThread {
   }
 
   #fail(error: unknown): void {
+    this.#ended ??= { error };
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 }

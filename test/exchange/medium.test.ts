@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ShoalError } from '../../src/core/errors.ts';
 import { MediumCheck } from '../../src/exchange/medium.ts';
 import { FileSlot } from '../../src/install/file-slot.ts';
+import { HashThread } from '../../src/kernel/hash-thread.ts';
 import { sealChunk } from '../../src/merkle/verify.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import type { Files, OpenFile } from '../../src/store/files.ts';
@@ -42,9 +43,9 @@ function faulty(change: (file: OpenFile) => Partial<OpenFile>): Files {
   };
 }
 
-async function proved(files: Files, order: readonly number[], more: (slot: FileSlot) => Promise<void> = () => Promise.resolve(), cores = 2): Promise<string> {
+async function proved(files: Files, order: readonly number[], more: (slot: FileSlot) => Promise<void> = () => Promise.resolve(), thread?: () => HashThread | undefined): Promise<string> {
   const slot = await FileSlot.open(files, join(folder, randomBytes(4).toString('hex')));
-  const check = new MediumCheck(slot, SPANS * SPAN_BYTES, cores);
+  const check = new MediumCheck(slot, SPANS * SPAN_BYTES, thread);
   try {
     for (const index of order) {
       const span = spanAt(index);
@@ -76,7 +77,7 @@ describe('the proof of what is on the medium', () => {
     expect((await stat(path)).size).toBe(SPANS * SPAN_BYTES);
   });
 
-  it.each([[0, 1], [9, 1], [17, 1], [0, 2], [9, 2], [17, 2]])('names span %i when it reads back as other bytes, on %i cores', async (bad, cores) => {
+  it.each([[0, 'here'], [9, 'here'], [17, 'here'], [0, 'in a thread'], [9, 'in a thread'], [17, 'in a thread']] as const)('names span %i when it reads back as other bytes, hashed %s', async (bad, where) => {
     const files = faulty((file) => ({
       read: async (into, position) => {
         const count = await file.read(into, position);
@@ -84,7 +85,19 @@ describe('the proof of what is on the medium', () => {
         return count;
       },
     }));
-    await expect(proved(files, anyOrder, undefined, cores)).rejects.toMatchObject({ code: 'MEDIUM_MISMATCH', retry: 'again', ids: { span: bad, expected: refs[2]?.id } });
+    await expect(proved(files, anyOrder, undefined, () => (where === 'here' ? undefined : new HashThread()))).rejects.toMatchObject({ code: 'MEDIUM_MISMATCH', retry: 'again', ids: { span: bad, expected: refs[2]?.id } });
+  });
+
+  it('does without a thread that dies', async () => {
+    let started = 0;
+    const dying = (): HashThread => {
+      const thread = new HashThread();
+      started++;
+      void thread.close();
+      return thread;
+    };
+    await proved(nodeFiles, anyOrder, undefined, dying);
+    expect(started).toBe(1);
   });
 
   it('does not take a second sync for an answer when one has failed', async () => {

@@ -25,6 +25,6 @@ describe('a hashing thread', () => {
     const failing = expect(thread.hash(new Uint8Array(1000), [1000])).rejects.toThrow('has ended');
     await thread.close();
     await failing;
-    await expect(Promise.race([thread.hash(new Uint8Array(8), [8]), Promise.reject(new Error('never answered'))])).rejects.toThrow();
+    await expect(thread.hash(new Uint8Array(8), [8])).rejects.toThrow('has ended');
   });
 });
