@@ -35,11 +35,36 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
   chunkCuts: () => {
     const avg = 16_384 + below(60_000);
     const min = 4096 + below(avg - 4096);
-    const right: unknown[] = [bytes(below(200_000)), min, avg, Math.min(1_048_576, 2 * avg + below(1000)), random() < 0.5, new Uint32Array(below(60)), below(6) - 1];
-    if (random() < 0.3) right[below(right.length)] = anything();
-    return right;
+    return [bytes(below(200_000)), min, avg, Math.min(1_048_576, 2 * avg + below(1000)), random() < 0.5, new Uint32Array(below(60)), below(6) - 1];
+  },
+  deltaDecodePage: () => {
+    const begin = below(1e6);
+    return [bytes(below(2000)), begin, begin + below(1e6), below(1e7), below(500)];
+  },
+  deltaDecodeSegment: () => {
+    const buffer = bytes(below(20_000));
+    const pieces = new Uint32Array(3 * below(8));
+    // Sometimes they add up to the buffer, as they must; never for sure.
+    let left = buffer.byteLength;
+    for (let at = 0; at < pieces.length; at += 3) {
+      const length = at + 3 === pieces.length ? left : below(left + 1);
+      pieces.set([random() < 0.9 ? length : below(2 ** 32), below(4), random() < 0.5 ? below(1000) : below(2 ** 32)], at);
+      left -= length;
+    }
+    return [below(5), bytes(below(3000)), buffer, below(1e6), pieces];
+  },
+  deltaEncode: () => {
+    const target = bytes(below(20_000));
+    const ends = new Float64Array(random() < 0.8 ? [below(target.byteLength + 1), target.byteLength] : [random() * 1e5, -1, NaN]);
+    return [bytes(below(20_000)), target, ends, below(2 ** 20), below(4000), below(4), new BigUint64Array(random() < 0.8 ? 2 : below(3))];
   },
 };
+
+function shapedOf(make: () => unknown[]): unknown[] {
+  const args = make();
+  if (random() < 0.3) args[below(args.length)] = anything();
+  return args;
+}
 
 let calls = 0;
 let thrown = 0;
@@ -48,7 +73,7 @@ while (performance.now() < until) {
   for (const [name, run] of Object.entries(addon)) {
     if (typeof run !== 'function') continue;
     const make = shaped[name];
-    const args = make !== undefined && random() < 0.5 ? make() : Array.from({ length: below(10) }, anything);
+    const args = make !== undefined && random() < 0.5 ? shapedOf(make) : Array.from({ length: below(10) }, anything);
     calls++;
     try {
       await run(...args);
