@@ -3,6 +3,7 @@ import { ShoalError } from '../core/errors.ts';
 import { keepYoungHeap } from '../kernel/heap.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
+import { keepHeapSmall } from './small-heap.ts';
 
 interface Options {
   readonly origin: string;
@@ -36,6 +37,7 @@ export function addFetch(program: Command): void {
     .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin http://origin:8470 --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://origin:8470 --trust root.json -o new.img --base old.img')
     .action(async (wanted: string, options: Options) => {
       keepYoungHeap();
+      keepHeapSmall();
       const { fetchRelease } = await import('../roles/fetch.ts');
       const [product = '', version, ...rest] = wanted.split('@');
       if (rest.length > 0) throw new ShoalError('BAD_NAME', `"${wanted}" is not NAME or NAME@VERSION`);

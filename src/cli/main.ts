@@ -84,6 +84,11 @@ A first release, end to end:
 
 "shoal COMMAND --help" has the options and examples of each.`);
 
+// Whoever reads our output may stop before its end (`| head`): that is no failure of ours, and no stack trace.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

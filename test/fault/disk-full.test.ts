@@ -28,7 +28,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     await writeFile(join(folder, 'image'), content);
     await processes.must('publish', join(folder, 'image'), '--name', 'os', '--version', '1', '--home', home, '--level', '1');
     origin = await processes.serve(['origin', '--home', home]);
-  }, 60_000);
+  }, 150_000);
   afterAll(async () => {
     await processes.close();
     for (const disk of disks) disk.close();
@@ -40,7 +40,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     return made;
   };
   const fetch = (output: string, state: string, ...args: readonly string[]): Promise<Ended> =>
-    processes.run(['fetch', 'os', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', state, '-o', output, '--json', ...args], 30);
+    processes.run(['fetch', 'os', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', state, '-o', output, '--json', ...args], 80);
   const isWhole = async (path: string): Promise<void> => {
     expect(createHash('sha256').update(await readFile(path)).digest('hex')).toBe(digest);
   };
@@ -61,7 +61,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     const { local, origin: received } = again.last['ledger'] as { readonly local: number; readonly origin: number };
     expect(local).toBeGreaterThan(MiB);
     expect(received).toBeLessThan(content.byteLength - local + 0.1 * MiB);
-  }, 60_000);
+  }, 150_000);
 
   it('a fetch whose state finds no room says so and touches nothing', async () => {
     const small = disk();
@@ -71,7 +71,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     const full = await fetch(output, join(small.path, 'state'));
     expect([full.code, full.last['error'], full.errors]).toEqual([1, 'DISK_FULL', expect.stringContaining(small.path)]);
     expect(await readFile(output, 'utf8')).toBe('the version before');
-  }, 60_000);
+  }, 150_000);
 
   it('a gateway goes on: it serves what it can keep, and devices get the rest elsewhere', async () => {
     const small = disk();
@@ -94,7 +94,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     const ended = await gateway.stop();
     expect(ended.code).toBe(0);
     expect(ended.peak).toBeLessThan(300_000_000);
-  }, 90_000);
+  }, 150_000);
 
   it('a gateway whose disk has no room for a byte still brings trust files', async () => {
     const small = disk();
@@ -107,7 +107,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     expect((await fetch(output, `${output}-state`, '--gateway', gateway.url)).code).toBe(0);
     await isWhole(output);
     await gateway.stop();
-  }, 60_000);
+  }, 150_000);
 
   it('a publisher says so, and what was published before stays to be had', async () => {
     const small = disk();
@@ -118,7 +118,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     await writeFile(image, before);
     await processes.must('publish', image, '--name', 'os', '--version', '1', '--home', own, '--level', '1');
     small.leave(RESERVE + 4 * MiB);
-    const publish = (): Promise<Ended> => processes.run(['publish', join(folder, 'image'), '--name', 'os', '--version', '2', '--home', own, '--level', '1', '--json'], 30);
+    const publish = (): Promise<Ended> => processes.run(['publish', join(folder, 'image'), '--name', 'os', '--version', '2', '--home', own, '--level', '1', '--json'], 80);
     const full = await publish();
     expect([full.code, full.last['error'], full.errors]).toEqual([1, 'DISK_FULL', expect.stringContaining(small.path)]);
     const server = await processes.serve(['origin', '--home', own]);
@@ -133,5 +133,5 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     expect([again.code, again.errors]).toEqual([0, expect.any(String)]);
     expect(content.equals(await device('after'))).toBe(true);
     await server.stop();
-  }, 90_000);
+  }, 150_000);
 });

@@ -23,7 +23,7 @@ beforeAll(async () => {
   await processes.must('init', '--home', home);
   await writeFile(join(folder, 'image'), content);
   await processes.must('publish', join(folder, 'image'), '--name', 'os', '--version', '1', '--home', home, '--level', '1');
-}, 60_000);
+}, 120_000);
 afterEach(async () => {
   for (const relay of relays.splice(0)) await relay.close();
 });
@@ -78,7 +78,7 @@ describe('a transfer goes on', () => {
     expect(asked.length).toBeLessThan(new Set(asked.map(({ path }) => path)).size + 5);
     expect((fetched.last['ledger'] as { readonly written: number }).written).toBe(content.byteLength);
     await origin.stop();
-  }, 60_000);
+  }, 120_000);
 
   it('from the origin when its gateway is killed', async () => {
     const origin = await newOrigin();
@@ -88,7 +88,7 @@ describe('a transfer goes on', () => {
     await isWhole(fetched);
     expect((fetched.last['ledger'] as { readonly origin: number }).origin).toBeGreaterThan(MiB);
     await origin.stop();
-  }, 60_000);
+  }, 120_000);
 
   it('from peers when its gateway is killed, and leaves the origin alone', async () => {
     const origin = await newOrigin();
@@ -108,7 +108,7 @@ describe('a transfer goes on', () => {
     await isWhole(await fetch('--origin', far.url, '--gateway', again.url));
     expect(far.asked.filter(({ path }) => path.includes('/spans/'))).toEqual([]);
     await Promise.all([origin, neighbour, again].map((each) => each.stop()));
-  }, 90_000);
+  }, 120_000);
 
   it('when a peer is killed', async () => {
     const [origin, neighbour] = [await newOrigin(), await newOrigin()];
@@ -122,7 +122,7 @@ describe('a transfer goes on', () => {
     expect(peer).toBeGreaterThan(MiB);
     expect(far).toBeGreaterThan(MiB);
     await origin.stop();
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('two runs on one output', () => {
@@ -140,7 +140,7 @@ describe('two runs on one output', () => {
     const args = (url: string, state: string): string[] => ['fetch', 'os', '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, state), '-o', output, '--json'];
     const first = processes.start(args(slow.url, 'first'));
     await held.promise;
-    const second = await processes.run(args(origin.url, 'second'), 15);
+    const second = await processes.run(args(origin.url, 'second'), 40);
     expect([second.code, second.last]).toEqual([1, expect.objectContaining({ error: 'SLOT_BUSY', ids: { path: output } })]);
     expect(existsSync(output)).toBe(false);
     first.child.kill('SIGKILL');
@@ -148,7 +148,7 @@ describe('two runs on one output', () => {
     const third = await processes.run(args(origin.url, 'second'), 30);
     await isWhole({ ...third, output });
     await origin.stop();
-  }, 60_000);
+  }, 120_000);
 
   it('are told so by Ctrl-C as well: it ends at once and keeps what has arrived', async () => {
     const origin = await newOrigin();
@@ -158,13 +158,13 @@ describe('two runs on one output', () => {
     const device = processes.start(args(front.url));
     const ended = await device.ended;
     expect([ended.code, ended.last]).toEqual([1, expect.objectContaining({ ok: false, error: 'INTERRUPTED' })]);
-    expect(ended.seconds).toBeLessThan(10);
+    expect(ended.seconds).toBeLessThan(30);
     expect(existsSync(output)).toBe(false);
     const again = await processes.run(args(origin.url), 30);
     await isWhole({ ...again, output });
     expect((again.last['ledger'] as { readonly local: number }).local).toBeGreaterThan(0);
     await origin.stop();
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('an output that cannot be one', () => {
@@ -177,11 +177,11 @@ describe('an output that cannot be one', () => {
     const origin = await newOrigin();
     const front = await HostileServer.start(origin.url);
     relays.push(front);
-    const ended = await processes.run(['fetch', 'os', '--origin', front.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, `state-${String(serial++)}`), '-o', path(), '--json'], 15);
+    const ended = await processes.run(['fetch', 'os', '--origin', front.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, `state-${String(serial++)}`), '-o', path(), '--json'], 40);
     expect([ended.code, ended.last]).toEqual([1, expect.objectContaining({ error, ids: { path: path() } })]);
     expect(front.asked.filter(({ path: asked }) => asked.includes('/content/'))).toEqual([]);
     await origin.stop();
-  }, 30_000);
+  }, 120_000);
 
   it.each([
     [['--origin', 'here'], 'BAD_URL', /"here"/],
@@ -194,23 +194,23 @@ describe('an output that cannot be one', () => {
     const origin = await newOrigin();
     const output = join(folder, `out-${String(serial++)}`);
     const given = ['--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`].flatMap((each, at, all) => (at % 2 === 0 && !args.includes(each) ? [each, all[at + 1] ?? ''] : []));
-    const ended = await processes.run(['fetch', 'os', ...given, ...args, '-o', output, '--json'], 15);
+    const ended = await processes.run(['fetch', 'os', ...given, ...args, '-o', output, '--json'], 40);
     expect([ended.code, ended.last]).toEqual([1, expect.objectContaining({ ok: false, error, message: expect.stringMatching(named) })]);
     expect(ended.errors).not.toMatch(/^\s+at /m);
     await origin.stop();
-  }, 30_000);
+  }, 120_000);
 
   it('is wrong usage where a number is none', async () => {
     for (const args of [['gateway', '--origin', 'http://127.0.0.1:9', '--cache', join(folder, 'x'), '--max-size', '10G'], ['gateway', '--origin', 'http://127.0.0.1:9', '--cache', join(folder, 'x'), '--poll', '-1'], ['publish', join(folder, 'image'), '--name', 'a', '--version', '1', '--level', '99']]) {
-      const ended = await processes.run(args, 15);
+      const ended = await processes.run(args, 40);
       expect([ended.code, ended.errors]).toEqual([2, expect.stringContaining('give a whole number')]);
     }
-  }, 30_000);
+  }, 120_000);
 
   it('is a taken port, which is named', async () => {
     const origin = await newOrigin();
-    const second = await processes.run(['origin', '--home', home, '--listen', new URL(origin.url).host, '--json'], 15);
+    const second = await processes.run(['origin', '--home', home, '--listen', new URL(origin.url).host, '--json'], 40);
     expect([second.code, second.last]).toEqual([1, expect.objectContaining({ error: 'LISTEN', message: expect.stringContaining(new URL(origin.url).port) })]);
     await origin.stop();
-  }, 30_000);
+  }, 120_000);
 });
