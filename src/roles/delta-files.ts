@@ -200,9 +200,16 @@ async function writeSegments(applier: DeltaApplier, out: OpenFile, total: number
   for (const result of lanes) if (result.status === 'rejected') throw result.reason;
 }
 
+let written = 0;
+
+/** Beside `path`, and no other's. */
+function temporaryName(path: string): string {
+  return `${path}.${String(process.pid)}-${String(++written)}.tmp`;
+}
+
 /** Temporary file, write, sync, rename, sync of the directory: `path` is the old bytes or the new ones whole. */
 async function writeFile<T>(path: string, write: (file: OpenFile) => Promise<T>): Promise<T> {
-  const temporary = `${path}.${String(process.pid)}.tmp`;
+  const temporary = temporaryName(path);
   try {
     const file = await nodeFiles.open(temporary, 'replace');
     let result: T;
@@ -275,7 +282,7 @@ export async function bsdiffFiles(oldPath: string, newPath: string, patchPath: s
   }
   const oldBytes = await sizeOf(oldPath);
   const newBytes = await sizeOf(newPath);
-  const temporary = `${patchPath}.${String(process.pid)}.tmp`;
+  const temporary = temporaryName(patchPath);
   try {
     try {
       await bsdiff.diff(oldPath, newPath, temporary);

@@ -10,9 +10,11 @@ import { shoal } from '../support/shoal.ts';
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
-const base = program(7, 3_000_000);
-// Larger than one span (1 to 4 MiB) so that there are several segments once payloads are cut small.
-const target = Buffer.concat([relinked(7, base, 40), program(8, 200_000), base.subarray(0, 1_500_000)]);
+// Some 5 MB: two spans at least (they have 1 to 4 MiB), so two segments once payloads are cut small. Most of it is the same
+// few pages over and over, because the portable tier codes a megabyte of changes a second.
+const pages = Buffer.concat(Array.from({ length: 40 }, () => program(9, 100_000)));
+const base = Buffer.concat([program(7, 400_000), pages]);
+const target = Buffer.concat([relinked(7, base.subarray(0, 400_000), 40), program(8, 100_000), pages, base.subarray(0, 150_000), relinked(3, base.subarray(0, 300_000), 9)]);
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'shoal-delta-'));
@@ -37,7 +39,7 @@ describe('delta files', () => {
   });
 
   test('of nothing, from nothing and between equal files', async () => {
-    for (const [name, from, to] of [['empty', Buffer.alloc(0), Buffer.alloc(0)], ['fresh', Buffer.alloc(0), target], ['gone', base, Buffer.alloc(0)], ['same', base, base]] as const) {
+    for (const [name, from, to] of [['empty', Buffer.alloc(0), Buffer.alloc(0)], ['fresh', Buffer.alloc(0), target.subarray(0, 300_000)], ['gone', base, Buffer.alloc(0)], ['same', base, base]] as const) {
       writeFileSync(at(`${name}-old`), from);
       writeFileSync(at(`${name}-new`), to);
       const { bytes } = await diffFiles(at(`${name}-old`), at(`${name}-new`), at(`${name}-delta`));
@@ -53,7 +55,7 @@ describe('delta files', () => {
     writeFileSync(at('short'), base.subarray(1));
     await expect(patchFile(at('short'), at('delta'), at('never'))).rejects.toMatchObject({ code: 'WRONG_BASE' });
     const drifted = Buffer.from(base);
-    drifted[1_000_000] = ~(drifted[1_000_000] ?? 0);
+    drifted[100_000] = ~(drifted[100_000] ?? 0);
     writeFileSync(at('drifted'), drifted);
     await expect(patchFile(at('drifted'), at('delta'), at('never'))).rejects.toMatchObject({ code: 'BASE_DRIFTED' });
     expect(readdirSync(folder).filter((name) => name.startsWith('never'))).toEqual([]);
