@@ -1,13 +1,13 @@
 // What a site of eight devices and a gateway costs the backhaul: an update against one device alone, and an idle hour
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Processes } from '../demo/processes.ts';
 import type { Json, Server } from '../demo/processes.ts';
+import { releases } from '../demo/releases.ts';
 import { GATEWAY_POLL_MS } from '../src/core/limits.ts';
 import { Relay, onTheInterface, since } from './site/relay.ts';
 
@@ -28,11 +28,6 @@ if (values.help) {
   process.exit(0);
 }
 const DEVICES = Number(values.devices);
-const require = createRequire(import.meta.url);
-const releases = ['esbuild-wasm-old', 'esbuild-wasm-new'].map((name) => ({
-  version: (require(`${name}/package.json`) as { readonly version: string }).version,
-  path: require.resolve(`${name}/esbuild.wasm`),
-}));
 
 interface Ledger {
   readonly origin: number;

@@ -4,19 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Processes } from './processes.ts';
 import type { Server } from './processes.ts';
+import { releases } from './releases.ts';
 import type { Ledger } from '../src/index.ts';
 
 const DEVICES = 8;
-const require = createRequire(import.meta.url);
-const releases = ['esbuild-wasm-old', 'esbuild-wasm-new'].map((name) => ({
-  version: (require(`${name}/package.json`) as { readonly version: string }).version,
-  path: require.resolve(`${name}/esbuild.wasm`),
-}));
 
 interface Installed {
   readonly version: string;

@@ -3,12 +3,12 @@ import { systemClock } from '../../dist/core/clock.js';
 import { download } from '../../dist/exchange/download.js';
 import { HttpSource } from '../../dist/exchange/source.js';
 import { FileSlot } from '../../dist/install/file-slot.js';
-import { keepYoungHeap } from '../../dist/kernel/heap.js';
+import { keepHeapSmall } from '../../dist/kernel/heap.js';
 import { nodeFiles } from '../../dist/store/files.js';
 
 const [url = '', json = '', out = ''] = process.argv.slice(2);
 const artifact = JSON.parse(json);
-keepYoungHeap();
+keepHeapSmall();
 let syncs = 0;
 /** The file system of this machine, with its syncs counted. */
 const files = {

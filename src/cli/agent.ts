@@ -1,10 +1,9 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
-import { keepYoungHeap } from '../kernel/heap.ts';
+import { keepHeapSmall } from '../kernel/heap.ts';
 import type { AgentEvent, FollowedProduct } from '../roles/agent/types.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
-import { keepHeapSmall } from './small-heap.ts';
 import type { Progress } from './output.ts';
 import { complain, parseListen, runUntilTold } from './serve.ts';
 
@@ -62,7 +61,6 @@ Examples:
   shoal agent os=/var/lib/os.img maps=/srv/maps --origin http://origin:8470 --gateway http://gateway:8471 \\
               --site hall-7 --listen 0.0.0.0:8472 --trust root.json`)
     .action(async (products: readonly FollowedProduct[], options: Options) => {
-      keepYoungHeap();
       keepHeapSmall();
       const { startAgent } = await import('../roles/agent/agent.ts');
       const trustedRoot = await readTrustRoot(options.trust);

@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
-import { keepYoungHeap } from '../kernel/heap.ts';
+import { keepHeapSmall } from '../kernel/heap.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
-import { keepHeapSmall } from './small-heap.ts';
 
 interface Options {
   readonly origin: string;
@@ -36,7 +35,6 @@ export function addFetch(program: Command): void {
     .option('--json', 'one JSON object with the ledger on standard output')
     .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin http://origin:8470 --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://origin:8470 --trust root.json -o new.img --base old.img')
     .action(async (wanted: string, options: Options) => {
-      keepYoungHeap();
       keepHeapSmall();
       const { fetchRelease } = await import('../roles/fetch.ts');
       const [product = '', version, ...rest] = wanted.split('@');

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { basename } from 'node:path';
 import { wholeNumber } from './numbers.ts';
+import { keepHeapSmall } from '../kernel/heap.ts';
 import { emit, formatBytes, progress, say } from './output.ts';
 import { sayMissing } from './settle.ts';
 
@@ -45,6 +46,7 @@ export function addPublish(program: Command): void {
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nExamples:\n  shoal publish rootfs.img --name gateway-os --version 1.4.0\n  shoal publish image=rootfs.img boot=u-boot.bin --name os --version 2 --staging out')
     .action(async (paths: string[], options: { name: string; version: string; hardware?: string[]; minSource?: number; home: string; staging?: string; level: number; json?: boolean }) => {
+      keepHeapSmall();
       const { publishFiles } = await import('../roles/publish.ts');
       const bar = progress('publishing');
       try {

@@ -5,8 +5,6 @@ import type { ReleaseManifest } from '../core/manifest.ts';
 import { parseName } from '../core/names.ts';
 import { BaseIndexes } from '../exchange/base-index.ts';
 import type { Ledger } from '../exchange/ledger.ts';
-import { HttpSource } from '../exchange/source.ts';
-import { Standing } from '../exchange/standing.ts';
 import type { Evidence } from '../exchange/standing.ts';
 import { HttpUpstream } from '../exchange/upstream.ts';
 import { UpstreamMetadata } from '../exchange/upstream-metadata.ts';
@@ -15,17 +13,15 @@ import type { Files } from '../store/files.ts';
 import { TufClient } from '../trust/client/client.ts';
 import { installRelease } from './device/install.ts';
 import { Liars } from './device/liars.ts';
+import { namedSources, standingOf } from './device/named.ts';
+import type { NamedHosts } from './device/named.ts';
 import { Neighbours } from './device/neighbours.ts';
 import type { Periodic } from './periodic.ts';
 
-export interface FetchOptions {
+export interface FetchOptions extends NamedHosts {
   readonly product: string;
   /** The newest when undefined. */
   readonly version?: string;
-  readonly origin: string;
-  /** Asked for metadata and content before the origin. */
-  readonly gateway?: string;
-  readonly peers?: readonly string[];
   /** The devices that announced themselves at this site are asked as well. */
   readonly site?: string;
   /** The provisioned root.json. */
@@ -53,11 +49,7 @@ export interface FetchReport {
 export async function fetchRelease(options: FetchOptions): Promise<FetchReport> {
   const { clock = systemClock, files = nodeFiles, gateway, origin } = options;
   const metadataHosts = [...(gateway === undefined ? [] : [gateway]), origin].map((url) => new HttpUpstream(url, clock));
-  const sources = [
-    ...(options.peers ?? []).map((url) => new HttpSource('peer', url, clock)),
-    ...(gateway === undefined ? [] : [new HttpSource('gateway', gateway, clock)]),
-    new HttpSource('origin', origin, clock),
-  ];
+  const sources = namedSources(options, clock);
   const neighbours = options.site === undefined ? undefined : new Neighbours({ hosts: () => metadataHosts, site: parseName('site', options.site), self: undefined, clock });
   let news: Periodic | undefined;
   try {
@@ -71,11 +63,8 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
     });
     const { manifest } = await trust.release(options.product, options.version);
     const liars = await Liars.open(files, options.state, Date.now);
-    const standing = new Standing(() => clock.now(), (evidence) => {
-      // The next run finds the gateway and the origin mended, or catches them again.
-      if (![options.gateway, options.origin].some((url) => url !== undefined && new URL(url).origin === evidence.source)) void liars.add(evidence).catch(() => undefined);
-      options.onLie?.(evidence);
-    }, liars.evidence);
+    // That a liar is not remembered fails nothing: it is caught once more.
+    const standing = standingOf(options, liars, clock, (evidence) => options.onLie?.(evidence), () => undefined);
     if (neighbours !== undefined) {
       // Without neighbours it goes on all the same.
       await neighbours.refresh(options.signal).catch(() => undefined);

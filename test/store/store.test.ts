@@ -1,11 +1,12 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import type { ObjectId } from '../../src/core/ids.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { PackStore } from '../../src/store/pack/store.ts';
 import { storeContract } from '../contract/store.ts';
+import { missingFrom, publish, sampleArtifact, storedOf } from '../support/artifacts.ts';
 import { CrashFiles } from '../support/crash-files.ts';
 
 const scratch: string[] = [];
@@ -69,4 +70,20 @@ storeContract('pack files on the recording layer', true, async () => {
       return PackStore.open('/store', { files, indexPath: ':memory:', packBytes: 16 * 1024, now: () => now });
     },
   };
+});
+
+describe('stores of every kind', () => {
+  it('give back the same artifacts, and all of each, whatever they keep them in', async () => {
+    const artifacts = [await sampleArtifact([[1, 2, 3], [4, 5]]), await sampleArtifact([[3, 4], [6]], 'other')];
+    const directory = await mkdtemp(join(tmpdir(), 'shoal-store-'));
+    scratch.push(directory);
+    const stores = [new MemoryStore(), await PackStore.open(directory), await PackStore.open('/store', { files: new CrashFiles(), indexPath: ':memory:' })];
+    const order = (one: { readonly root: string }, other: { readonly root: string }): number => (one.root < other.root ? -1 : 1);
+    for (const store of stores) {
+      await publish(store, ...artifacts);
+      expect([...(await store.artifacts())].sort(order)).toEqual(artifacts.map(storedOf).sort(order));
+      for (const artifact of artifacts) expect(await missingFrom(store, artifact)).toEqual([]);
+      await store.close();
+    }
+  });
 });

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { Gauge } from 'prom-client';
 import type { Clock } from '../../core/clock.ts';
 import type { ObjectId } from '../../core/ids.ts';
@@ -6,9 +7,7 @@ import type { ReleaseManifest } from '../../core/manifest.ts';
 import { BaseIndexes } from '../../exchange/base-index.ts';
 import { sumOfLedgers } from '../../exchange/ledger.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
-import { HttpSource } from '../../exchange/source.ts';
 import type { Source } from '../../exchange/source.ts';
-import { Standing } from '../../exchange/standing.ts';
 import type { HttpUpstream } from '../../exchange/upstream.ts';
 import type { Discovery } from '../../discover/types.ts';
 import type { FileContent } from '../../serve/file-content.ts';
@@ -18,6 +17,7 @@ import { PageFile } from '../../store/page-file.ts';
 import type { TufClient } from '../../trust/client/client.ts';
 import { installRelease } from '../device/install.ts';
 import type { Liars } from '../device/liars.ts';
+import { namedSources, standingOf } from '../device/named.ts';
 import type { Neighbours } from '../device/neighbours.ts';
 import { ServedFile, localIndex } from '../device/served-file.ts';
 import type { DeviceState } from './state.ts';
@@ -56,11 +56,7 @@ export class RunningAgent {
   constructor(options: AgentOptions, parts: AgentParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#fixed = [
-      ...(options.peers ?? []).map((url) => new HttpSource('peer', url, parts.clock)),
-      ...(options.gateway === undefined ? [] : [new HttpSource('gateway', options.gateway, parts.clock)]),
-      new HttpSource('origin', options.origin, parts.clock),
-    ];
+    this.#fixed = namedSources(options, parts.clock);
   }
 
   /** Offers what earlier runs installed. */
@@ -143,12 +139,11 @@ export class RunningAgent {
   }
 
   async #follow({ product, output, bases = [] }: FollowedProduct): Promise<void> {
-    const { baseIndexes, standing, state, trust } = { ...this.#parts, ...this.#forInstall() };
+    const { clock, content, files, liars, neighbours, state, trust } = this.#parts;
     const { manifest, manifestBytes } = await trust.release(product);
     await this.#parts.metadata.keep(manifestBytes);
     const known = state.installed(product);
     if (known !== undefined && same(known.manifest, manifest) && (await state.unchanged(known))) return;
-    const { clock, content, files, neighbours } = this.#parts;
     this.#tell({ event: 'updating', product, version: manifest.version, sequence: manifest.sequence });
     this.#coming = manifest.artifacts.map(({ root }) => root);
     const news = neighbours.watch(this.#stop.signal);
@@ -157,7 +152,9 @@ export class RunningAgent {
       await this.#announce().catch((error: unknown) => { this.#failed(error, 'neighbours'); });
       await neighbours.refresh(this.#stop.signal).catch(() => undefined);
       const { paths, ledger, served } = await installRelease({
-        files, clock, manifest, output, standing, baseIndexes, content, bases,
+        files, clock, manifest, output, content, bases,
+        standing: standingOf(this.#options, liars, clock, (evidence) => { this.#tell({ event: 'lie', evidence }); }, (error) => { this.#failed(error, 'state'); }),
+        baseIndexes: new BaseIndexes(files, join(state.directory, 'bases')),
         sources: (root) => [...neighbours.sources(root), ...neighbours.gateways.map(({ source }) => source), ...this.#fixed],
         turns: (root) => neighbours.turns(root),
         pagesPath: state.pagesPath,
@@ -178,17 +175,6 @@ export class RunningAgent {
       await news.stop();
       this.#coming = [];
     }
-  }
-
-  #forInstall(): { readonly standing: Standing; readonly baseIndexes: BaseIndexes } {
-    const { clock, files, liars, state } = this.#parts;
-    const own = new Set(this.#fixed.filter(({ kind }) => kind !== 'peer').map(({ name }) => name));
-    const standing = new Standing(() => clock.now(), (evidence) => {
-      // A gateway or an origin is not to be given up for a day; the next turn finds it mended or catches it again.
-      if (!own.has(evidence.source)) void liars.add(evidence).catch((error: unknown) => { this.#failed(error, 'state'); });
-      this.#tell({ event: 'lie', evidence });
-    }, liars.evidence);
-    return { standing, baseIndexes: new BaseIndexes(files, `${state.directory}/bases`) };
   }
 
   async #announce(): Promise<void> {

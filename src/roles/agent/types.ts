@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/clock.ts';
 import type { ReleaseManifest } from '../../core/manifest.ts';
+import type { NamedHosts } from '../device/named.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
 import type { Evidence } from '../../exchange/standing.ts';
 import type { SurfaceOptions } from '../../serve/surface.ts';
@@ -20,13 +21,8 @@ export type AgentEvent =
   | { readonly event: 'installed'; readonly manifest: ReleaseManifest; readonly paths: readonly string[]; readonly ledger: Ledger }
   | { readonly event: 'lie'; readonly evidence: Evidence };
 
-export interface AgentOptions {
+export interface AgentOptions extends NamedHosts {
   readonly products: readonly FollowedProduct[];
-  readonly origin: string;
-  /** Asked for metadata, content and neighbours before the origin. */
-  readonly gateway?: string;
-  /** Neighbours that are known without being announced. */
-  readonly peers?: readonly string[];
   /** Devices of one site are told of each other. Default `default`. */
   readonly site?: string;
   /**

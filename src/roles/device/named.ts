@@ -1,0 +1,36 @@
+import type { Clock } from '../../core/clock.ts';
+import { HttpSource } from '../../exchange/source.ts';
+import type { Source } from '../../exchange/source.ts';
+import { Standing } from '../../exchange/standing.ts';
+import type { Evidence } from '../../exchange/standing.ts';
+import type { Liars } from './liars.ts';
+
+/** Hosts that a device was told of, by URL. */
+export interface NamedHosts {
+  readonly origin: string;
+  /** Asked for metadata, content and neighbours before the origin. */
+  readonly gateway?: string;
+  /** Neighbours that are known without being announced. */
+  readonly peers?: readonly string[];
+}
+
+/** The named hosts as sources, nearest first. The caller's to close. */
+export function namedSources({ origin, gateway, peers = [] }: NamedHosts, clock: Clock): readonly Source[] {
+  return [
+    ...peers.map((url) => new HttpSource('peer', url, clock)),
+    ...(gateway === undefined ? [] : [new HttpSource('gateway', gateway, clock)]),
+    new HttpSource('origin', origin, clock),
+  ];
+}
+
+/**
+ * The standing of everybody at the beginning of an installation. Neighbours that are caught are remembered; a gateway or an
+ * origin that was named is not to be given up for a day: the next turn finds it mended, or catches it again.
+ */
+export function standingOf({ origin, gateway }: NamedHosts, liars: Liars, clock: Clock, onLie: (evidence: Evidence) => void, onError: (error: unknown) => void): Standing {
+  const named = new Set([origin, ...(gateway === undefined ? [] : [gateway])].map((url) => new URL(url).origin));
+  return new Standing(() => clock.now(), (evidence) => {
+    if (!named.has(evidence.source)) void liars.add(evidence).catch(onError);
+    onLie(evidence);
+  }, liars.evidence);
+}
