@@ -97,6 +97,8 @@ export const SERVE_PIECE_BYTES = 256 * KiB;
 /** So many responses at a time get larger pieces, which cost a quarter of the calls: 12 MiB more than if none did. */
 export const SERVE_LARGE_PIECES = 16;
 export const SERVE_LARGE_PIECE_BYTES = 1 * MiB;
+/** Delta objects go out from memory: so much of it for all responses together, beside those that are just being read. */
+export const SERVE_DELTA_BYTES = 64 * MiB;
 /** A request body of the control plane: an announcement is a URL and some roots. */
 export const REQUEST_BODY_MAX_BYTES = 64 * KiB;
 /** Request line and headers. A chunk set of a full span is 6 KiB at most. */
@@ -184,6 +186,8 @@ export const UPLOAD_PATIENCE_MS = 120_000;
 export const DELTA_SEGMENT_MAX_BYTES = 8 * MiB;
 export const DELTA_MAX_BYTES = 2 ** 37;
 export const DELTA_PAGE_MAX_BYTES = 4 * MiB;
+/** A map page or payload as it travels. */
+export const DELTA_OBJECT_MAX_BYTES = DELTA_SEGMENT_MAX_BYTES;
 export const DELTA_PAGE_MAX_COVERS = 2 ** 18;
 /** Spans are at least a MiB, so these are all segments and pages of the largest target. */
 export const DELTA_MAX_SEGMENTS = DELTA_MAX_BYTES / SPAN_MIN_BYTES + 1;

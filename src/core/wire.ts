@@ -22,8 +22,12 @@ export const wire = {
     `${API}/content/${namespace}/${root}/spans/${String(span)}${positions === undefined ? '' : `/${formatChunkSet(positions)}`}`,
   /** The whole artifact, raw, with Range: for plain clients. */
   artifact: ({ namespace, root }: ContentKey): string => `${API}/content/${namespace}/${root}/artifact`,
+  /** A map page or payload of a delta that makes the artifact, raw. */
+  delta: ({ namespace, root }: ContentKey, id: ObjectId): string => `${API}/content/${namespace}/${root}/deltas/${id}`,
   /** What this host holds of one artifact: the span bitmap. */
   holding: ({ namespace, root }: ContentKey): string => `${API}/holdings/${namespace}/${root}`,
+  /** What a device holds of the delta from `base` to the artifact: the bitmap of the segments whose payload is there. */
+  deltaHolding: ({ namespace, root }: ContentKey, base: ObjectId): string => `${API}/holdings/${namespace}/${root}/deltas/${base}`,
   /** Prefix of the TUF repository: `N.root.json`, `timestamp.json`, … */
   metadata: `${API}/tuf/metadata`,
   /** Prefix of the TUF targets: release manifests. */
@@ -44,6 +48,8 @@ export function chunkSetOf(text: string, count: number): number[] {
 
 /** Answer header of a holding: how many spans the artifact has (the bitmap's number of bits). */
 export const HEADER_SPANS = 'shoal-spans';
+/** Answer header of a delta's holding: how many segments the delta has (the bitmap's number of bits). */
+export const HEADER_SEGMENTS = 'shoal-segments';
 /** Answer header of a holding: `1` while the host is at work to get more of it. */
 export const HEADER_WORKING = 'shoal-working';
 /** Answer header of a span: length of the raw bytes, whatever the content coding. */

@@ -3,12 +3,13 @@ import { ShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { CACHE_IMMUTABLE, HEADER_RAW_LENGTH } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
-import { LEAF_MAX_CHUNKS } from '../core/limits.ts';
+import { LEAF_MAX_CHUNKS, SERVE_DELTA_BYTES, SERVE_PIECE_BYTES } from '../core/limits.ts';
 import { formatChunkSet, parseChunkSet } from '../core/chunkset.ts';
 import type { Run } from '../store/types.ts';
 import { notFound } from './answers.ts';
 import { ArtifactBytes } from './artifact-bytes.ts';
 import type { App, ContentContext } from './context.ts';
+import { Room } from './gate.ts';
 import { acceptedCodings, matchesEtag, parseRange } from './negotiate.ts';
 import { KeyParams, PageParams, SetParams, SpanParams } from './schemas.ts';
 import type { Body } from './send.ts';
@@ -19,6 +20,7 @@ const IMMUTABLE = { 'cache-control': CACHE_IMMUTABLE, vary: 'Accept-Encoding', '
 export function contentRoutes(app: App, context: ContentContext): void {
   const { content } = context;
   const whole = new ArtifactBytes(content);
+  const room = new Room(SERVE_DELTA_BYTES);
 
   app.get('/:namespace/:root/pages/:id', { schema: { summary: 'One index page, raw', tags: ['content'], params: PageParams } }, async (request, reply) => {
     const id = request.params.id as ObjectId;
@@ -27,6 +29,20 @@ export function contentRoutes(app: App, context: ContentContext): void {
     const page = await content.page(keyOf(request.params), id);
     if (page === undefined) throw notFound('the page');
     return context.send(request, reply, 200, { ...IMMUTABLE, etag }, bytesOf(page));
+  });
+
+  app.get('/:namespace/:root/deltas/:id', { schema: { summary: 'A map page or payload of a delta that makes the artifact, raw', tags: ['content'], params: PageParams } }, async (request, reply) => {
+    const id = request.params.id as ObjectId;
+    const etag = `"${id}"`;
+    if (notModified(request, reply, etag)) return reply;
+    const object = await context.patiently(request, reply, content.delta(keyOf(request.params), id));
+    if (object === undefined) throw notFound('the delta object');
+    const leave = room.enter(object.byteLength);
+    try {
+      return await context.send(request, reply, 200, { ...IMMUTABLE, etag }, bytesOf(object));
+    } finally {
+      leave();
+    }
   });
 
   const span = async (request: FastifyRequest, reply: FastifyReply, key: ContentKey, index: number, set: string | undefined): Promise<FastifyReply> => {
@@ -95,7 +111,8 @@ function runsOf(runs: readonly Run[]): Body {
 
 function bytesOf(bytes: Uint8Array): Body {
   const open = async function* (): AsyncGenerator<Uint8Array> {
-    yield await Promise.resolve(bytes);
+    await Promise.resolve();
+    for (let at = 0; at < bytes.byteLength; at += SERVE_PIECE_BYTES) yield bytes.subarray(at, at + SERVE_PIECE_BYTES);
   };
   return { length: bytes.byteLength, open };
 }

@@ -22,6 +22,10 @@ export interface ContentProvider {
   holding(key: ContentKey): Promise<Holding | undefined>;
   /** An encoded index page that belongs to `key`. */
   page(key: ContentKey, id: ObjectId): Promise<Uint8Array | undefined>;
+  /** A map page or payload of a delta that makes `key`: at most `DELTA_OBJECT_MAX_BYTES`, and what its id says. */
+  delta(key: ContentKey, id: ObjectId): Promise<Uint8Array | undefined>;
+  /** Segments of the delta from `base` to `key`, in its manifest's order, whose payload can be had here. Devices know. */
+  deltaHolding?(key: ContentKey, base: ObjectId): Promise<Bitmap | undefined>;
   /**
    * The chunks of span `span` (all of them, or those at `positions`), as runs whose bytes are sent one after another.
    * All runs have one coding when `accept` has only identity; else the answer is `zstd` as a whole (frames may follow

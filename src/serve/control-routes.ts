@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ObjectId } from '../core/ids.ts';
-import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_SPANS, HEADER_WORKING } from '../core/wire.ts';
+import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING } from '../core/wire.ts';
 import { ShoalError } from '../core/errors.ts';
 import { tiers } from '../kernel/tiers.ts';
 import { notFound } from './answers.ts';
@@ -10,7 +10,7 @@ import type { App } from './context.ts';
 import type { SurfaceMetrics } from './metrics.ts';
 import { matchesEtag } from './negotiate.ts';
 import type { PeerRegistry } from './peers.ts';
-import { Announcement, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, SiteParams, TargetParams } from './schemas.ts';
+import { Announcement, BaseParams, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, SiteParams, TargetParams } from './schemas.ts';
 
 export interface ControlContext {
   readonly role: string;
@@ -55,6 +55,14 @@ export function controlRoutes(app: App, context: ControlContext): void {
     if (holding === undefined) throw notFound('the artifact');
     void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: holding.spans.count, ...(holding.working === true ? { [HEADER_WORKING]: '1' } : {}) });
     return reply.send(Buffer.from(holding.spans.encode()));
+  });
+
+  app.get(`${API}/holdings/:namespace/:root/deltas/:base`, { schema: { summary: 'Bitmap of the segments of a delta that a device holds', tags: ['peers'], params: BaseParams } }, async (request, reply) => {
+    const { namespace, root, base } = request.params;
+    const held = await content.deltaHolding?.({ namespace, root: root as ObjectId }, base as ObjectId);
+    if (held === undefined) throw notFound('the delta');
+    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SEGMENTS]: held.count });
+    return reply.send(Buffer.from(held.encode()));
   });
 
   if (peers !== undefined) {

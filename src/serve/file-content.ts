@@ -54,6 +54,11 @@ export class FileContent implements ContentProvider {
     return this.#held.get(nameOf(key))?.page(id);
   }
 
+  /** Files hold artifacts; what a device keeps of deltas lies elsewhere. */
+  delta(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   async span(key: ContentKey, index: number, positions: string | undefined): Promise<readonly Run[] | undefined> {
     const held = this.#held.get(nameOf(key));
     if (held?.spans.has(index) !== true) return undefined;

@@ -36,6 +36,29 @@ export class Gate {
   }
 }
 
+/** So much memory for what is being sent. What does not fit is sent away at once; a single one always fits. */
+export class Room {
+  readonly #bytes: number;
+  #taken = 0;
+
+  constructor(bytes: number) {
+    this.#bytes = bytes;
+  }
+
+  /** Returns the function that gives the room back, once. Throws `BUSY` (retry elsewhere) when there is none. */
+  enter(bytes: number): () => void {
+    if (this.#taken > 0 && this.#taken + bytes > this.#bytes) {
+      throw new ShoalError('BUSY', 'this host sends as many deltas as it can; ask again later or ask another', { retry: 'elsewhere' });
+    }
+    this.#taken += bytes;
+    let left = bytes;
+    return () => {
+      this.#taken -= left;
+      left = 0;
+    };
+  }
+}
+
 /** So many at a time; the others wait in order. For short work of our own, not for clients. */
 export class Turns {
   #limit: number;

@@ -15,6 +15,7 @@ export const ChunkSet = Type.String({ maxLength: LEAF_MAX_CHUNKS * 5, pattern: '
 
 export const KeyParams = Type.Object({ namespace: Name, root: Id });
 export const PageParams = Type.Object({ namespace: Name, root: Id, id: Id });
+export const BaseParams = Type.Object({ namespace: Name, root: Id, base: Id });
 export const SpanParams = Type.Object({ namespace: Name, root: Id, span: SpanNumber });
 export const SetParams = Type.Object({ namespace: Name, root: Id, span: SpanNumber, set: ChunkSet });
 

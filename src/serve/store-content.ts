@@ -1,26 +1,32 @@
 import { Bitmap } from '../core/bitmap.ts';
 import type { ObjectId } from '../core/ids.ts';
+import { SERVE_MAX_CHECKS } from '../core/limits.ts';
 import type { ContentKey } from '../core/wire.ts';
 import { chunkSetOf } from '../core/wire.ts';
-import { verifyPage } from '../merkle/verify.ts';
-import type { Coding, Run, StoreReader, StoredArtifact } from '../store/types.ts';
+import { chunkIdOf, verifyPage } from '../merkle/verify.ts';
+import type { Coding, DeltaReader, Run, StoreReader, StoredArtifact } from '../store/types.ts';
 import { ArtifactIndexes } from './artifacts.ts';
+import { objectMismatch } from '../store/reach.ts';
 import type { ContentProvider, Holding } from './content.ts';
+import { Turns } from './gate.ts';
 import { RunVerifier } from './verified-runs.ts';
 
 /** How long the list of artifacts is taken as it was: one that was forgotten is served no longer than this. */
 const LIST_MS = 1_000;
 
+type ServedStore = StoreReader & DeltaReader & { artifacts(): Promise<readonly StoredArtifact[]> };
+
 /** Serves the whole artifacts of a store, each byte verified as it leaves. */
 export class StoreContent implements ContentProvider {
-  readonly #store: StoreReader & { artifacts(): Promise<readonly StoredArtifact[]> };
+  readonly #store: ServedStore;
   readonly #now: () => number;
   readonly #indexes: ArtifactIndexes;
   readonly #verifier = new RunVerifier();
+  readonly #turns = new Turns(SERVE_MAX_CHECKS);
   #listed: { readonly at: number; readonly artifacts: ReadonlyMap<string, StoredArtifact> } | undefined;
 
   /** `now` counts milliseconds. */
-  constructor(store: StoreReader & { artifacts(): Promise<readonly StoredArtifact[]> }, now: () => number) {
+  constructor(store: ServedStore, now: () => number) {
     this.#store = store;
     this.#now = now;
     this.#indexes = new ArtifactIndexes((_key, id) => this.#page(id));
@@ -38,6 +44,15 @@ export class StoreContent implements ContentProvider {
   async page(key: ContentKey, id: ObjectId): Promise<Uint8Array | undefined> {
     if ((await this.#artifact(key)) === undefined || !(await this.#indexes.isMember(key, id))) return undefined;
     return this.#page(id);
+  }
+
+  async delta(key: ContentKey, id: ObjectId): Promise<Uint8Array | undefined> {
+    if ((await this.#artifact(key)) === undefined) return undefined;
+    return this.#turns.run(async () => {
+      const object = await this.#store.deltaOf(key.root, id);
+      if (object !== undefined && chunkIdOf(object) !== id) throw objectMismatch(id);
+      return object;
+    });
   }
 
   async span(key: ContentKey, span: number, positions: string | undefined, accept: readonly Coding[]): Promise<readonly Run[] | undefined> {

@@ -52,6 +52,11 @@ export class MemoryStore implements PrunableStore {
     return Promise.resolve(this.#objects.get(`${kind} ${id}`)?.bytes);
   }
 
+  deltaOf(owner: ObjectId, id: ObjectId): Promise<Uint8Array | undefined> {
+    const kept = this.#objects.get(`delta ${id}`);
+    return Promise.resolve(kept?.owners?.has(owner) === true ? kept.bytes : undefined);
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }

@@ -50,6 +50,11 @@ export interface StoreReader extends ChunkReader, ObjectReader {
   close(): Promise<void>;
 }
 
+export interface DeltaReader {
+  /** The delta object `id` if it was put for the artifact with root `owner`: knowing its hash opens nothing under another. */
+  deltaOf(owner: ObjectId, id: ObjectId): Promise<Uint8Array | undefined>;
+}
+
 /** One artifact as it is kept: enough to find everything that belongs to it. */
 export interface StoredArtifact {
   readonly namespace: string;
@@ -81,7 +86,7 @@ export interface StoreBatch {
   abort(): Promise<void>;
 }
 
-export interface StoreWriter extends StoreReader {
+export interface StoreWriter extends StoreReader, DeltaReader {
   begin(): Promise<StoreBatch>;
   artifacts(): Promise<readonly StoredArtifact[]>;
 }
@@ -140,10 +145,12 @@ export interface PrunableStore extends StoreWriter {
 }
 
 /** A bounded store that makes room by itself, for a gateway: what was not used for long goes first. */
-export interface CacheStore extends StoreReader {
+export interface CacheStore extends StoreReader, DeltaReader {
   /** As `StoreBatch.putSpan`. */
   putSpan(chunks: readonly VerifiedChunk[], frame?: Uint8Array): Promise<number>;
   putPage(page: VerifiedPage): Promise<void>;
+  /** As `StoreBatch.putObject`, save that it may go before its owner does. */
+  putObject(kind: 'delta', id: ObjectId, bytes: Uint8Array, owner: ObjectId): Promise<void>;
   /** Remembers, across restarts, that parts of `artifact` may be here. At most 4,096 artifacts, the oldest go first. */
   note(artifact: StoredArtifact): Promise<void>;
   artifacts(): Promise<readonly StoredArtifact[]>;

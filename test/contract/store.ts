@@ -225,10 +225,13 @@ export function storeContract(name: string, lasting: boolean, make: () => Promis
       await batch.putObject('delta', id, payload, a.root);
       await batch.putObject('delta', id, payload, b.root);
       await batch.commit([storedOf(a), storedOf(b)]);
+      expect(await store.deltaOf(a.root, id)).toEqual(payload);
+      expect(await store.deltaOf(id, id)).toBeUndefined();
       for (const [gone, left] of [[a, true], [b, false]] as const) {
         await store.forget(gone);
         await store.gc();
         expect((await store.object('delta', id))?.byteLength).toBe(left ? payload.byteLength : undefined);
+        expect((await store.deltaOf(b.root, id))?.byteLength).toBe(left ? payload.byteLength : undefined);
       }
     });
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { wire } from '../../src/core/wire.ts';
+import { chunkIdOf } from '../../src/merkle/verify.ts';
 import { zstdCompress, zstdDecompress } from '../../src/kernel/zstd.ts';
 import { startGateway } from '../../src/roles/gateway.ts';
 import type { Gateway, GatewayOptions } from '../../src/roles/gateway.ts';
@@ -12,7 +13,7 @@ import { StoreContent } from '../../src/serve/store-content.ts';
 import { createSurface } from '../../src/serve/surface.ts';
 import { PackCache } from '../../src/store/pack/cache.ts';
 import { surfaceContract } from '../serve/contract.ts';
-import { makeSample } from '../support/artifact.ts';
+import { makeSample, sampleBytes } from '../support/artifact.ts';
 import type { Sample } from '../support/artifact.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { FrameStore, MemoryCache } from '../support/memory-cache.ts';
@@ -40,6 +41,7 @@ class Repository implements MetadataProvider {
 
 interface Site {
   readonly sample: Sample;
+  readonly store: FrameStore;
   readonly repository: Repository;
   readonly proxy: TamperingProxy;
   readonly clock: ManualClock;
@@ -71,7 +73,7 @@ async function site(sample: Sample): Promise<Site> {
     closing.push(close);
     return { ...again, close };
   };
-  return { sample, repository, proxy, clock, cache, gateway, directory, stopOrigin: () => proxy.close(), restart };
+  return { sample, store, repository, proxy, clock, cache, gateway, directory, stopOrigin: () => proxy.close(), restart };
 }
 
 surfaceContract('a gateway with an empty cache', () => makeSample(3_500_000), async (sample) => {
@@ -140,6 +142,42 @@ describe('gateway', () => {
       expect((await ask(again.url, path)).body.equals(sample.spans[index]?.bytes ?? Buffer.alloc(0))).toBe(true);
     }
     expect((await ask(again.url, wire.artifact(sample.key), { headers: { range: 'bytes=900000-1900000' } })).body.equals(sample.bytes.subarray(900_000, 1_900_001))).toBe(true);
+  });
+
+  it('fetches delta objects once for all who ask, takes no wrong ones, and keeps them with their owner', async () => {
+    const { sample, store, gateway, proxy, directory, restart, stopOrigin } = await site(await makeSample(1_200_000));
+    const payload = sampleBytes(300_000, 5);
+    const id = chunkIdOf(payload);
+    const path = wire.delta(sample.key, id);
+    await store.putObject('delta', id, payload, sample.key.root);
+    const lies: Record<string, Uint8Array> = { flipped: payload.map((byte, at) => (at === 299_999 ? byte ^ 1 : byte)), short: payload.subarray(1), empty: new Uint8Array(), endless: Buffer.alloc(9_000_000) };
+    for (const [name, body] of Object.entries(lies)) {
+      proxy.tamper = (passing, response) => passing.path === path && response.writeHead(200, { 'content-length': body.byteLength }).end(body) !== undefined;
+      expect([name, (await ask(gateway.url, path)).status]).toEqual([name, 502]);
+    }
+    proxy.tamper = () => false;
+    proxy.seen.length = 0;
+    const before = gateway.ledger().upstream.content;
+    const answers = await Promise.all(Array.from({ length: 8 }, () => ask(gateway.url, path)));
+    for (const { status, body } of answers) expect([status, body.equals(payload)]).toEqual([200, true]);
+    expect((await ask(gateway.url, path)).status).toBe(200);
+    expect(proxy.seen).toEqual([path]);
+    const came = gateway.ledger().upstream.content - before;
+    // Beside the payload one head, of less than a kilobyte.
+    expect([came >= 300_000, came < 301_000]).toEqual([true, true]);
+    const other = 'ab'.repeat(32) as typeof id;
+    for (const absent of [wire.delta({ ...sample.key, root: other }, id), wire.delta({ ...sample.key, namespace: 'elsewhere' }, id), wire.delta(sample.key, other)]) {
+      expect((await ask(gateway.url, absent)).status).toBe(404);
+      const asked = proxy.seen.length;
+      expect([(await ask(gateway.url, absent)).status, proxy.seen.length]).toEqual([404, asked]);
+    }
+    const open = () => PackCache.open(join(directory, 'cache'), { maxBytes: 64 * 1024 * 1024 });
+    const first = await restart({ cache: await open() });
+    expect((await ask(first.url, path)).status).toBe(200);
+    await first.close();
+    await stopOrigin();
+    const again = await restart({ cache: await open() });
+    expect((await ask(again.url, path)).body.equals(payload)).toBe(true);
   });
 
   it('fetches only the chunks that nobody has asked for yet', async () => {

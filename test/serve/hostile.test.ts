@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Bitmap } from '../../src/core/bitmap.ts';
-import { SERVE_PIECE_BYTES } from '../../src/core/limits.ts';
+import { DELTA_OBJECT_MAX_BYTES, SERVE_DELTA_BYTES, SERVE_PIECE_BYTES } from '../../src/core/limits.ts';
 import { wire } from '../../src/core/wire.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import type { ContentProvider } from '../../src/serve/content.ts';
@@ -40,6 +40,9 @@ class Endless implements ContentProvider {
   page() {
     return Promise.resolve(undefined);
   }
+  delta() {
+    return Promise.resolve(new Uint8Array(DELTA_OBJECT_MAX_BYTES));
+  }
   span() {
     const length = ENDLESS_PIECES * SERVE_PIECE_BYTES;
     const make = (): Uint8Array => {
@@ -64,13 +67,13 @@ async function serve(content: ContentProvider, options: Partial<SurfaceOptions> 
 }
 
 /** Asks for a span and reads nothing of the answer. */
-async function neverReads(url: string): Promise<Socket> {
+async function neverReads(url: string, path = wire.span(KEY, 0)): Promise<Socket> {
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   socket.on('error', () => socket.destroy());
   closing.push(() => socket.destroy());
   await once(socket, 'connect');
   socket.pause();
-  socket.write(`GET ${wire.span(KEY, 0)} HTTP/1.1\r\nHost: a\r\n\r\n`);
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
   return socket;
 }
 
@@ -124,6 +127,19 @@ describe('surface among the hostile', () => {
     first.destroy();
     await expect.poll(() => inFlight(url)).toBe(2);
     expect((await ask(url, wire.span(KEY, 0))).body.byteLength).toBe(ENDLESS_PIECES * SERVE_PIECE_BYTES);
+  });
+
+  it('sends deltas from a bounded memory, whatever the places', async () => {
+    const { url } = await serve(new Endless());
+    const path = wire.delta(KEY, KEY.root);
+    // Each as large as deltas get: 8 MiB, more than the kernel takes of a reader that does not read.
+    const most = SERVE_DELTA_BYTES / DELTA_OBJECT_MAX_BYTES;
+    const [first] = await Promise.all(Array.from({ length: most }, () => neverReads(url, path)));
+    await expect.poll(() => inFlight(url)).toBe(most);
+    expect((await ask(url, path)).status).toBe(503);
+    expect((await ask(url, wire.span(KEY, 0), { method: 'HEAD' })).status).toBe(200);
+    first?.destroy();
+    await expect.poll(async () => (await ask(url, path)).status).toBe(200);
   });
 
   it('leaves places for others when one client takes many', async () => {

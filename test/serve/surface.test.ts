@@ -1,12 +1,15 @@
 import { request } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { PROCESSING_MS } from '../../src/core/limits.ts';
-import { HEADER_PATIENT, wire } from '../../src/core/wire.ts';
+import { Bitmap } from '../../src/core/bitmap.ts';
+import { CACHE_IMMUTABLE, HEADER_PATIENT, HEADER_SEGMENTS, wire } from '../../src/core/wire.ts';
+import { chunkIdOf } from '../../src/merkle/verify.ts';
 import type { ContentProvider } from '../../src/serve/content.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { StoreContent } from '../../src/serve/store-content.ts';
 import { createSurface } from '../../src/serve/surface.ts';
-import { makeSample, publishSample } from '../support/artifact.ts';
+import { makeSample, publishSample, sampleBytes } from '../support/artifact.ts';
+import { ask } from '../support/raw-http.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { surfaceContract } from './contract.ts';
 
@@ -16,6 +19,56 @@ surfaceContract('a store in memory', () => makeSample(3_500_000), async (sample)
   await publishSample(store, sample);
   const surface = await createSurface({ role: 'origin', version: '0', content: new StoreContent(store, () => performance.now()) });
   return { url: await surface.listen('127.0.0.1', 0), close: () => surface.close() };
+});
+
+describe('deltas on the surface', () => {
+  it('serves what was put for the artifact, immutable, and nothing of another root', async () => {
+    const [sample, other] = [await makeSample(1_200_000), await makeSample(1_200_000, 2)];
+    const store = new MemoryStore();
+    for (const each of [sample, other]) await publishSample(store, each);
+    // More than one piece of 256 KiB.
+    const payload = sampleBytes(600_001, 7);
+    const id = chunkIdOf(payload);
+    const batch = await store.begin();
+    await batch.putObject('delta', id, payload, sample.key.root);
+    await batch.commit([]);
+    const surface = await createSurface({ role: 'origin', version: '0', content: new StoreContent(store, () => performance.now()) });
+    const url = await surface.listen('127.0.0.1', 0);
+    const answer = await ask(url, wire.delta(sample.key, id));
+    expect([answer.status, answer.body.equals(payload)]).toEqual([200, true]);
+    expect(answer.headers).toMatchObject({ 'cache-control': CACHE_IMMUTABLE, 'content-length': '600001', etag: `"${id}"` });
+    expect((await ask(url, wire.delta(sample.key, id), { headers: { 'if-none-match': `"${id}"` } })).status).toBe(304);
+    expect((await ask(url, wire.delta(sample.key, id), { method: 'HEAD' })).headers['content-length']).toBe('600001');
+    expect((await ask(url, wire.delta(sample.key, id), { method: 'PUT' })).status).toBe(405);
+    for (const path of [wire.delta(other.key, id), wire.delta({ ...sample.key, namespace: 'elsewhere' }, id), wire.delta(sample.key, other.key.root), wire.delta(sample.key, sample.key.root), wire.deltaHolding(sample.key, other.key.root)]) {
+      expect([path, (await ask(url, path)).status]).toEqual([path, 404]);
+    }
+    for (const path of [wire.delta(sample.key, id).toUpperCase(), `${wire.delta(sample.key, id)}0`, `${wire.delta(sample.key, id)}?x`]) expect((await ask(url, path)).status).toBeGreaterThanOrEqual(400);
+    await surface.close(0);
+  });
+
+  it('says which segments of a delta a device holds', async () => {
+    const inner = new StoreContent(new MemoryStore(), () => performance.now());
+    const [root, base] = ['a'.repeat(64) as never, 'b'.repeat(64) as never];
+    const held = new Bitmap(11);
+    held.add(3);
+    held.add(10);
+    const content: ContentProvider = {
+      holdings: () => inner.holdings(),
+      holding: (key) => inner.holding(key),
+      page: (key, id) => inner.page(key, id),
+      delta: (key, id) => inner.delta(key, id),
+      deltaHolding: (key, from) => Promise.resolve(key.root === root && from === base ? held : undefined),
+      span: (...wanted) => inner.span(...wanted),
+    };
+    const surface = await createSurface({ role: 'agent', version: '0', content });
+    const url = await surface.listen('127.0.0.1', 0);
+    const { status, headers, body } = await ask(url, wire.deltaHolding({ namespace: 'default', root }, base));
+    expect([status, headers['cache-control'], Number(headers[HEADER_SEGMENTS])]).toEqual([200, 'no-store', 11]);
+    expect(Bitmap.decode(body, 11).encode()).toEqual(held.encode());
+    expect((await ask(url, wire.deltaHolding({ namespace: 'default', root }, root))).status).toBe(404);
+    await surface.close(0);
+  });
 });
 
 describe('a host that has to fetch first what it is asked for', () => {
@@ -29,6 +82,7 @@ describe('a host that has to fetch first what it is asked for', () => {
       holdings: () => inner.holdings(),
       holding: (key) => inner.holding(key),
       page: (key, id) => inner.page(key, id),
+      delta: (key, id) => inner.delta(key, id),
       span: async (...wanted) => {
         await new Promise<void>((resolve) => { asked.resolve(resolve); });
         return inner.span(...wanted);

@@ -41,6 +41,24 @@ describe('a bounded cache', () => {
     expect((await cache.usage()).bytes).toBeLessThanOrEqual(16 * MiB);
   });
 
+  it('knows whose delta objects are, also when they were carried over and after a restart', async () => {
+    const payload = sampleChunk(1, 64 * 1024);
+    const [owner, other] = [sampleChunk(3).id, sampleChunk(5).id];
+    await cache.putObject('delta', payload.id, payload.bytes, owner);
+    await expect(cache.putObject('delta', owner, payload.bytes, owner)).rejects.toMatchObject({ code: 'OBJECT_MISMATCH' });
+    for (let number = 0; number < 120; number++) {
+      await cache.putSpan(span(number));
+      expect((await cache.deltaOf(owner, payload.id))?.byteLength, `after span ${String(number)}`).toBe(64 * 1024);
+    }
+    expect(await cache.deltaOf(other, payload.id)).toBeUndefined();
+    await cache.close();
+    cache = await PackCache.open(directory, { maxBytes: 16 * MiB });
+    expect(await cache.deltaOf(owner, payload.id)).toEqual(payload.bytes);
+    expect(await cache.deltaOf(other, payload.id)).toBeUndefined();
+    for (let number = 200; number < 400; number++) await cache.putSpan(span(number));
+    expect(await cache.deltaOf(owner, payload.id)).toBeUndefined();
+  });
+
   it('does not break a reader that is in the middle of a run', async () => {
     const first = span(0);
     await cache.putSpan(first);

@@ -12,6 +12,7 @@ interface Block {
 /** A cache without bound, in memory: whole blocks go out as they came when the reader asks for exactly them. */
 export class MemoryCache implements CacheStore {
   readonly blocks: Block[] = [];
+  readonly deltas = new Map<string, Uint8Array>();
   readonly #chunks = new Map<ObjectId, { readonly block: Block; readonly bytes: Uint8Array }>();
   readonly #pages = new Map<ObjectId, Uint8Array>();
   readonly #artifacts = new Map<string, StoredArtifact>();
@@ -51,6 +52,14 @@ export class MemoryCache implements CacheStore {
 
   putPage(page: VerifiedPage): Promise<void> {
     return Promise.resolve(void this.#pages.set(page.id, page.encoded));
+  }
+
+  putObject(_kind: 'delta', id: ObjectId, bytes: Uint8Array, owner: ObjectId): Promise<void> {
+    return Promise.resolve(void this.deltas.set(`${owner} ${id}`, bytes.slice()));
+  }
+
+  deltaOf(owner: ObjectId, id: ObjectId): Promise<Uint8Array | undefined> {
+    return Promise.resolve(this.deltas.get(`${owner} ${id}`));
   }
 
   note(artifact: StoredArtifact): Promise<void> {

@@ -2,12 +2,12 @@ import { Bitmap } from '../../core/bitmap.ts';
 import type { Clock } from '../../core/clock.ts';
 import { ShoalError } from '../../core/errors.ts';
 import type { ObjectId } from '../../core/ids.ts';
-import { GATEWAY_ABSENT_MS, GATEWAY_MAX_ABSENT, GATEWAY_MAX_FETCHES, GATEWAY_MIN_FETCHES, GATEWAY_SPAN_MS, PAGE_MAX_BYTES } from '../../core/limits.ts';
+import { DELTA_OBJECT_MAX_BYTES, GATEWAY_ABSENT_MS, GATEWAY_MAX_ABSENT, GATEWAY_MAX_FETCHES, GATEWAY_MIN_FETCHES, GATEWAY_SPAN_MS, PAGE_MAX_BYTES, SERVE_MAX_CHECKS } from '../../core/limits.ts';
 import { HEADER_PATIENT, chunkSetOf, wire } from '../../core/wire.ts';
 import type { ContentKey } from '../../core/wire.ts';
 import { isLeaf } from '../../merkle/page.ts';
 import type { ChunkRef } from '../../merkle/page.ts';
-import { verifyPage } from '../../merkle/verify.ts';
+import { chunkIdOf, verifyPage } from '../../merkle/verify.ts';
 import type { VerifiedPage } from '../../merkle/verify.ts';
 import { ArtifactIndexes } from '../../serve/artifacts.ts';
 import type { ContentProvider, Holding } from '../../serve/content.ts';
@@ -34,8 +34,10 @@ export class GatewayContent implements ContentProvider {
   readonly #absent: Absent;
   readonly #learning = new InFlight<StoredArtifact | undefined>();
   readonly #pages = new InFlight<Uint8Array | undefined>();
+  readonly #deltas = new InFlight<Uint8Array | undefined>();
   readonly #chunks = new Map<ObjectId, Promise<void>>();
   readonly #turns = new Turns(GATEWAY_MAX_FETCHES / 2);
+  readonly #loads = new Turns(SERVE_MAX_CHECKS);
   readonly #clock: Clock;
   readonly #indexes = new ArtifactIndexes((key, id) => this.page(key, id));
   readonly #verifier = new RunVerifier();
@@ -74,6 +76,15 @@ export class GatewayContent implements ContentProvider {
     return this.#pages.run(`${nameOf(key)}/${id}`, async () => {
       const page = await this.#fetchPage(key, id);
       return page === undefined ? undefined : this.#enter(key, page);
+    });
+  }
+
+  async delta(key: ContentKey, id: ObjectId): Promise<Uint8Array | undefined> {
+    if ((await this.#learn(key)) === undefined) return undefined;
+    return this.#deltas.run(`${nameOf(key)}/${id}`, async () => {
+      const kept = await this.#loads.run(() => this.#cache.deltaOf(key.root, id));
+      // What the medium has changed is fetched again.
+      return kept !== undefined && chunkIdOf(kept) === id ? kept : this.#turns.run(() => this.#fetchDelta(key, id));
     });
   }
 
@@ -126,6 +137,21 @@ export class GatewayContent implements ContentProvider {
     const page = verifyPage(id, body);
     await this.#cache.putPage(page);
     return page;
+  }
+
+  /** The upstream, which must have it under this very key, says whose it is. */
+  async #fetchDelta(key: ContentKey, id: ObjectId): Promise<Uint8Array | undefined> {
+    const path = wire.delta(key, id);
+    if (this.#absent.has(path)) return undefined;
+    const { status, body } = await this.#upstream.get('content', path, DELTA_OBJECT_MAX_BYTES, { [HEADER_PATIENT]: '1' });
+    if (status === 404) {
+      this.#absent.add(path);
+      return undefined;
+    }
+    if (status !== 200) throw refused(this.#upstream.url, path, status);
+    if (chunkIdOf(body) !== id) throw new ShoalError('UPSTREAM', `${this.#upstream.url} sent something else than ${path} names`, { ids: { upstream: this.#upstream.url, path }, retry: 'elsewhere' });
+    await this.#cache.putObject('delta', id, body, key.root);
+    return body;
   }
 
   /** Fetches those of the wanted chunks that are neither kept nor on their way, in one request, and waits for the others. */

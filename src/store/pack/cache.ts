@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { isShoalError } from '../../core/errors.ts';
+import { chunkIdOf } from '../../merkle/verify.ts';
+import { objectMismatch } from '../reach.ts';
 import { Serial } from '../serial.ts';
 import type { CacheStore, StoredArtifact } from '../types.ts';
 import { Bits } from './bits.ts';
@@ -76,6 +78,11 @@ export class PackCache extends EngineReader implements CacheStore {
     return this.#put((pins) => this.engine.putter.page(page, pins));
   }
 
+  async putObject(...[kind, id, bytes, owner]: Parameters<CacheStore['putObject']>): Promise<void> {
+    if (chunkIdOf(bytes) !== id) throw objectMismatch(id);
+    return this.#put((pins) => this.engine.putter.owned(kind, id, bytes, owner, pins));
+  }
+
   note({ namespace, root, size, spans }: StoredArtifact): Promise<void> {
     return this.#noting.run(async () => {
       if (this.#noted.some((each) => each.namespace === namespace && each.root === root)) return;
@@ -143,7 +150,8 @@ export class PackCache extends EngineReader implements CacheStore {
           this.#used.objects.delete(object.number);
           return used || pins.object(object.number);
         },
-        owner: () => false,
+        // Who owns what is still here: a restart without an origin must not forget.
+        claim: ({ kind, id }) => index.object(kind, id) !== undefined,
       };
       await this.#drop(pack, alive);
       await this.engine.removeRetired();

@@ -1,9 +1,9 @@
 import type { ObjectId } from '../../core/ids.ts';
-import type { Coding, ObjectKind, Run, StoreReader } from '../types.ts';
+import type { Coding, DeltaReader, ObjectKind, Run, StoreReader } from '../types.ts';
 import type { PackEngine } from './engine.ts';
 
 /** What the pack store and the pack cache have in common: reading. */
-export abstract class EngineReader implements StoreReader {
+export abstract class EngineReader implements StoreReader, DeltaReader {
   protected readonly engine: PackEngine;
 
   protected constructor(engine: PackEngine) {
@@ -24,6 +24,10 @@ export abstract class EngineReader implements StoreReader {
 
   object(kind: ObjectKind, id: ObjectId): Promise<Uint8Array | undefined> {
     return this.engine.reader.object(kind, id);
+  }
+
+  async deltaOf(owner: ObjectId, id: ObjectId): Promise<Uint8Array | undefined> {
+    return this.engine.index.hasClaim(owner, 'delta', id) ? this.engine.reader.object('delta', id) : undefined;
   }
 
   close(): Promise<void> {

@@ -23,7 +23,7 @@ export async function collect(parts: SweepParts, pins: PinBoard, roots: Readonly
     whole: (block) => block.id > before.block || pins.block(block.id),
     chunk: (block, position) => marked.chunks.has(block.first + position),
     object: (object) => object.number > before.object || marked.objects.has(object.number) || pins.object(object.number),
-    owner: (root) => roots.has(root),
+    claim: ({ owner }) => roots.has(owner),
   };
   let freedBytes = 0;
   let keptBytes = 0;

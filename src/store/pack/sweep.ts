@@ -1,11 +1,10 @@
-import type { ObjectId } from '../../core/ids.ts';
 import type { ChunkRef } from '../../merkle/page.ts';
 import type { Appender } from './appender.ts';
 import { encodeBlock } from './encode.ts';
 import { damaged, markerOf } from './format.ts';
 import type { BlockHead, ObjectHead } from './format.ts';
 import type { PackIndex } from './index-db.ts';
-import type { BlockRow, ObjectRow, PackRow } from './index-rows.ts';
+import type { BlockRow, ClaimRow, ObjectRow, PackRow } from './index-rows.ts';
 import type { PackPool } from './pool.ts';
 import type { PackReader } from './reader.ts';
 import { readHead } from './scan.ts';
@@ -17,7 +16,8 @@ export interface Liveness {
   /** Is the chunk at `position` of `block` alive? */
   chunk(block: BlockRow, position: number): boolean;
   object(object: ObjectRow): boolean;
-  owner(root: ObjectId): boolean;
+  /** Asked once the objects of the pack have been judged. */
+  claim(claim: ClaimRow): boolean;
 }
 
 export interface SweepParts {
@@ -83,7 +83,7 @@ export async function sweepPack(parts: SweepParts, pack: PackRow, alive: Livenes
   for (const { block, chunks } of keep) copied += await copyBlock(parts, block, chunks, (heads.get(block.id) as BlockHead).chunks);
   for (const object of objects) copied += await copyObject(parts, object);
   for (const claim of index.claimsIn(pack.number)) {
-    if (!alive.owner(claim.owner)) continue;
+    if (!alive.claim(claim)) continue;
     await appender.append({ kind: 'claim', object: claim.kind, id: claim.id, owner: claim.owner }, (number) => index.moveClaim(claim, number));
   }
   // Retiring what still holds something would lose it: better a pack too many than a chunk too few.
