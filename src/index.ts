@@ -39,7 +39,7 @@ export { type HomeVerifyReport, type UpkeepReport, collectHome, verifyHome } fro
 
 /** Trust alone, for a device with a download way of its own. */
 export { type TufClientOptions, TufClient } from './trust/client/client.ts';
-export type { DeviceProfile, MetadataFetcher, TrustClient, TrustedRelease } from './trust/types.ts';
+export type { DeltaOffer, DeviceProfile, MetadataFetcher, TrustClient, TrustedRelease } from './trust/types.ts';
 export { UpstreamMetadata } from './exchange/upstream-metadata.ts';
 export { HttpUpstream } from './exchange/upstream.ts';
 

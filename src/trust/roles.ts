@@ -1,4 +1,5 @@
 import { isName } from '../core/names.ts';
+import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 
 /** The delegated role of delta manifests: path-restricted, its key may live on the origin. */
@@ -37,6 +38,12 @@ export function releasePath(product: string, version: string): string {
 
 export function deltaPath(base: ObjectId, target: ObjectId): string {
   return `deltas/${base}/${target}.json`;
+}
+
+/** The roots in the path of a delta manifest; undefined for any other path. */
+export function deltaEnds(path: string): { readonly base: ObjectId; readonly target: ObjectId } | undefined {
+  const [, base = '', target = ''] = /^deltas\/([^/]{64})\/([^/]{64})\.json$/.exec(path) ?? [];
+  return isObjectId(base) && isObjectId(target) ? { base, target } : undefined;
 }
 
 /** Where a target lies on the wire (TUF 6.2, consistent snapshots): the hash goes before the last part of the path. */

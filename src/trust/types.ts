@@ -1,3 +1,4 @@
+import type { ObjectId } from '../core/ids.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
 
 /** Fetches one TUF file by its path relative to the metadata or targets prefix. The answer is hostile until it has been checked. */
@@ -27,6 +28,16 @@ export interface TrustedRelease {
   readonly manifestBytes: Uint8Array;
 }
 
+/** A delta that the repository lists for a target. What it promises, it has yet to keep: its role is signed online. */
+export interface DeltaOffer {
+  /** Root of the artifact it starts from. */
+  readonly base: ObjectId;
+  readonly baseSize: number;
+  /** All that a device fetches for it: manifest, map pages, payloads. */
+  readonly bytes: number;
+  readonly manifestLength: number;
+}
+
 /**
  * The device's side of trust. Each refusal has its own stable code and a sentence (docs/trust.md, "Refusals"):
  * `TUF_SIGNATURE`, `TUF_EXPIRED`, `TUF_FREEZE`, `TUF_ROLLBACK`, `TUF_MIX_AND_MATCH`, `TUF_LENGTH`, `TUF_HASH`, `TUF_ENDLESS`,
@@ -36,6 +47,16 @@ export interface TrustedRelease {
 export interface TrustClient {
   /** Brings metadata up to date and returns the newest release of `product`, or the one called `version`. */
   release(product: string, version?: string): Promise<TrustedRelease>;
+  /**
+   * The deltas that make the artifact `target`, as the metadata of the last `release` has them. None when the role is
+   * missing, expired or damaged: deltas save bytes, and must never keep a device from updating. Throws nothing.
+   */
+  deltas(target: ObjectId): Promise<readonly DeltaOffer[]>;
+  /**
+   * The manifest of a delta that `deltas` offers, its length and hash checked, its content not yet. Throws `NO_SUCH_DELTA`
+   * when none is listed, else the refusal (`TUF_…`, retry elsewhere) of the last host that was asked.
+   */
+  deltaManifest(target: ObjectId, base: ObjectId): Promise<Uint8Array>;
   /** Raises the persisted high-water mark, once the release is in place. */
   accepted(manifest: ReleaseManifest): Promise<void>;
 }

@@ -160,7 +160,9 @@ describe('a split home', () => {
 
   it('signs delta manifests online', async () => {
     const [base, target] = ['1'.repeat(64) as ObjectId, '2'.repeat(64) as ObjectId];
-    await publishDeltas(home, [{ base, target, bytes: Buffer.from('delta') }]);
+    const delta = { base, target, bytes: Buffer.from('delta'), baseSize: 7, deltaBytes: 5 };
+    expect(await publishDeltas(home, [delta])).toBe(true);
+    expect(await publishDeltas(home, [delta])).toBe(false);
     const listed = (await loadState(home)).delegated.get('deltas')?.metadata.signed.targets ?? {};
     expect(Object.keys(listed)).toEqual([`deltas/${base}/${target}.json`]);
     const hash = listed[`deltas/${base}/${target}.json`]?.hashes['sha256'] ?? '';
@@ -242,7 +244,10 @@ describe('key rotation', () => {
     const { cp } = await import('node:fs/promises');
     const thief = testHome(join(scratch, 'thief'), calendar);
     await cp(home.directory, thief.directory, { recursive: true });
-    for (let round = 0; round < 5; round++) await publishDeltas(thief, []);
+    for (let round = 0; round < 5; round++) {
+      const [base, target] = ['1'.repeat(64) as ObjectId, String(round).repeat(64) as ObjectId];
+      await publishDeltas(thief, [{ base, target, bytes: Buffer.from('delta'), baseSize: 7, deltaBytes: 5 }]);
+    }
     const misled = await device(join(scratch, 'd'), { trustedRoot: await readFile(offline.paths.trustRoot), fetcher: localFetcher(thief), now: calendar.now });
     await misled.release('app');
     await expect((await newDevice('d')).release('app')).rejects.toMatchObject({ code: 'TUF_ROLLBACK' });

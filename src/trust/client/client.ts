@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { ShoalError, isShoalError } from '../../core/errors.ts';
 import { MANIFEST_MAX_BYTES, METADATA_MAX_BYTES } from '../../core/limits.ts';
 import { decodeManifest } from '../../core/manifest.ts';
+import type { ObjectId } from '../../core/ids.ts';
 import type { ReleaseManifest } from '../../core/manifest.ts';
 import { parseName } from '../../core/names.ts';
 import { makeDirectories, readWhole, writeDurably } from '../../store/durable.ts';
@@ -9,8 +10,10 @@ import type { Files } from '../../store/files.ts';
 import { Serial } from '../../store/serial.ts';
 import { parseMetadata, sha256 } from '../metadata.ts';
 import type { RootMetadata } from '../metadata.ts';
-import { LATEST, hashedPath, metadataFile, parseMetadataFile, releasePath } from '../roles.ts';
-import type { DeviceProfile, MetadataFetcher, TrustClient, TrustedRelease } from '../types.ts';
+import { DELTAS_ROLE, LATEST, hashedPath, metadataFile, parseMetadataFile, releasePath } from '../roles.ts';
+import type { DeltaOffer, DeviceProfile, MetadataFetcher, TrustClient, TrustedRelease } from '../types.ts';
+import { deltasRole, fetchDeltaManifest, offersIn } from './deltas.ts';
+import type { ListedDelta } from './deltas.ts';
 import { checkFit } from './fit.ts';
 import { MarksFile } from './marks.ts';
 import type { Marks } from './marks.ts';
@@ -30,6 +33,8 @@ export interface TufClientOptions {
   readonly now: () => Date;
   /** The sequence a device runs now, for `minimumSource`; default: the highest accepted one. `Infinity` checks nothing. */
   readonly installed?: (product: string) => number;
+  /** Told why there are no deltas, when their role is refused. */
+  readonly onNoDeltas?: (error: unknown) => void;
   /** Time for one file, milliseconds. Default `CONTROL_TIMEOUT_MS`. */
   readonly timeoutMs?: number;
 }
@@ -43,6 +48,8 @@ export class TufClient implements TrustClient {
   readonly #marks: MarksFile;
   readonly #turns = new Serial();
   readonly #local: LocalMetadata;
+  /** The last update that stood. */
+  #latest: Update | undefined;
 
   private constructor(options: TufClientOptions, marks: MarksFile) {
     this.#options = options;
@@ -74,7 +81,7 @@ export class TufClient implements TrustClient {
       parseName('product', product);
       if (version !== undefined) parseName('version', version);
       const refused: ShoalError[] = [];
-      for (const host of this.#options.fetcher.hosts ?? [this.#options.fetcher]) {
+      for (const host of this.#hosts()) {
         try {
           return await this.#releaseFrom(host, product, version);
         } catch (error) {
@@ -87,12 +94,44 @@ export class TufClient implements TrustClient {
     });
   }
 
+  deltas(target: ObjectId): Promise<readonly DeltaOffer[]> {
+    return this.#turns.run(async () => {
+      try {
+        return (await this.#offers(target)).map(({ base, baseSize, bytes, manifestLength }) => ({ base, baseSize, bytes, manifestLength }));
+      } catch (error) {
+        this.#options.onNoDeltas?.(error);
+        return [];
+      }
+    });
+  }
+
+  deltaManifest(target: ObjectId, base: ObjectId): Promise<Uint8Array> {
+    return this.#turns.run(async () => {
+      const listed = (await this.#offers(target)).find((offer) => offer.base === base);
+      if (this.#latest === undefined || listed === undefined) throw unfit('NO_SUCH_DELTA', 'no delta between these two is published', { base, target });
+      return fetchDeltaManifest(this.#latest, this.#hosts(), listed);
+    });
+  }
+
   accepted(manifest: ReleaseManifest): Promise<void> {
     return this.#turns.run(async () => {
       const { marks } = this.#marks;
       const sequence = Math.max(this.highWater(manifest.product), manifest.sequence);
       await this.#marks.write({ ...marks, sequences: { ...marks.sequences, [manifest.product]: sequence } });
     });
+  }
+
+  #hosts(): readonly MetadataFetcher[] {
+    return this.#options.fetcher.hosts ?? [this.#options.fetcher];
+  }
+
+  async #offers(target: ObjectId): Promise<readonly ListedDelta[]> {
+    const update = this.#latest;
+    const top = update?.set.targets;
+    if (update === undefined || top === undefined) return [];
+    const role = update.set.getRole(DELTAS_ROLE) ?? (await deltasRole(update, this.#hosts()));
+    await update.persist();
+    return role === undefined ? [] : offersIn(role, top, target);
   }
 
   async #releaseFrom(fetcher: MetadataFetcher, product: string, version: string | undefined): Promise<TrustedRelease> {
@@ -117,6 +156,7 @@ export class TufClient implements TrustClient {
     await update.refresh(sameKeys ? marks : { ...marks, timestamp: 0, snapshot: 0, roles: {} });
     const release = await this.#find(update, fetcher, product, version);
     await update.persist();
+    this.#latest = update;
     await this.#marks.write(this.#raised(update, root, keys));
     checkFit(release.manifest, {
       profile: this.#options.profile,

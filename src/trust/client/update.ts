@@ -98,8 +98,8 @@ export class Update {
     }
   }
 
-  /** TUF 5.6: one targets role, as `parent` delegates it. Undefined when the snapshot does not know it. */
-  async targets(role: string, parent: string): Promise<TargetsMetadata | undefined> {
+  /** TUF 5.6: one targets role, as `parent` delegates it. Undefined when the snapshot does not know it. `from`: another host than the usual one. */
+  async targets(role: string, parent: string, from = this.#fetcher): Promise<TargetsMetadata | undefined> {
     const meta = this.set.snapshot?.signed.meta[`${role}.json`] as FileMeta | undefined;
     if (meta === undefined) {
       if (role === 'targets') throw refusal('TUF_MIX_AND_MATCH', this.#context(role));
@@ -107,7 +107,7 @@ export class Update {
     }
     const local = await this.#local.read(`${role}.json`);
     if (local === undefined || !this.#tryLocal(() => this.set.updateDelegatedTargets(Buffer.from(local), role, parent))) {
-      const bytes = await this.#need(metadataFile(role, meta.version), role, meta.length ?? METADATA_MAX_BYTES);
+      const bytes = await this.#need(metadataFile(role, meta.version), role, meta.length ?? METADATA_MAX_BYTES, from);
       this.#check(role, bytes, () => this.set.updateDelegatedTargets(Buffer.from(bytes), role, parent), meta, parent);
       this.#fresh.set(`${role}.json`, bytes);
     }
@@ -121,11 +121,11 @@ export class Update {
   }
 
   /** One file within its bounds of bytes and time, or undefined when the source has none. */
-  async fetch(kind: 'metadata' | 'target', path: string, role: string, maxBytes: number): Promise<Uint8Array | undefined> {
-    const context = this.#context(role);
+  async fetch(kind: 'metadata' | 'target', path: string, role: string, maxBytes: number, from = this.#fetcher): Promise<Uint8Array | undefined> {
+    const context = { role, source: from.source };
     const signal = AbortSignal.timeout(this.#timeoutMs);
     try {
-      const bytes = await Promise.race([this.#fetcher.fetch(kind, path, maxBytes, signal), aborted(signal)]);
+      const bytes = await Promise.race([from.fetch(kind, path, maxBytes, signal), aborted(signal)]);
       if (bytes !== undefined && bytes.byteLength > maxBytes) throw refusal('TUF_ENDLESS', context);
       return bytes;
     } catch (cause) {
@@ -135,9 +135,9 @@ export class Update {
     }
   }
 
-  async #need(path: string, role: string, maxBytes: number): Promise<Uint8Array> {
-    const bytes = await this.fetch('metadata', path, role, maxBytes);
-    if (bytes === undefined) throw refusal('TUF_MISSING', this.#context(role));
+  async #need(path: string, role: string, maxBytes: number, from = this.#fetcher): Promise<Uint8Array> {
+    const bytes = await this.fetch('metadata', path, role, maxBytes, from);
+    if (bytes === undefined) throw refusal('TUF_MISSING', { role, source: from.source });
     return bytes;
   }
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { ShoalError } from '../../core/errors.ts';
+import { METADATA_MAX_BYTES } from '../../core/limits.ts';
 import { makeDirectories, writeDurably } from '../../store/durable.ts';
 import { expiry, isSignedBy, sha256 } from '../metadata.ts';
 import type { RootMetadata, TargetsMetadata } from '../metadata.ts';
@@ -32,7 +33,11 @@ function nextDeltas(state: RepositoryState, targets: TargetsMetadata, config: Ho
   if (stands && entries === undefined) return undefined;
   const listed = entries ?? (old === undefined ? new Map<string, TargetEntry>() : entriesOf(old.metadata));
   const metadata = buildDelegated(DELTAS_ROLE, (old?.metadata.signed.version ?? 0) + 1, expiry(now, config.expiryDays.deltas), listed);
-  return { metadata, bytes: signOnline(DELTAS_ROLE, metadata, by, keys) };
+  const bytes = signOnline(DELTAS_ROLE, metadata, by, keys);
+  if (bytes.byteLength > METADATA_MAX_BYTES) {
+    throw new ShoalError('TOO_MANY_DELTAS', `${String(listed.size)} deltas are more than one list can have`, { hint: 'Take some back with "shoal delta --remove", or retire old releases and run "shoal gc".' });
+  }
+  return { metadata, bytes };
 }
 
 /** Half of a signature's life has gone. */
@@ -139,23 +144,33 @@ export interface DeltaTarget {
   readonly target: ObjectId;
   /** The delta manifest's bytes. */
   readonly bytes: Uint8Array;
+  readonly baseSize: number;
+  /** All that a device fetches for the delta. */
+  readonly deltaBytes: number;
 }
 
-/** Signs delta manifests with the online `deltas` role and makes them visible; `remove` takes back those of gone targets. */
-export function publishDeltas(home: TrustHome, add: readonly DeltaTarget[], remove: readonly { readonly base: ObjectId; readonly target: ObjectId }[] = []): Promise<void> {
+/**
+ * Signs delta manifests with the online `deltas` role and makes them visible; `remove` takes back others. What they name
+ * must be durable before. Says whether that changed anything. Throws `NO_ONLINE_KEY`, and `TOO_MANY_DELTAS` when the role
+ * becomes longer than devices read.
+ */
+export function publishDeltas(home: TrustHome, add: readonly DeltaTarget[], remove: readonly { readonly base: ObjectId; readonly target: ObjectId }[] = []): Promise<boolean> {
   return home.exclusively(async () => {
     await recover(home);
     const config = await readConfig(home);
     const state = await loadState(home);
     const old = state.delegated.get(DELTAS_ROLE);
     const entries = old === undefined ? new Map<string, TargetEntry>() : entriesOf(old.metadata);
+    const before = JSON.stringify([...entries]);
     for (const { base, target } of remove) entries.delete(deltaPath(base, target));
-    for (const { base, target, bytes } of add) {
+    for (const { base, target, bytes, baseSize, deltaBytes } of add) {
       const path = deltaPath(base, target);
-      entries.set(path, entryOf(bytes));
+      entries.set(path, entryOf(bytes, { baseSize, bytes: deltaBytes }));
       await makeDirectories(home.files, join(home.paths.targets, 'deltas', base));
       await writeDurably(home.files, join(home.paths.targets, hashedPath(path, sha256(bytes))), bytes);
     }
+    if (JSON.stringify([...entries]) === before) return false;
     await commitNext(home, state, config, {}, entries);
+    return true;
   });
 }
