@@ -6,9 +6,9 @@ import { mkdtempSync, readFileSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { tiers } from '../src/kernel/tiers.ts';
+import { COMPILED_SHOAL, compile } from './compiled.ts';
 import { writeMixed } from './large/mixed.ts';
 
 const MiB = 1024 * 1024;
@@ -16,7 +16,6 @@ const MiB = 1024 * 1024;
 const BAR = { receiverMB: 200, growth: 1.25 };
 /** Looks at a process so often; the kernel remembers the peak, so only the last look counts. */
 const LOOK_MS = 100;
-const SHOAL = fileURLToPath(new URL('../bin/shoal.mjs', import.meta.url));
 
 const { values } = parseArgs({
   options: {
@@ -28,7 +27,7 @@ const { values } = parseArgs({
   },
 });
 if (values.help) {
-  console.error('npm run bench -- large [--size MiB] [--level N] [--json] [--check]\n\nThe small artifact has a tenth of the size. Needs three times the size on disk. --check fails when memory grows.');
+  console.error('npm run bench -- large [--size MiB] [--level N] [--json] [--check]\n\nThe small artifact has a tenth of the size. Shoal is compiled first and runs as an installed copy does. Needs three times the size on disk. --check fails when memory grows.');
   process.exit(0);
 }
 
@@ -50,7 +49,7 @@ function peakOf(child: ChildProcess): number | undefined {
 
 async function run(...args: readonly string[]): Promise<Measured> {
   const began = performance.now();
-  const child = spawn(process.execPath, [SHOAL, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawn(process.execPath, [COMPILED_SHOAL, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
   children.add(child);
   let peakMB = 0;
   const looking = setInterval(() => (peakMB = peakOf(child) ?? peakMB), LOOK_MS);
@@ -75,7 +74,7 @@ async function measure(folder: string, mib: number): Promise<Figures> {
   await run('init', '--home', home);
   const publish = await run('publish', input, '--name', 'large', '--version', '1', '--home', home, '--level', values.level);
   rmSync(input);
-  const origin = spawn(process.execPath, [SHOAL, 'origin', '--home', home, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const origin = spawn(process.execPath, [COMPILED_SHOAL, 'origin', '--home', home, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'ignore'] });
   children.add(origin);
   const [line] = (await once(createInterface({ input: origin.stdout }), 'line')) as [string];
   const fetch = (): Promise<Measured> =>
@@ -98,6 +97,7 @@ async function main(folder: string): Promise<void> {
   const small = Math.max(64, Math.round(large / 10));
   const { bavail, bsize } = statfsSync(folder);
   if (bavail * bsize < 3 * large * MiB) throw new Error(`${folder} has ${String(round((bavail * bsize) / 1e9))} GB free; ${String(round((3 * large * MiB) / 1e9))} are needed (TMPDIR names another place)`);
+  compile();
   const figures = [await measure(folder, small), await measure(folder, large)];
   const [less, more] = figures;
   if (less === undefined || more === undefined) return;

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { tiers } from '../src/kernel/tiers.ts';
+import { compile } from './compiled.ts';
 
 const MiB = 1024 * 1024;
 /** The bars: against curl, against either torrent client, the receiver's peak resident memory, and that for a larger artifact against it. */
@@ -72,14 +73,6 @@ function writeRandom(path: string, bytes: number): void {
   const block = Buffer.alloc(MiB);
   for (let left = bytes; left > 0; left -= MiB) writeSync(file, randomFillSync(block));
   closeSync(file);
-}
-
-/** As `npm run prepare` does: what is measured is what an installed copy runs. */
-function compile(): void {
-  const root = join(import.meta.dirname, '..');
-  for (const args of [['tools/clean.mjs', 'dist'], ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json']]) {
-    if (spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }).status !== 0) throw new Error(`${args[0] ?? ''} failed`);
-  }
 }
 
 /** Starts a server that says in one JSON line where it is, and ends when its standard input does. */

@@ -1,5 +1,6 @@
 // peer FILE PAGES RECORD SPANS: a device that serves a file it has, as the agent does: every chunk hashed as it leaves.
 import { systemClock } from '../../dist/core/clock.js';
+import { keepHeapSmall } from '../../dist/kernel/heap.js';
 import { ServedFile } from '../../dist/roles/device/served-file.js';
 import { FileContent } from '../../dist/serve/file-content.js';
 import { createSurface } from '../../dist/serve/surface.js';
@@ -8,6 +9,7 @@ import { PageFile } from '../../dist/store/page-file.js';
 
 const [path = '', pagesPath = '', json = '', spans = ''] = process.argv.slice(2);
 const record = JSON.parse(json);
+keepHeapSmall();
 const served = new ServedFile({ namespace: 'default', root: record.root }, record.size, Number(spans), await nodeFiles.open(path, 'read'), await PageFile.open(nodeFiles, pagesPath, record.root), systemClock);
 served.addAll();
 const content = new FileContent();

@@ -21,6 +21,11 @@ export class SpanGrouper<Member extends SpanMember> {
   #open: Member[] = [];
   #bytes = 0;
 
+  /** Whether the next chunk, of `length` bytes, will be the first of its span. */
+  begins(length: number): boolean {
+    return this.#open.length === 0 || this.#bytes + length > SPAN_MAX_BYTES;
+  }
+
   /**
    * Adds the next chunk and returns the spans that it closes, in order: none, one, or two when there is no room for a
    * chunk that is long enough to be a span by itself.

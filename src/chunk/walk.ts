@@ -16,11 +16,18 @@ export interface HashedChunk extends Chunk {
 }
 
 /**
- * The chunks of a file from its beginning to where reads return nothing, for publishing and for finding what a local
- * base has. Bounded memory; reads of about a MiB straight into the scan's buffer. `bytes` of a chunk is valid until the
- * next one is asked for. Errors of `read` pass through.
+ * The chunks of a file from its beginning to where reads return nothing, for finding what a local base has. Otherwise
+ * as `walkCuts`.
  */
 export async function* walkChunks(file: ByteReaderAt, params: ChunkingRecord, scanner?: Scanner): AsyncGenerator<HashedChunk, void, undefined> {
+  for await (const chunk of walkCuts(file, params, scanner)) yield { ...chunk, id: idFromBytes(blake3(chunk.bytes)) };
+}
+
+/**
+ * The same chunks without their ids, for who copies and then hashes them. Bounded memory; reads of about a MiB straight
+ * into the scan's buffer. `bytes` of a chunk is valid until the next one is asked for. Errors of `read` pass through.
+ */
+export async function* walkCuts(file: ByteReaderAt, params: ChunkingRecord, scanner?: Scanner): AsyncGenerator<Chunk, void, undefined> {
   const chunker = new Chunker(params, scanner);
   let position = 0;
   for (;;) {
@@ -28,11 +35,7 @@ export async function* walkChunks(file: ByteReaderAt, params: ChunkingRecord, sc
     const { bytesRead } = await file.read(space, 0, space.length, position);
     if (bytesRead === 0) break;
     position += bytesRead;
-    for (const chunk of chunker.advance(bytesRead)) yield hashed(chunk);
+    yield* chunker.advance(bytesRead);
   }
-  for (const chunk of chunker.end()) yield hashed(chunk);
-}
-
-function hashed({ offset, length, bytes }: Chunk): HashedChunk {
-  return { offset, length, bytes, id: idFromBytes(blake3(bytes)) };
+  yield* chunker.end();
 }

@@ -10,8 +10,9 @@ export class ByteWriter {
   #bytes: Buffer;
   #length = 0;
 
-  constructor(capacity = 256) {
-    this.#bytes = Buffer.allocUnsafe(capacity);
+  /** Writes into `memory` as long as that has room, else into its own. */
+  constructor(capacity = 256, memory?: Uint8Array) {
+    this.#bytes = memory === undefined || memory.byteLength < capacity ? Buffer.allocUnsafe(capacity) : Buffer.from(memory.buffer, memory.byteOffset, memory.byteLength);
   }
 
   get length(): number {
@@ -38,6 +39,11 @@ export class ByteWriter {
     this.#bytes.set(bytes, this.#length);
     this.#length += bytes.byteLength;
     return this;
+  }
+
+  /** What was written, where it was written: as long as nobody writes there again. */
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
   }
 
   /** What was written, as bytes of their own. */

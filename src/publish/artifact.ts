@@ -3,15 +3,16 @@ import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { DEFAULT_CHUNKING } from '../chunk/params.ts';
 import { SpanGrouper } from '../chunk/spans.ts';
-import { walkChunks } from '../chunk/walk.ts';
+import { walkCuts } from '../chunk/walk.ts';
 import { ShoalError, messageOf } from '../core/errors.ts';
 import { ARTIFACT_MAX_BYTES } from '../core/limits.ts';
 import type { ArtifactRecord, ChunkingRecord } from '../core/manifest.ts';
 import { parseName } from '../core/names.ts';
 import { IndexBuilder } from '../merkle/build.ts';
-import { verifyChunk } from '../merkle/verify.ts';
+import { sealChunk } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import type { StoreBatch, StoredArtifact } from '../store/types.ts';
+import { SpanBuffer } from './span-buffer.ts';
 
 export interface ArtifactInput {
   /** A regular file or block device. Only read. */
@@ -61,6 +62,7 @@ export async function ingestArtifact(batch: Pick<StoreBatch, 'putSpan' | 'putPag
     }
     const sha256 = createHash('sha256');
     const grouper = new SpanGrouper<Member>();
+    const buffer = new SpanBuffer();
     const index = new IndexBuilder((page) => batch.putPage(page));
     let addedBytes = 0;
     let done = 0;
@@ -72,11 +74,12 @@ export async function ingestArtifact(batch: Pick<StoreBatch, 'putSpan' | 'putPag
       options.signal?.throwIfAborted();
     };
 
-    for await (const { id, length, bytes } of walkChunks(readable(file, input.path), chunking)) {
-      sha256.update(bytes);
-      // The walk lends its buffer for one step; hashing the copy proves that the copy is what was addressed.
-      const chunk = verifyChunk(id, Uint8Array.prototype.slice.call(bytes));
-      for (const span of grouper.add({ id, length, chunk })) await putSpan(span);
+    for await (const { length, bytes } of walkCuts(readable(file, input.path), chunking)) {
+      // The walk lends its buffer for one step: what is hashed is the copy that is kept.
+      const kept = buffer.keep(bytes, grouper.begins(length));
+      sha256.update(kept);
+      const chunk = sealChunk(kept);
+      for (const span of grouper.add({ id: chunk.id, length, chunk })) await putSpan(span);
     }
     const last = grouper.end();
     if (last !== undefined) await putSpan(last);

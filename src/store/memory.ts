@@ -77,7 +77,7 @@ export class MemoryStore implements PrunableStore {
       check();
       const key = `${kind} ${id}`;
       pins.add(key);
-      const kept = this.#objects.get(key) ?? { bytes: bytes.slice(), ...(owner === undefined ? {} : { owners: new Set() }) };
+      const kept = this.#objects.get(key) ?? { bytes: Uint8Array.from(bytes), ...(owner === undefined ? {} : { owners: new Set() }) };
       if (owner !== undefined) kept.owners?.add(owner);
       this.#objects.set(key, kept);
     };
@@ -88,7 +88,7 @@ export class MemoryStore implements PrunableStore {
         for (const { id, bytes } of chunks) {
           pins.add(id);
           if (this.#chunks.has(id)) continue;
-          this.#chunks.set(id, { bytes: bytes.slice() });
+          this.#chunks.set(id, { bytes: Uint8Array.from(bytes) });
           added += bytes.byteLength;
         }
         return Promise.resolve(added);

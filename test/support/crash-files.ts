@@ -341,7 +341,7 @@ export class CrashFiles implements Files {
   }
 
   #write(node: number, contents: Contents, bytes: Uint8Array, position: number): void {
-    const copy = bytes.slice();
+    const copy = Uint8Array.from(bytes);
     contents.write(copy, position);
     this.#log.push({ op: 'write', node, position, bytes: copy });
   }

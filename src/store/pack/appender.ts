@@ -1,12 +1,14 @@
 import { ShoalError } from '../../core/errors.ts';
+import { SPAN_MAX_BYTES } from '../../core/limits.ts';
 import type { Files, OpenFile } from '../files.ts';
-import { PACK_HEADER_BYTES, UID_BYTES, encodePackHeader, encodeRecord, markerOf } from './format.ts';
+import { HEAD_MAX_BYTES, PACK_HEADER_BYTES, UID_BYTES, encodePackHeader, encodeRecord, markerOf } from './format.ts';
 import type { NewRecord, RecordHead } from './format.ts';
 import type { PackIndex } from './index-db.ts';
 import type { PackPool } from './pool.ts';
 
 /** Appended bytes after which packs are synced and the index is committed, so that neither grows without end. */
 const FLUSH_BYTES = 128 * 1024 * 1024;
+const RECORD_BYTES = HEAD_MAX_BYTES + SPAN_MAX_BYTES;
 
 interface Current {
   readonly number: number;
@@ -41,6 +43,8 @@ export class Appender {
   #chain: Promise<unknown> = Promise.resolve();
   #failure: Error | undefined;
   readonly #avoided = new Set<number>();
+  /** Records are written one at a time: all of them, but the largest, are put together here. */
+  readonly #memory = new Uint8Array(RECORD_BYTES);
 
   constructor(options: AppenderOptions) {
     this.#options = options;
@@ -69,7 +73,7 @@ export class Appender {
     return this.#inOrder(async () => {
       if (reserve > 0) await this.#checkSpace(reserve);
       const current = await this.#room(record);
-      const { bytes, head } = encodeRecord(current.marker, record);
+      const { bytes, head } = encodeRecord(current.marker, record, this.#memory);
       const offset = current.length;
       await current.file.write(bytes, offset);
       current.length += bytes.byteLength;

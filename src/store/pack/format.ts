@@ -84,14 +84,14 @@ export function markerOf(uid: Uint8Array): Uint8Array {
   return uid.subarray(0, MARKER_BYTES);
 }
 
-/** The record as one buffer, and its head as a reader will see it. */
-export function encodeRecord(marker: Uint8Array, record: NewRecord): { readonly bytes: Uint8Array; readonly head: RecordHead } {
+/** The record in one piece, and its head as a reader will see it. With `memory` it lies there if there is room. */
+export function encodeRecord(marker: Uint8Array, record: NewRecord, memory?: Uint8Array): { readonly bytes: Uint8Array; readonly head: RecordHead } {
   const payload = record.kind === 'claim' ? new Uint8Array(0) : record.payload;
   const crc = crc32(payload);
   const coding = record.kind === 'block' ? record.coding : 'identity';
   const raw = record.kind === 'block' ? record.raw : payload.byteLength;
   const table = record.kind === 'block' ? chunkTable(record.chunks) : objectTable(record.object, record.id, record.owner);
-  const writer = new ByteWriter(FIXED_BYTES + table.byteLength + payload.byteLength)
+  const writer = new ByteWriter(FIXED_BYTES + table.byteLength + payload.byteLength, memory)
     .raw(marker)
     .uint(KINDS.indexOf(record.kind), 1)
     .uint(CODINGS.indexOf(coding), 1)
@@ -99,12 +99,12 @@ export function encodeRecord(marker: Uint8Array, record: NewRecord): { readonly 
     .uint(raw, 4)
     .uint(payload.byteLength, 4)
     .uint(crc, 4);
-  writer.uint(crc32(table, crc32(writer.finish())), 4).raw(table).raw(payload);
+  writer.uint(crc32(table, crc32(writer.view())), 4).raw(table).raw(payload);
   const lengths = { stored: payload.byteLength, raw, coding, crc, head: FIXED_BYTES + table.byteLength };
   const head: RecordHead = record.kind === 'block'
     ? { ...lengths, kind: 'block', chunks: record.chunks }
     : { ...lengths, kind: record.kind, object: record.object, id: record.id, owner: record.owner };
-  return { bytes: writer.finish(), head };
+  return { bytes: writer.view(), head };
 }
 
 function chunkTable(chunks: readonly ChunkRef[]): Uint8Array {

@@ -72,7 +72,7 @@ export class Putter {
   }
 
   async #store(chunks: readonly VerifiedChunk[], pins: Pins, frame: Uint8Array | undefined): Promise<number> {
-    const raw = chunks.length === 1 && chunks[0] !== undefined ? chunks[0].bytes : Buffer.concat(chunks.map(({ bytes }) => bytes));
+    const raw = sideBySide(chunks) ?? Buffer.concat(chunks.map(({ bytes }) => bytes));
     const { coding, payload } = frame === undefined ? await encodeBlock(raw, this.#level) : keepFrame(raw, frame);
     const refs = chunks.map(({ id, bytes }) => ({ id, length: bytes.byteLength }));
     return this.#appender.appendNew({ kind: 'block', coding, raw: raw.byteLength, chunks: refs, payload }, (pack, offset, head: BlockHead) => {
@@ -89,4 +89,16 @@ export class Putter {
     for (const key of keys) this.#pending.set(key, ended);
     return attempt;
   }
+}
+
+/** The bytes of chunks that lie one behind the other in memory, as a publisher's and a receiver's do; else undefined. */
+function sideBySide(chunks: readonly VerifiedChunk[]): Uint8Array | undefined {
+  const first = chunks[0]?.bytes;
+  if (first === undefined) return undefined;
+  let end = first.byteOffset;
+  for (const { bytes } of chunks) {
+    if (bytes.buffer !== first.buffer || bytes.byteOffset !== end) return undefined;
+    end += bytes.byteLength;
+  }
+  return new Uint8Array(first.buffer, first.byteOffset, end - first.byteOffset);
 }
