@@ -194,3 +194,32 @@ export const DELTA_MAX_SEGMENTS = DELTA_MAX_BYTES / SPAN_MIN_BYTES + 1;
 export const DELTA_MANIFEST_MAX_BYTES = 24 * MiB;
 /** Earlier segments that one may need first. */
 export const DELTA_MAX_PREREQUISITES = 8;
+
+/** Certificates for talking (docs/identity.md): how long one is good, and how far it is dated back for clocks that are behind, milliseconds. */
+export const CERTIFICATE_LIFE_MS = 7 * 86_400_000;
+export const CERTIFICATE_BACKDATE_MS = 86_400_000;
+/** Part of its life after which a device asks for the next one; the rest is for days without the origin. */
+export const CERTIFICATE_RENEW_AFTER = 0.6;
+/** A device that cannot judge its certificate, because its clock is not set, asks for another one at most this often. */
+export const CERTIFICATE_RENEW_LEAST_MS = 3_600_000;
+/** PEM of a chain with its CA, and certificates in it. */
+export const CERTIFICATES_MAX_BYTES = 32 * KiB;
+export const CERTIFICATE_CHAIN_MAX = 4;
+/** Products one device may have. */
+export const IDENTITY_PRODUCTS_MAX = 32;
+/** Revocations: devices listed, and their list; and how long one is listed after the last certificate has expired, for hosts whose clocks are wrong. */
+export const REVOCATIONS_MAX = 16_384;
+export const REVOCATIONS_MAX_BYTES = 1 * MiB;
+export const REVOCATION_KEPT_MS = 30 * 86_400_000;
+/** How soon an origin sees what `shoal revoke` wrote. */
+export const REVOCATIONS_LOOK_MS = 5_000;
+/** Enrolment: a token's uses and life, requests that were refused from one address before it has to wait, and certificates issued in a second. */
+export const TOKEN_MAX_USES = 1_000_000;
+export const TOKEN_MAX_LIFE_MS = 10 * 365 * 86_400_000;
+export const ENROL_REFUSED_MAX = 20;
+export const ENROL_REFUSED_MS = 600_000;
+export const ENROL_MAX_PER_SECOND = 10;
+export const ENROL_BURST = 100;
+export const ENROL_BODY_MAX_BYTES = 4 * KiB;
+/** Lines of the audit log that are kept. */
+export const AUDIT_MAX = 100_000;
