@@ -1,26 +1,7 @@
-import { InvalidArgumentError, Option } from 'commander';
+import { Option } from 'commander';
 import type { Command } from 'commander';
-import { ShoalError } from '../core/errors.ts';
-import { emit, formatBytes, progress, say } from './output.ts';
-
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
-
-/** `512M`, `2G` or bytes. */
-function memory(text: string): number {
-  const [, number = '', unit = ''] = /^(\d+)([KMG]?)$/.exec(text) ?? [];
-  const value = Number(number) * (UNITS[unit] ?? NaN);
-  if (number === '' || !(value > 0)) throw new InvalidArgumentError('give bytes, or a number with K, M or G');
-  return value;
-}
-
-function interruptible(): { readonly signal: AbortSignal; end(): void } {
-  const stop = new AbortController();
-  const interrupt = (): void => {
-    stop.abort(new ShoalError('INTERRUPTED', 'interrupted; nothing was written', { retry: 'again' }));
-  };
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  return { signal: stop.signal, end: () => process.removeListener('SIGINT', interrupt).removeListener('SIGTERM', interrupt) };
-}
+import { byteCount } from './numbers.ts';
+import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 
 export function addDiff(program: Command): void {
   program
@@ -31,12 +12,12 @@ export function addDiff(program: Command): void {
     .argument('<new>', 'file that they are to get')
     .argument('<delta>', 'file to write')
     .addOption(new Option('--format <format>', 'shoal, or bsdiff40 for devices that only have bspatch').choices(['shoal', 'bsdiff40']).default('shoal'))
-    .option('--memory <bytes>', 'memory to stay within, such as 512M or 2G (format shoal)', memory)
+    .option('--memory <bytes>', 'memory to stay within, such as 512M or 2G (format shoal)', byteCount)
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nExamples:\n  shoal diff rootfs-1.img rootfs-2.img update.delta\n  shoal diff --memory 1G old.img new.img update.delta\n  shoal diff --format bsdiff40 old.bin new.bin update.bsdiff')
     .action(async (oldPath: string, newPath: string, deltaPath: string, options: { readonly format: string; readonly memory?: number; readonly json?: boolean }) => {
       const { bsdiffFiles, diffFiles } = await import('../roles/delta-files.ts');
-      const { signal, end } = interruptible();
+      const { signal, end } = interruptible('interrupted; nothing was written');
       const bar = progress('diff');
       const started = performance.now();
       try {
@@ -67,7 +48,7 @@ export function addPatch(program: Command): void {
     .addHelpText('after', '\nExample:\n  shoal patch rootfs-1.img update.delta rootfs-2.img')
     .action(async (oldPath: string, deltaPath: string, newPath: string, options: { readonly json?: boolean }) => {
       const { patchFile } = await import('../roles/delta-files.ts');
-      const { signal, end } = interruptible();
+      const { signal, end } = interruptible('interrupted; nothing was written');
       const bar = progress('patch');
       const started = performance.now();
       try {

@@ -2,7 +2,9 @@ import type { Command } from 'commander';
 import { basename } from 'node:path';
 import { wholeNumber } from './numbers.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
-import { emit, formatBytes, progress, say } from './output.ts';
+import { DELTA_HELP, deltaConfigOf, deltasAfter, withDeltaOptions } from './deltas.ts';
+import type { DeltaOptions } from './deltas.ts';
+import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 import { sayMissing } from './settle.ts';
 
 export const DEFAULT_HOME = '.shoal';
@@ -31,7 +33,7 @@ export function addInit(program: Command): void {
 }
 
 export function addPublish(program: Command): void {
-  program
+  const command = program
     .command('publish')
     .summary('chunk, store and sign files as the next release')
     .description('Chunk, store and sign one or more files as the next release of a product.')
@@ -43,19 +45,25 @@ export function addPublish(program: Command): void {
     .option('--home <dir>', 'home with the offline keys', DEFAULT_HOME)
     .option('--staging <dir>', 'only sign and pack into this directory, for "shoal accept" on the server')
     .option('--level <n>', 'zstd level of what is stored, 1 to 19', wholeNumber(1, 19), 19)
-    .option('--json', 'one JSON object on standard output')
-    .addHelpText('after', '\nExamples:\n  shoal publish rootfs.img --name gateway-os --version 1.4.0\n  shoal publish image=rootfs.img boot=u-boot.bin --name os --version 2 --staging out')
-    .action(async (paths: string[], options: { name: string; version: string; hardware?: string[]; minSource?: number; home: string; staging?: string; level: number; json?: boolean }) => {
+    .option('--json', 'one JSON object on standard output');
+  withDeltaOptions(command)
+    .addHelpText('after', `${DELTA_HELP}\n\nExamples:\n  shoal publish rootfs.img --name gateway-os --version 1.4.0\n  shoal publish rootfs.img --name gateway-os --version 1.5.0 --deltas-from 1.3.0,1.4.0 --delta-memory 4G\n  shoal publish image=rootfs.img boot=u-boot.bin --name os --version 2 --staging out`)
+    .action(async (paths: string[], options: DeltaOptions & { name: string; version: string; hardware?: string[]; minSource?: number; home: string; staging?: string; level: number; json?: boolean }) => {
       keepHeapSmall();
       const { publishFiles } = await import('../roles/publish.ts');
+      const { checkDeltaWish } = await import('../roles/deltas.ts');
       const bar = progress('publishing');
+      const publishing = interruptible('interrupted; nothing was published');
       try {
+        const wish = deltaConfigOf(options);
+        // A slip in what only comes at the end is told before hours of work.
+        if (wish.from !== undefined && options.staging === undefined) await checkDeltaWish(options.home, options.name, wish);
         const artifacts = paths.map((text) => {
           const at = text.indexOf('=');
           return at > 0 ? { name: text.slice(0, at), path: text.slice(at + 1) } : { name: basename(text), path: text };
         });
         const { manifest, addedBytes, staging, signatures, complete, published } = await publishFiles({
-          home: options.home, product: options.name, version: options.version, artifacts, level: options.level, onProgress: bar.update,
+          home: options.home, product: options.name, version: options.version, artifacts, level: options.level, onProgress: bar.update, signal: publishing.signal,
           ...(options.staging === undefined ? {} : { staging: options.staging }),
           ...(options.hardware === undefined ? {} : { hardware: options.hardware }),
           ...(options.minSource === undefined ? {} : { minimumSource: options.minSource }),
@@ -66,28 +74,39 @@ export function addPublish(program: Command): void {
         if (published) say('Devices can fetch it now.');
         else if (!complete) sayMissing(staging, signatures);
         else say(`Staged in ${staging}; next: shoal upload ${staging} ORIGIN, or shoal accept ${staging} on the server.`);
-        if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: manifest.artifacts, addedBytes, staging, complete, published });
+        publishing.end();
+        const deltas = published ? await deltasAfter(options.home, manifest.product, manifest.version, wish) : {};
+        if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: manifest.artifacts, addedBytes, staging, complete, published, ...deltas });
       } finally {
         bar.stop();
+        publishing.end();
       }
     });
 }
 
 export function addAccept(program: Command): void {
-  program
+  const command = program
     .command('accept')
     .summary('check a staged release and publish it (on the server)')
     .description('Check a staged release and make it visible to devices. Runs on the server.')
     .argument('<staging>', 'directory that "shoal publish --staging" made')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
-    .option('--json', 'one JSON object on standard output')
-    .addHelpText('after', '\nExample:\n  shoal accept out --home server')
-    .action(async (staging: string, options: { home: string; json?: boolean }) => {
+    .option('--json', 'one JSON object on standard output');
+  withDeltaOptions(command)
+    .addHelpText('after', `${DELTA_HELP}\n\nExample:\n  shoal accept out --home server`)
+    .action(async (staging: string, options: DeltaOptions & { home: string; json?: boolean }) => {
       const { acceptStaging } = await import('../roles/publish.ts');
       const { changed, releases } = await acceptStaging(options.home, staging);
       for (const { product, version } of releases) say(`${product} ${version} is published.`);
       if (!changed) say('All of it was published before.');
       else if (releases.length === 0) say('Accepted.');
-      if (options.json === true) emit({ ok: true, changed, releases: releases.map(({ product, version, sequence }) => ({ product, version, sequence })) });
+      const deltas = [];
+      let problem = {};
+      for (const { product, version } of releases) {
+        const { deltas: made, ...more } = await deltasAfter(options.home, product, version, deltaConfigOf(options));
+        deltas.push(...made);
+        problem = { ...problem, ...more };
+      }
+      if (options.json === true) emit({ ok: true, changed, releases: releases.map(({ product, version, sequence }) => ({ product, version, sequence })), deltas, ...problem });
     });
 }

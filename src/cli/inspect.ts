@@ -68,9 +68,14 @@ async function homeFinding(path: string): Promise<Finding> {
     ...[...state.delegated].map(([role, { metadata }]) => describeMetadata(role, metadata)),
     ...(['snapshot', 'timestamp'] as const).flatMap((role) => (state[role] === undefined ? [] : [describeMetadata(role, state[role].metadata)])),
   ];
+  const { liveReleases } = await import('../publish/upkeep.ts');
+  const names = new Map<ObjectId, string>();
+  const releases = config.part === 'offline' ? [] : await liveReleases(home).catch(() => []); // Names are an extra: a damaged home is looked into as well.
+  for (const { product, version, artifacts } of releases) for (const { name, root } of artifacts) names.set(root, `${name} of ${product} ${version}`);
+  const nameOf = (root: ObjectId): string => names.get(root) ?? `${root.slice(0, 12)}…`;
   const lines = [
     `${path}: ${config.part} home, namespace ${config.namespace}; private keys here: ${held.length === 0 ? 'none' : held.map((id) => id.slice(0, 8)).join(', ')}`,
-    ...roles.flatMap(linesOf),
+    ...roles.flatMap((role) => linesOf(role, nameOf)),
   ];
   return { kind: 'home', lines, facts: { part: config.part, namespace: config.namespace, keysHeld: held, roles } };
 }

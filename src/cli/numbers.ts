@@ -1,5 +1,15 @@
 import { InvalidArgumentError } from 'commander';
 
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/** A number of bytes: `512M`, `2G` or digits alone. */
+export function byteCount(text: string): number {
+  const [, number = '', unit = ''] = /^(\d+)([KMG]?)$/.exec(text) ?? [];
+  const value = Number(number) * (UNITS[unit] ?? NaN);
+  if (number === '' || !(value > 0)) throw new InvalidArgumentError('give bytes, or a number with K, M or G');
+  return value;
+}
+
 /** A parser of an option that takes a whole number in a range: a typing error must not become NaN and mean "no limit". */
 export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {

@@ -57,6 +57,16 @@ export function report(error: unknown, json: boolean): number {
   return known && error.code === 'BAD_USAGE' ? 2 : 1;
 }
 
+/** A signal that Ctrl-C and SIGTERM abort, until `end`. `why` is what the user then reads. */
+export function interruptible(why: string): { readonly signal: AbortSignal; end(): void } {
+  const stop = new AbortController();
+  const interrupt = (): void => {
+    stop.abort(new ShoalError('INTERRUPTED', why, { retry: 'again' }));
+  };
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  return { signal: stop.signal, end: () => process.removeListener('SIGINT', interrupt).removeListener('SIGTERM', interrupt) };
+}
+
 /** Ends when the process is told to: SIGINT or SIGTERM. */
 export function untilToldToEnd(): Promise<void> {
   return new Promise((resolve) => {

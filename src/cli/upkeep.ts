@@ -18,9 +18,9 @@ export function addGc(program: Command): void {
       await needServer(home);
       const store = await PackStore.open(home.paths.store);
       try {
-        const { forgotten, freedBytes, keptBytes, rewrittenBytes } = await collectHome(home, store);
-        say(`${String(forgotten.length)} artifacts were no longer released; ${formatBytes(freedBytes)} freed, ${formatBytes(keptBytes)} kept.`);
-        if (options.json === true) emit({ ok: true, forgotten, freedBytes, keptBytes, rewrittenBytes });
+        const { forgotten, forgottenDeltas, freedBytes, keptBytes, rewrittenBytes } = await collectHome(home, store);
+        say(`${String(forgotten.length)} artifacts were no longer released, ${String(forgottenDeltas)} deltas made such; ${formatBytes(freedBytes)} freed, ${formatBytes(keptBytes)} kept.`);
+        if (options.json === true) emit({ ok: true, forgotten, forgottenDeltas, freedBytes, keptBytes, rewrittenBytes });
       } finally {
         await store.close();
       }

@@ -10,6 +10,12 @@ import { sha256 } from '../trust/metadata.ts';
 import { hashedPath, productOf } from '../trust/roles.ts';
 import { readConfig } from '../trust/repository/home.ts';
 import type { TrustHome } from '../trust/repository/home.ts';
+import { decodeDeltaManifest } from '../delta/manifest.ts';
+import type { ObjectId } from '../core/ids.ts';
+import { isShoalError } from '../core/errors.ts';
+import { listedDeltas, readDeltaManifest, removeUnlistedManifests } from '../trust/repository/deltas.ts';
+import type { DeltaEntry } from '../trust/repository/deltas.ts';
+import { publishDeltas } from '../trust/repository/online.ts';
 import { releasesOf } from '../trust/repository/stage.ts';
 import { loadState } from '../trust/repository/state.ts';
 
@@ -54,12 +60,59 @@ export function forgetUnreleased(home: TrustHome, store: PrunableStore): Promise
 export interface UpkeepReport extends GcReport {
   /** Artifacts that were dropped because nothing refers to them any more. */
   readonly forgotten: readonly StoredArtifact[];
+  /** Deltas that are offered no longer because what they make is gone. */
+  readonly forgottenDeltas: number;
 }
 
 /** Gives back the space of everything that neither a live release nor a lease needs. Safe beside publishing and serving. */
 export async function collectHome(home: TrustHome, store: PrunableStore): Promise<UpkeepReport> {
   const forgotten = await forgetUnreleased(home, store);
-  return { forgotten, ...(await store.gc()) };
+  const forgottenDeltas = await forgetDeltas(home, store);
+  const report = await store.gc({ wantedDeltas: () => wantedDeltas(home) });
+  await removeUnlistedManifests(home);
+  return { forgotten, forgottenDeltas, ...report };
+}
+
+/**
+ * Takes the deltas off the list whose target is no longer in the store. Those from a retired release stay: devices that
+ * run it have a way off it by them.
+ */
+async function forgetDeltas(home: TrustHome, store: PrunableStore): Promise<number> {
+  const there = new Set((await store.artifacts()).map(({ root }) => root));
+  const gone = (await listedDeltas(home)).filter(({ target }) => !there.has(target));
+  if (gone.length === 0) return 0;
+  try {
+    await publishDeltas(home, [], gone);
+  } catch (error) {
+    // Without its key the list stays as it is, and devices that ask for what is gone fetch content.
+    if (!isShoalError(error, 'NO_ONLINE_KEY')) throw error;
+    return 0;
+  }
+  return gone.length;
+}
+
+/** The objects of the deltas that are listed, by target. */
+async function wantedDeltas(home: TrustHome): Promise<ReadonlyMap<ObjectId, ReadonlySet<ObjectId>>> {
+  const wanted = new Map<ObjectId, Set<ObjectId>>();
+  for (const entry of await listedDeltas(home)) {
+    const mine = wanted.get(entry.target) ?? new Set();
+    wanted.set(entry.target, mine);
+    for (const id of await deltaObjects(home, entry)) mine.add(id);
+  }
+  return wanted;
+}
+
+/** Ids of map pages and payloads of a listed delta; none when its manifest cannot be read, for then nobody can use them. */
+export async function deltaObjects(home: TrustHome, entry: DeltaEntry): Promise<readonly ObjectId[]> {
+  const bytes = await readDeltaManifest(home, entry);
+  if (bytes === undefined) return [];
+  try {
+    const { pages, segments } = decodeDeltaManifest(bytes);
+    return [...pages.map(({ id }) => id), ...segments.flatMap(({ payload }) => (payload === undefined ? [] : [payload.id]))];
+  } catch (error) {
+    if (!isShoalError(error)) throw error;
+    return [];
+  }
 }
 
 /** A release that devices are offered and that the store cannot serve. */

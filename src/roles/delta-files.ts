@@ -9,6 +9,7 @@ import { ShoalError, messageOf } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MAX_BYTES } from '../core/limits.ts';
 import { DeltaApplier } from '../delta/apply.ts';
+import { indexBudget } from '../delta/budget.ts';
 import { deltaFileParts, openDeltaFile } from '../delta/file.ts';
 import { makeDelta } from '../delta/make.ts';
 import type { DeltaManifest } from '../delta/manifest.ts';
@@ -28,9 +29,6 @@ export interface DiffOptions {
   readonly onProgress?: (done: number) => void;
 }
 
-/** What a process needs beside the files and the index: Node, the chunker, the payloads being made. */
-const BESIDE_BYTES = 96 * 1024 * 1024;
-const LEAST_INDEX_BYTES = 1024 * 1024;
 /** Segments decoded at the same time: one for each core of a small device. */
 const LANES = 2;
 
@@ -112,11 +110,7 @@ export interface DiffReport {
  * `makeDelta` and the file layer throw
  */
 export async function diffFiles(oldPath: string, newPath: string, deltaPath: string, options: DiffOptions = {}): Promise<DiffReport> {
-  const needed = (await sizeOf(oldPath)) + (await sizeOf(newPath)) + BESIDE_BYTES;
-  const indexBytes = options.memoryBytes === undefined ? undefined : options.memoryBytes - needed;
-  if (indexBytes !== undefined && indexBytes < LEAST_INDEX_BYTES) {
-    throw new ShoalError('MEMORY_CAP', `diffing these files takes ${String(needed + LEAST_INDEX_BYTES)} bytes of memory at least`, { hint: 'Raise --memory.' });
-  }
+  const indexBytes = options.memoryBytes === undefined ? undefined : indexBudget(options.memoryBytes, await sizeOf(oldPath), await sizeOf(newPath));
   const base = await readWhole(oldPath, options.signal);
   const target = await readWhole(newPath, options.signal);
   const made = await makeDelta(base, target, target.spanEnds, {

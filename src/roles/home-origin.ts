@@ -1,5 +1,5 @@
 import { systemClock } from '../core/clock.ts';
-import { forgetUnreleased } from '../publish/upkeep.ts';
+import { collectHome } from '../publish/upkeep.ts';
 import { PackStore } from '../store/pack/store.ts';
 import { RepositoryFiles } from '../trust/repository/files.ts';
 import { trustHome } from '../trust/repository/home.ts';
@@ -35,7 +35,7 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origi
       listen: options.listen,
       version: options.version,
       resign,
-      retire: () => forgetUnreleased(home, store),
+      collect: () => collectHome(home, store),
       ...(tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock), tokens } }),
       ...(options.onError === undefined ? {} : { onError: options.onError }),
     });

@@ -8,7 +8,7 @@ import { createSurface } from '../serve/surface.ts';
 import type { SurfaceOptions } from '../serve/surface.ts';
 import { uploadRoutes } from '../serve/upload-routes.ts';
 import type { UploadDesk } from '../serve/upload-routes.ts';
-import type { PrunableStore } from '../store/types.ts';
+import type { GcReport, PrunableStore } from '../store/types.ts';
 import { Periodic } from './periodic.ts';
 
 export interface OriginOptions {
@@ -21,8 +21,8 @@ export interface OriginOptions {
   /** Signs timestamp and snapshot anew when they are due; asked every `resignMs` (default a minute) and once at the start. */
   readonly resign?: () => Promise<readonly Signature[]>;
   readonly resignMs?: number;
-  /** Lets go of what no release needs any more; runs before every garbage collection. */
-  readonly retire?: () => Promise<unknown>;
+  /** Lets go of what no release needs any more and collects garbage. Default: the store's own gc. */
+  readonly collect?: () => Promise<GcReport>;
   /** How often garbage is collected, milliseconds. Default once a day; 0 never. */
   readonly gcMs?: number;
   /** Who takes uploads, and the tokens that open it; ended with the origin. Nobody can upload without. */
@@ -81,8 +81,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     note((await resign?.()) ?? []);
   };
   const collect = async (): Promise<void> => {
-    await options.retire?.();
-    const { freedBytes, keptBytes } = await store.gc();
+    const { freedBytes, keptBytes } = await (options.collect ?? (() => store.gc()))();
     freed.set(freedBytes);
     kept.set(keptBytes);
   };

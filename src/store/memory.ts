@@ -4,7 +4,7 @@ import { chunkIdOf } from '../merkle/verify.ts';
 import type { VerifiedChunk, VerifiedPage } from '../merkle/verify.ts';
 import { batchClosed, incomplete, noSuchArtifact, objectIsIntact, objectMismatch, walkIndex, whatIsMissing } from './reach.ts';
 import { Serial } from './serial.ts';
-import type { Coding, GcReport, Lease, ObjectKind, PrunableStore, Run, StoreBatch, StoredArtifact, VerifyOptions, VerifyReport } from './types.ts';
+import type { Coding, GcOptions, GcReport, Lease, ObjectKind, PrunableStore, Run, StoreBatch, StoredArtifact, VerifyOptions, VerifyReport } from './types.ts';
 
 interface Kept {
   readonly bytes: Uint8Array;
@@ -139,15 +139,18 @@ export class MemoryStore implements PrunableStore {
     return Promise.resolve({ release: async () => Promise.resolve(void this.#leases.delete(mine)) });
   }
 
-  gc(): Promise<GcReport> {
-    return this.#maintaining.run(() => this.#collect());
+  gc(options: GcOptions = {}): Promise<GcReport> {
+    return this.#maintaining.run(() => this.#collect(options));
   }
 
-  async #collect(): Promise<GcReport> {
+  async #collect(options: GcOptions): Promise<GcReport> {
     const ended: Set<string>[] = (this.#collecting = []);
     const live = new Set<string>();
     const candidates = new Set<string>([...this.#chunks.keys(), ...this.#objects.keys()]);
     const roots = this.#roots();
+    const leased = this.#leased();
+    const wanted = await options.wantedDeltas?.();
+    const owns = (owner: ObjectId, key: string): boolean => roots.has(owner) && (wanted === undefined || leased.has(owner) || wanted.get(owner)?.has(key.slice('delta '.length) as ObjectId) === true);
     for (const root of roots) {
       await walkIndex(root, {
         page: (id) => this.object('page', id),
@@ -164,7 +167,7 @@ export class MemoryStore implements PrunableStore {
     let keptBytes = 0;
     for (const all of [this.#chunks, this.#objects] as readonly Map<string, Kept>[]) {
       for (const [key, { bytes, owners }] of all) {
-        const owned = owners !== undefined && [...owners].some((owner) => roots.has(owner));
+        const owned = owners !== undefined && [...owners].some((owner) => owns(owner, key));
         if (owned || held(key) || !candidates.has(key)) keptBytes += bytes.byteLength;
         else if (all.delete(key)) freedBytes += bytes.byteLength;
       }

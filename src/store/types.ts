@@ -99,6 +99,14 @@ export interface GcReport {
   readonly rewrittenBytes: number;
 }
 
+export interface GcOptions {
+  /**
+   * The delta objects that are still wanted, by the artifact that owns them; all of them when this is not given. Asked once
+   * the leases have been read: what a leased artifact owns stays, so that nothing goes between being put and being listed.
+   */
+  readonly wantedDeltas?: () => Promise<ReadonlyMap<ObjectId, ReadonlySet<ObjectId>>>;
+}
+
 /** What an artifact lacks, or has damaged. */
 export interface IncompleteArtifact extends ContentKey {
   /** At most 1,000 ids of pages and chunks. */
@@ -139,7 +147,7 @@ export interface PrunableStore extends StoreWriter {
    * `NO_SUCH_ARTIFACT` unless an artifact or another lease holds the root at the time.
    */
   lease(root: ObjectId, ttlMs: number): Promise<Lease>;
-  gc(): Promise<GcReport>;
+  gc(options?: GcOptions): Promise<GcReport>;
   /** Reads and hashes everything. */
   verify(options?: VerifyOptions): Promise<VerifyReport>;
 }

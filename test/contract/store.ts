@@ -235,6 +235,30 @@ export function storeContract(name: string, lasting: boolean, make: () => Promis
       }
     });
 
+    it('lets go of delta objects that are no longer wanted, but of none while their artifact is leased', async () => {
+      const { store } = await fresh();
+      const artifact = await sampleArtifact([[1]]);
+      const batch = await store.begin();
+      await putArtifact(batch, artifact);
+      await batch.commit([storedOf(artifact)]);
+      const [old, current, unlisted] = [1, 2, 3].map((fill) => new Uint8Array(20_000).fill(fill)) as [Uint8Array, Uint8Array, Uint8Array];
+      const lease = await store.lease(artifact.root, 60_000);
+      const putting = await store.begin();
+      for (const bytes of [old, current, unlisted]) await putting.putObject('delta', chunkIdOf(bytes), bytes, artifact.root);
+      await putting.commit([]);
+      const here = async (): Promise<boolean[]> => Promise.all([old, current, unlisted].map(async (bytes) => (await store.deltaOf(artifact.root, chunkIdOf(bytes))) !== undefined));
+      const wantedDeltas = (): Promise<ReadonlyMap<ObjectId, ReadonlySet<ObjectId>>> => Promise.resolve(new Map([[artifact.root, new Set([chunkIdOf(current)])]]));
+      await store.gc({ wantedDeltas });
+      expect(await here()).toEqual([true, true, true]);
+      await lease.release();
+      await store.gc();
+      expect(await here()).toEqual([true, true, true]);
+      await store.gc({ wantedDeltas });
+      expect(await here()).toEqual([false, true, false]);
+      await store.gc({ wantedDeltas: () => Promise.resolve(new Map()) });
+      expect(await here()).toEqual([false, false, false]);
+    });
+
     it('finds damaged chunks, says which artifact lacks them, and heals when they are put again', async () => {
       const { store, corrupt } = await fresh();
       // Incompressible, so that one flipped bit damages one chunk.

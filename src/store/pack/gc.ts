@@ -12,18 +12,19 @@ const DEAD_SHARE = 0.25;
 
 /**
  * Mark and sweep. Marks everything that `roots` reach through their index pages and the objects put for them, then goes
- * through the packs. What was put after the mark began, or is pinned by a batch, lives. Liveness is a bit per chunk.
+ * through the packs. What was put after the mark began, or is pinned by a batch, lives. `owns` may say that an object is no
+ * longer wanted by a root it was put for. Liveness is a bit per chunk.
  */
-export async function collect(parts: SweepParts, pins: PinBoard, roots: ReadonlySet<ObjectId>): Promise<GcReport> {
+export async function collect(parts: SweepParts, pins: PinBoard, roots: ReadonlySet<ObjectId>, owns: (owner: ObjectId, id: ObjectId) => boolean = () => true): Promise<GcReport> {
   const { index, appender } = parts;
   const before = index.newest();
   const packs = index.packs().filter(({ retired }) => retired === undefined);
-  const marked = await mark(parts, roots);
+  const marked = await mark(parts, roots, owns);
   const alive: Liveness = {
     whole: (block) => block.id > before.block || pins.block(block.id),
     chunk: (block, position) => marked.chunks.has(block.first + position),
     object: (object) => object.number > before.object || marked.objects.has(object.number) || pins.object(object.number),
-    claim: ({ owner }) => roots.has(owner),
+    claim: ({ owner, id }) => roots.has(owner) && owns(owner, id),
   };
   let freedBytes = 0;
   let keptBytes = 0;
@@ -58,11 +59,11 @@ async function sweepUnlessDamaged(...sweep: Parameters<typeof sweepPack>): Promi
   }
 }
 
-async function mark({ index, reader }: SweepParts, roots: ReadonlySet<ObjectId>): Promise<{ readonly chunks: Bits; readonly objects: Bits }> {
+async function mark({ index, reader }: SweepParts, roots: ReadonlySet<ObjectId>, owns: (owner: ObjectId, id: ObjectId) => boolean): Promise<{ readonly chunks: Bits; readonly objects: Bits }> {
   const chunks = new Bits();
   const objects = new Bits();
   for (const root of roots) {
-    for (const number of index.ownedBy(root)) objects.add(number);
+    for (const { number, id } of index.ownedBy(root)) if (owns(root, id)) objects.add(number);
     let known = { id: -1, first: 0 };
     await walkIndex(root, {
       page: (id) => reader.object('page', id),

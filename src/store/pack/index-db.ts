@@ -94,9 +94,9 @@ export class PackIndex {
     return this.#get('SELECT 1 AS one FROM claims WHERE owner = ? AND kind = ? AND id = ?', idToBytes(owner), objectKindNumber(kind), idToBytes(id)) !== undefined;
   }
 
-  /** Numbers of the objects that were put for `owner`. */
-  ownedBy(owner: ObjectId): readonly number[] {
-    return this.#all('SELECT objects.number FROM claims JOIN objects USING (kind, id) WHERE owner = ?', idToBytes(owner)).map((row) => row.number as number);
+  /** The objects that were put for `owner`. */
+  ownedBy(owner: ObjectId): readonly { readonly number: number; readonly id: ObjectId }[] {
+    return this.#all('SELECT objects.number AS number, objects.id AS id FROM claims JOIN objects USING (kind, id) WHERE owner = ?', idToBytes(owner)).map((row) => ({ number: row.number as number, id: idOf(row.id) }));
   }
 
   packs(): readonly PackRow[] {

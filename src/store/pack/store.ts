@@ -5,7 +5,7 @@ import { chunkIdOf } from '../../merkle/verify.ts';
 import { makeDirectories } from '../durable.ts';
 import { batchClosed, incomplete, noSuchArtifact, objectMismatch, whatIsMissing } from '../reach.ts';
 import { Serial } from '../serial.ts';
-import type { GcReport, Lease, PrunableStore, StoreBatch, StoredArtifact, VerifyOptions, VerifyReport } from '../types.ts';
+import type { GcOptions, GcReport, Lease, PrunableStore, StoreBatch, StoredArtifact, VerifyOptions, VerifyReport } from '../types.ts';
 import { readCatalog, writeCatalog } from './catalog.ts';
 import { PackEngine } from './engine.ts';
 import { EngineReader } from './engine-reader.ts';
@@ -89,7 +89,7 @@ export class PackStore extends EngineReader implements PrunableStore {
     throw noSuchArtifact(root);
   }
 
-  gc(): Promise<GcReport> {
+  gc(options: GcOptions = {}): Promise<GcReport> {
     return this.#maintain(async () => {
       const { pins, index } = this.engine;
       pins.beginCollecting();
@@ -97,8 +97,10 @@ export class PackStore extends EngineReader implements PrunableStore {
         await this.#leases.removeExpired();
         // The artifacts first: a lease is granted only while an artifact, or another lease, is still there.
         const roots = new Set(index.artifacts().map(({ root }) => root));
-        for (const root of await this.#leases.roots()) roots.add(root);
-        return await collect(this.engine.sweepParts, pins, roots);
+        const leased = await this.#leases.roots();
+        for (const root of leased) roots.add(root);
+        const wanted = await options.wantedDeltas?.();
+        return await collect(this.engine.sweepParts, pins, roots, (owner, id) => wanted === undefined || leased.has(owner) || wanted.get(owner)?.has(id) === true);
       } finally {
         pins.endCollecting();
         await this.engine.removeRetired();

@@ -5,7 +5,8 @@ import type { ReleaseManifest } from '../../core/manifest.ts';
 import { readWhole } from '../../store/durable.ts';
 import { sha256 } from '../metadata.ts';
 import type { AnyMetadata, TargetsMetadata } from '../metadata.ts';
-import { TOP_ROLES, hashedPath } from '../roles.ts';
+import type { ObjectId } from '../../core/ids.ts';
+import { DELTAS_ROLE, TOP_ROLES, deltaEnds, hashedPath } from '../roles.ts';
 import { delegationsOf, rootRole } from './build.ts';
 import type { RoleKeys } from './build.ts';
 import type { TrustHome } from './home.ts';
@@ -23,6 +24,8 @@ export interface RoleDescription {
   readonly keys?: Readonly<Record<string, { readonly keyIds: readonly string[]; readonly threshold: number }>>;
   /** Versions that a product role lists, newest first. */
   readonly releases?: readonly { readonly version: string; readonly sequence: number; readonly sha256: string }[];
+  /** What the role of deltas lists. `bytes` is all that a device fetches. */
+  readonly deltas?: readonly { readonly base: ObjectId; readonly target: ObjectId; readonly bytes: number }[];
 }
 
 export interface StagingDescription {
@@ -43,15 +46,21 @@ export function describeMetadata(role: string, metadata: AnyMetadata): RoleDescr
   if (role === 'snapshot' || role === 'timestamp') return common;
   const targets = metadata as TargetsMetadata;
   if (role === 'targets') return { ...common, keys: keysOf(delegationsOf(targets)) };
+  const deltas = Object.entries(targets.signed.targets).flatMap(([path, { custom }]) => {
+    const ends = deltaEnds(path);
+    return ends === undefined ? [] : [{ ...ends, bytes: Number(custom['bytes']) }];
+  });
+  if (role === DELTAS_ROLE || deltas.length > 0) return { ...common, deltas };
   return { ...common, releases: releasesOf(targets).map(({ version: name, sequence, sha256: hash }) => ({ version: name, sequence, sha256: hash })) };
 }
 
 /** One line a fact. */
-export function linesOf({ role, version, expires, signatures, keys, releases }: RoleDescription): string[] {
+export function linesOf({ role, version, expires, signatures, keys, releases, deltas }: RoleDescription, nameOf: (root: ObjectId) => string = (root) => `${root.slice(0, 12)}…`): string[] {
   const short = (ids: readonly string[]): string => ids.map((id) => id.slice(0, 8)).join(', ');
   return [
     `${role} ${String(version)}, until ${expires}, signed by ${signatures.length === 0 ? 'nobody' : short(signatures)}`,
     ...Object.entries(keys ?? {}).map(([name, { keyIds, threshold }]) => `  ${name}: ${String(threshold)} of ${String(keyIds.length)} keys: ${short(keyIds)}`),
+    ...(deltas ?? []).map(({ base, target, bytes }) => `  from ${nameOf(base)} to ${nameOf(target)}: ${String(bytes)} bytes`),
     ...(releases ?? []).map((release) => `  ${release.version}, sequence ${String(release.sequence)}`),
   ];
 }
@@ -78,5 +87,5 @@ export async function describeStaging(home: Pick<TrustHome, 'files'>, directory:
       if (bytes !== undefined && sha256(bytes) === hash) manifests.push(decodeManifest(bytes));
     }
   }
-  return { roles, manifests, lines: [...roles.flatMap(linesOf), ...manifests.flatMap(manifestLines)] };
+  return { roles, manifests, lines: [...roles.flatMap((role) => linesOf(role)), ...manifests.flatMap(manifestLines)] };
 }

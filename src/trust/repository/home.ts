@@ -53,6 +53,17 @@ export interface HomeConfig {
   readonly part: 'whole' | 'offline' | 'server';
   readonly namespace: string;
   readonly expiryDays: ExpiryDays;
+  /** Which deltas the server makes of new releases, and at what cost (docs/operations.md). What is not said is default. */
+  readonly deltas: DeltaConfig;
+}
+
+export interface DeltaConfig {
+  /** `last:N`, versions joined by commas, or `none`. */
+  readonly from?: string;
+  /** Bytes of memory that making one may take. */
+  readonly memoryBytes?: number;
+  /** Seconds for all deltas of one release. */
+  readonly seconds?: number;
 }
 
 /** A home and what its code works with. `exclusively` runs one change of the home at a time, across processes. */
@@ -97,7 +108,7 @@ export async function readConfig(home: TrustHome): Promise<HomeConfig> {
   const value = configIn(Buffer.from(bytes).toString('utf8'));
   if (value === undefined) throw new ShoalError('BAD_CONFIG', `${home.paths.config} is not JSON that can be read`, { ids: { path: home.paths.config } });
   if (value.format !== 1) throw new ShoalError('BAD_CONFIG', `${home.paths.config} has a format this program does not know`, { ids: { path: home.paths.config } });
-  return { format: 1, part: value.part ?? 'whole', namespace: value.namespace ?? DEFAULT_NAMESPACE, expiryDays: { ...DEFAULT_EXPIRY_DAYS, ...value.expiryDays } };
+  return { format: 1, part: value.part ?? 'whole', namespace: value.namespace ?? DEFAULT_NAMESPACE, expiryDays: { ...DEFAULT_EXPIRY_DAYS, ...value.expiryDays }, deltas: value.deltas ?? {} };
 }
 
 function configIn(text: string): Partial<HomeConfig> | undefined {

@@ -86,7 +86,7 @@ export async function initHome(home: TrustHome, options: InitOptions = {}): Prom
       await write('timestamp', timestampBytes);
     }
     await writeTrustRoot(each, rootBytes);
-    await writeConfig(each, { format: 1, part: offline === home ? 'whole' : each === home ? 'server' : 'offline', namespace, expiryDays });
+    await writeConfig(each, { format: 1, part: offline === home ? 'whole' : each === home ? 'server' : 'offline', namespace, expiryDays, deltas: {} });
   }
   return { home: home.directory, trustRoot: home.paths.trustRoot, offlineKeys: offline.paths.offlineKeys, onlineKeys: home.paths.onlineKeys };
 }

@@ -100,6 +100,6 @@ export async function joinHome(home: TrustHome, root: Uint8Array, fetcher: Metad
   }
   await writeTrustRoot(home, newest);
   // Last: a home is there or it is not.
-  await writeConfig(home, { format: 1, part: 'offline', namespace: parseName('namespace', namespace), expiryDays: DEFAULT_EXPIRY_DAYS });
+  await writeConfig(home, { format: 1, part: 'offline', namespace: parseName('namespace', namespace), expiryDays: DEFAULT_EXPIRY_DAYS, deltas: {} });
   return products;
 }
