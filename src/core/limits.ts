@@ -223,3 +223,16 @@ export const ENROL_BURST = 100;
 export const ENROL_BODY_MAX_BYTES = 4 * KiB;
 /** Lines of the audit log that are kept. */
 export const AUDIT_MAX = 100_000;
+
+/** TLS: a handshake's time, handshakes under way in all and from one network, and new ones from networks that nobody of the fleet came from lately. */
+export const HANDSHAKE_TIMEOUT_MS = 10_000;
+export const HANDSHAKES_MAX = 512;
+export const HANDSHAKES_PER_NETWORK = 64;
+export const HANDSHAKE_BURST = 64;
+export const HANDSHAKES_PER_SECOND = 10;
+/** The same for networks that members of the fleet came from: a site behind one address. */
+export const MEMBER_HANDSHAKE_BURST = 2_048;
+export const MEMBER_HANDSHAKES_PER_SECOND = 100;
+/** Sessions a client can go on with, by host; and how long a server lets it, seconds: longer than any polling interval. */
+export const TLS_SESSIONS_MAX = 64;
+export const TLS_SESSION_S = 86_400;

@@ -37,6 +37,14 @@ export const wire = {
   /** Uploads of staging directories to an origin: begun, then one by its id. */
   uploads: `${API}/uploads`,
   upload: (id: string): string => `${API}/uploads/${id}`,
+  /** The signed revocation list, which members pass on to each other. */
+  revocations: `${API}/fleet/revocations`,
+  /** For gateways: which products an artifact belongs to. */
+  products: ({ namespace, root }: ContentKey): string => `${API}/fleet/products/${namespace}/${root}`,
+  /** Enrolment at an origin: open to whoever knows a token, or has an identity key. */
+  anchors: `${API}/fleet/anchors`,
+  enrol: `${API}/fleet/enroll`,
+  renew: `${API}/fleet/renew`,
   health: `${API}/health`,
   metrics: '/metrics',
 } as const;
@@ -60,6 +68,9 @@ export const HEADER_RAW_LENGTH = 'shoal-raw-length';
  * so every few seconds. Without the header nobody gets one, for some proxies do not expect it.
  */
 export const HEADER_PATIENT = 'shoal-patient';
+
+/** Answer header between members of a fleet: the number of the revocation list that the host has. */
+export const HEADER_REVOCATIONS = 'shoal-revocations';
 
 /** Cache rule of everything whose URL fixes its bytes. */
 export const CACHE_IMMUTABLE = 'public, max-age=31536000, immutable, no-transform';

@@ -3,6 +3,7 @@ import tls from 'node:tls';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
 import { CONNECT_TIMEOUT_MS, HEADER_MAX_BYTES, HTTP_INTERIM_MAX, HTTP_PROCESSING_MAX, STALL_MIN_BYTES } from '../core/limits.ts';
+import type { ClientTls } from '../identity/tls.ts';
 import { ChunkedDecoder } from './http-chunked.ts';
 import { malformed, parseHead } from './http-head.ts';
 import type { ResponseHead } from './http-head.ts';
@@ -78,7 +79,7 @@ export class HttpConnection {
   #stopStallTimer: (() => void) | undefined;
 
   /** `connectOptions` come from the caller for TLS (client certificate, trust, server name). */
-  static async open(origin: URL, clock: Clock, connectOptions: tls.ConnectionOptions, onClose: () => void, signal: AbortSignal): Promise<HttpConnection> {
+  static async open(origin: URL, clock: Clock, connectOptions: ClientTls, onClose: () => void, signal: AbortSignal): Promise<HttpConnection> {
     const connection = new HttpConnection(origin, clock, connectOptions, onClose);
     const stop = (): void => {
       connection.destroy(signal.reason as ShoalError);
@@ -86,13 +87,18 @@ export class HttpConnection {
     signal.addEventListener('abort', stop, { once: true });
     try {
       await connection.#connected(origin.protocol === 'https:' ? 'secureConnect' : 'connect');
+      const refused = connection.#socket instanceof tls.TLSSocket ? connectOptions.verify?.(connection.#socket) : undefined;
+      if (refused !== undefined) {
+        connection.destroy(refused);
+        throw refused;
+      }
     } finally {
       signal.removeEventListener('abort', stop);
     }
     return connection;
   }
 
-  private constructor(origin: URL, clock: Clock, connectOptions: tls.ConnectionOptions, onClose: () => void) {
+  private constructor(origin: URL, clock: Clock, connectOptions: ClientTls, onClose: () => void) {
     this.origin = origin.origin;
     this.#clock = clock;
     this.#onClose = onClose;
@@ -104,8 +110,12 @@ export class HttpConnection {
     if (secure) {
       const name = net.isIP(host) === 0 ? { servername: host } : {};
       // `onread` is taken by tls.connect as by net.connect (Node documents it as one of socket.connect()'s options).
-      const options = { ALPNProtocols: ['http/1.1'], ...name, ...connectOptions, host, port, onread };
+      const { verify: _, remember, ...given } = connectOptions;
+      const options = { ALPNProtocols: ['http/1.1'], ...name, ...given, host, port, onread };
       this.#socket = tls.connect(options);
+      this.#socket.on('session', (session: Buffer) => remember?.(session));
+      // Taken up again and of no use: the other side does not know it any more, or has something against it.
+      if (given.session !== undefined) this.#socket.once('close', () => { if (this.#exchanges === 0) remember?.(undefined); });
     } else {
       this.#socket = net.connect({ host, port, onread });
     }

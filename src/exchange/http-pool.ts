@@ -1,11 +1,11 @@
-import type tls from 'node:tls';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
 import { CONNECTIONS_MAX, CONNECTIONS_PER_ORIGIN, IDLE_TIMEOUT_MS } from '../core/limits.ts';
+import type { ClientTls } from '../identity/tls.ts';
 import { HttpConnection } from './http-connection.ts';
 
 /** TLS options for an origin: trust, client certificate. Asked once per connection, so that certificates can be renewed. */
-export type TlsFor = (origin: URL) => tls.ConnectionOptions;
+export type TlsFor = (origin: URL) => ClientTls;
 
 /** Keeps connections for reuse, so many to one origin and so many in all; who finds none free waits its turn. */
 export class HttpPool {

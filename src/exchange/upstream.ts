@@ -1,9 +1,11 @@
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
 import { CONTROL_TIMEOUT_MS, ERROR_BODY_MAX_BYTES, SPAN_TIMEOUT_MS, UPSTREAM_REST_MS } from '../core/limits.ts';
+import { HEADER_REVOCATIONS } from '../core/wire.ts';
 import type { Plane } from '../serve/metrics.ts';
 import { HttpClient } from './http.ts';
 import type { BodyTarget, HttpAnswer, HttpOptions } from './http.ts';
+import type { TlsFor } from './http-pool.ts';
 
 export interface UpstreamAnswer {
   readonly status: number;
@@ -32,18 +34,36 @@ export interface Upstream {
   close(): Promise<void>;
 }
 
+/** How members of a fleet talk to each other. Without it: plain HTTP, or HTTPS as on the web. */
+export interface Link {
+  /** For hosts that were named as origin or gateway, and for neighbours. */
+  readonly host: TlsFor;
+  readonly neighbour: TlsFor;
+  /** Told which revocation list `upstream` has. */
+  heard(number: number, upstream: Upstream): void;
+}
+
+/** Which of its ends a link is to have, for a host at `url`. */
+export interface Linked {
+  readonly link: Link;
+  readonly expected: 'host' | 'neighbour';
+}
+
 /** Over our own client. `clock` decides when a dead upstream is tried again. */
 export class HttpUpstream implements Upstream {
   readonly url: string;
   readonly totals: UpstreamTotals = { content: 0, control: 0, requests: 0 };
   readonly #clock: Clock;
-  readonly #client = new HttpClient();
+  readonly #client: HttpClient;
+  readonly #link: Link | undefined;
   #resting: { readonly until: number; readonly error: ShoalError } | undefined;
 
-  constructor(url: string, clock: Clock) {
+  constructor(url: string, clock: Clock, linked?: Linked) {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw new ShoalError('BAD_URL', `"${url}" is not the URL of a host`, { ids: { url }, hint: 'Give it as http://HOST:PORT or https://HOST.' });
     this.url = new URL(url).origin;
     this.#clock = clock;
+    this.#link = linked?.link;
+    this.#client = new HttpClient(linked === undefined ? {} : { tls: linked.link[linked.expected] });
   }
 
   get(plane: Plane, path: string, maxBytes: number, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal): Promise<UpstreamAnswer> {
@@ -79,6 +99,8 @@ export class HttpUpstream implements Upstream {
     try {
       const answer = await ask();
       this.#resting = undefined;
+      const number = Number(answer.headers.get(HEADER_REVOCATIONS) ?? -1);
+      if (number >= 0) this.#link?.heard(number, this);
       return answer;
     } catch (cause) {
       if (!(cause instanceof ShoalError)) throw cause;

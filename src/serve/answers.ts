@@ -11,6 +11,7 @@ const STATUS: Readonly<Record<string, number>> = {
   BAD_CHUNK_SET: 400,
   UNAUTHORIZED: 401,
   FORBIDDEN: 403,
+  REFUSED: 403,
   NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,
   CONFLICT: 409,

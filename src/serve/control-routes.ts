@@ -1,16 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ObjectId } from '../core/ids.ts';
-import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING } from '../core/wire.ts';
+import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_REVOCATIONS, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING, wire } from '../core/wire.ts';
 import { ShoalError } from '../core/errors.ts';
 import { tiers } from '../kernel/tiers.ts';
+import type { Access, Permissions } from './access.ts';
 import { notFound } from './answers.ts';
 import type { ContentProvider, MetadataProvider } from './content.ts';
 import type { App } from './context.ts';
 import type { SurfaceMetrics } from './metrics.ts';
 import { matchesEtag } from './negotiate.ts';
 import type { PeerRegistry } from './peers.ts';
-import { Announcement, BaseParams, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, SiteParams, TargetParams } from './schemas.ts';
+import { Announcement, BaseParams, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, Products, SiteParams, TargetParams } from './schemas.ts';
 
 export interface ControlContext {
   readonly role: string;
@@ -20,6 +21,8 @@ export interface ControlContext {
   readonly metadata: MetadataProvider | undefined;
   readonly peers: PeerRegistry | undefined;
   readonly metrics: SurfaceMetrics;
+  readonly may: Permissions;
+  readonly access: Access | undefined;
 }
 
 const METADATA = 'application/json; charset=utf-8';
@@ -28,30 +31,33 @@ const NUMBERED = /^[0-9]+\./;
 
 /** The control plane: who holds what, what is trusted, how this host is. Never cached, save what is numbered. */
 export function controlRoutes(app: App, context: ControlContext): void {
-  const { content, metadata, peers, metrics } = context;
+  const { content, metadata, peers, metrics, may } = context;
 
+  if (context.access !== undefined) fleetRoutes(app, context.access, may);
   if (metadata !== undefined) {
     app.get(`${API}/tuf/metadata/:file`, { schema: { summary: 'TUF metadata', tags: ['trust'], params: MetadataParams } }, async (request, reply) => {
       const { file } = request.params;
-      const bytes = await metadata.metadata(file);
+      const bytes = may.metadata(request, file) ? await metadata.metadata(file) : undefined;
       if (bytes === undefined) throw notFound(file);
       return answerFile(request, reply, bytes, NUMBERED.test(file) ? CACHE_IMMUTABLE : 'no-cache', METADATA);
     });
     app.get(`${API}/tuf/targets/*`, { schema: { summary: 'TUF targets: release manifests', tags: ['trust'], params: TargetParams } }, async (request, reply) => {
-      const bytes = await metadata.target(request.params['*']);
+      const path = request.params['*'];
+      const bytes = (await may.target(request, path)) ? await metadata.target(path) : undefined;
       if (bytes === undefined) throw notFound('the target');
       return answerFile(request, reply, bytes, CACHE_IMMUTABLE, 'application/octet-stream');
     });
   }
 
-  app.get(`${API}/holdings`, { schema: { summary: 'The artifacts held', tags: ['peers'], response: { 200: Holdings } } }, async (_request, reply) => {
+  app.get(`${API}/holdings`, { schema: { summary: 'The artifacts held', tags: ['peers'], response: { 200: Holdings } } }, async (request, reply) => {
     void reply.header('cache-control', CACHE_NEVER);
-    const held = await content.holdings();
-    return { artifacts: held.map(({ key, size, spans }) => ({ ...key, size, spans: spans.count, held: spans.size })) };
+    const all = await content.holdings();
+    const shown = await Promise.all(all.map(({ key }) => may.artifact(request, key.root, key.namespace)));
+    return { artifacts: all.filter((_, at) => shown[at]).map(({ key, size, spans }) => ({ ...key, size, spans: spans.count, held: spans.size })) };
   });
   app.get(`${API}/holdings/:namespace/:root`, { schema: { summary: 'Bitmap of the spans held', tags: ['peers'], params: KeyParams } }, async (request, reply) => {
     const { namespace, root } = request.params;
-    const holding = await content.holding({ namespace, root: root as ObjectId });
+    const holding = (await may.artifact(request, root as ObjectId, namespace)) ? await content.holding({ namespace, root: root as ObjectId }) : undefined;
     if (holding === undefined) throw notFound('the artifact');
     void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: holding.spans.count, ...(holding.working === true ? { [HEADER_WORKING]: '1' } : {}) });
     return reply.send(Buffer.from(holding.spans.encode()));
@@ -59,7 +65,7 @@ export function controlRoutes(app: App, context: ControlContext): void {
 
   app.get(`${API}/holdings/:namespace/:root/deltas/:base`, { schema: { summary: 'Bitmap of the segments of a delta that a device holds', tags: ['peers'], params: BaseParams } }, async (request, reply) => {
     const { namespace, root, base } = request.params;
-    const held = await content.deltaHolding?.({ namespace, root: root as ObjectId }, base as ObjectId);
+    const held = (await may.artifact(request, root as ObjectId, namespace)) ? await content.deltaHolding?.({ namespace, root: root as ObjectId }, base as ObjectId) : undefined;
     if (held === undefined) throw notFound('the delta');
     void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SEGMENTS]: held.count });
     return reply.send(Buffer.from(held.encode()));
@@ -73,23 +79,47 @@ export function controlRoutes(app: App, context: ControlContext): void {
         const { site, instance } = request.params;
         const { url, roots } = request.body;
         if (!URL.canParse(url)) throw new ShoalError('BAD_REQUEST', 'url is not a URL');
-        peers.announce(site, { instance, url, roots: roots as ObjectId[] });
+        const taken = may.site(request, site) && peers.announce(site, { instance, url, roots: roots as ObjectId[] }, may.device(request));
+        if (!taken) throw new ShoalError('FORBIDDEN', 'this is not yours to announce');
         return reply.code(204).header('cache-control', CACHE_NEVER).send();
       },
     );
     app.get(`${API}/sites/:site/peers`, { schema: { summary: 'The hosts announced at a site', tags: ['peers'], params: SiteParams, response: { 200: Peers } } }, async (request, reply) => {
       void reply.header('cache-control', CACHE_NEVER);
+      if (!may.site(request, request.params.site)) throw notFound('the site');
       return Promise.resolve({ peers: peers.at(request.params.site).map((peer) => ({ ...peer, roots: [...peer.roots] })) });
     });
   }
 
-  app.get(`${API}/health`, { schema: { summary: 'Role, version, tiers', tags: ['operations'], response: { 200: Health } } }, async (_request, reply) => {
+  app.get(`${API}/health`, { schema: { summary: 'Role, version, tiers', tags: ['operations'], response: { 200: Health } } }, async (request, reply) => {
+    if (!may.operations(request)) throw notFound('what you ask for');
     void reply.header('cache-control', CACHE_NEVER);
     return Promise.resolve({ role: context.role, version: context.version, instance: context.instance, tiers });
   });
-  app.get('/metrics', { schema: { summary: 'Prometheus text', tags: ['operations'] } }, async (_request, reply) => {
+  app.get('/metrics', { schema: { summary: 'Prometheus text', tags: ['operations'] } }, async (request, reply) => {
+    if (!may.operations(request)) throw notFound('what you ask for');
     void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': metrics.registry.contentType });
     return reply.send(await metrics.registry.metrics());
+  });
+}
+
+/** What members of a fleet ask each other, where certificates say who they are. */
+function fleetRoutes(app: App, { member, products }: Access, may: Permissions): void {
+  app.addHook('onRequest', async (_request, reply) => {
+    if (member.revocations.number >= 0) void reply.header(HEADER_REVOCATIONS, String(member.revocations.number));
+    await Promise.resolve();
+  });
+  app.get(wire.revocations, { schema: { summary: 'The signed revocation list', tags: ['identity'] } }, async (_request, reply) => {
+    const { bytes } = member.revocations;
+    if (bytes === undefined) throw notFound('a revocation list');
+    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream' });
+    return reply.send(Buffer.from(bytes));
+  });
+  app.get(`${API}/fleet/products/:namespace/:root`, { schema: { summary: 'For gateways: the products an artifact belongs to', tags: ['identity'], params: KeyParams, response: { 200: Products } } }, async (request, reply) => {
+    if (!may.host(request)) throw notFound('what you ask for');
+    void reply.header('cache-control', CACHE_NEVER);
+    const { namespace, root } = request.params;
+    return { products: [...(await products(root as ObjectId, namespace))] };
   });
 }
 

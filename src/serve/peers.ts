@@ -12,6 +12,8 @@ export interface Peer {
 
 interface Announced {
   readonly peer: Peer;
+  /** The device that announced it, where devices are known. */
+  readonly owner: string | undefined;
   readonly until: number;
 }
 
@@ -25,14 +27,18 @@ export class PeerRegistry {
     this.#now = now;
   }
 
-  announce(site: string, peer: Peer): void {
+  /** Says whether it was taken: what one device announced, no other can change while it stands. */
+  announce(site: string, peer: Peer, owner?: string): boolean {
     const peers = this.#sites.get(site) ?? new Map<string, Announced>();
+    const before = peers.get(peer.instance);
+    if (before !== undefined && before.owner !== owner && before.until > this.#now()) return false;
     peers.delete(peer.instance);
-    peers.set(peer.instance, { peer, until: this.#now() + ANNOUNCE_TTL_MS });
+    peers.set(peer.instance, { peer, owner, until: this.#now() + ANNOUNCE_TTL_MS });
     this.#trim(peers, PEERS_MAX);
     this.#sites.delete(site);
     this.#sites.set(site, peers);
     this.#trim(this.#sites, SITES_MAX);
+    return true;
   }
 
   /** Those announced within the last five minutes, the latest last. */

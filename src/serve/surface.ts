@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
 import { fastifySwagger } from '@fastify/swagger';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
@@ -6,6 +7,7 @@ import { fastify } from 'fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
+import type { ObjectId } from '../core/ids.ts';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import {
   CONTROL_TIMEOUT_MS,
@@ -20,6 +22,8 @@ import {
   SERVE_STALL_MS,
 } from '../core/limits.ts';
 import { API, HEADER_PATIENT } from '../core/wire.ts';
+import { Callers, EVERYBODY, mayBeTold } from './access.ts';
+import type { Access, Permissions } from './access.ts';
 import { errorAnswer, notFound, sendError } from './answers.ts';
 import type { ContentProvider, MetadataProvider } from './content.ts';
 import { contentRoutes } from './content-routes.ts';
@@ -51,8 +55,8 @@ export interface SurfaceOptions {
   readonly peers?: PeerRegistry;
   /** Further routes of the control plane, such as the origin's upload. */
   readonly control?: (app: App) => void;
-  /** Key, certificate and, for the control plane, the fleet's CA; plain HTTP without it. */
-  readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer; readonly ca?: string | Buffer; readonly requestCert?: boolean };
+  /** TLS with the fleet's certificates, and who may have what; plain HTTP without it. */
+  readonly access?: Access;
   readonly limits?: Partial<SurfaceLimits>;
   readonly clock?: Clock;
   /** Told of failures that are ours: the client sees no more than a code. */
@@ -89,10 +93,14 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   const instance = options.instance ?? randomUUID();
   const gate = new Gate(limits.responses, limits.responsesPerClient);
   const metrics = new SurfaceMetrics(() => gate.inside);
-  const app = build(options, limits);
+  const callers = options.access === undefined ? undefined : new Callers(options.access, clock);
+  const may: Permissions = callers ?? EVERYBODY;
+  const app = build(callers, limits);
+  const detach = callers?.attach(app.server as Server);
   const report = (error: unknown, url: string): void => options.onError?.(error, url);
 
   measure(app, metrics);
+  if (callers !== undefined) turnStrangersAway(app, callers);
   refuseStrangePaths(app);
   app.setErrorHandler(async (error, request, reply) => {
     const answer = errorAnswer(error);
@@ -151,6 +159,10 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   };
   await app.register(
     async (plane) => {
+      plane.addHook('preHandler', async (request) => {
+        const { namespace, root } = request.params as { readonly namespace?: string; readonly root?: string };
+        if (root !== undefined && !(await may.artifact(request, root as ObjectId, namespace))) throw notFound('what you ask for');
+      });
       contentRoutes(plane, { content: options.content, send, patiently });
       onlyRead(plane, '/*');
       await Promise.resolve();
@@ -159,10 +171,13 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   );
   await app.register(async (plane) => {
     const { role, version, content, metadata, peers } = options;
-    controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics });
+    controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics, may, access: options.access });
     onlyRead(plane, `${API}/tuf/*`);
     options.control?.(plane);
-    plane.get('/openapi.json', { schema: { summary: 'This description', tags: ['operations'] } }, () => app.swagger());
+    plane.get('/openapi.json', { schema: { summary: 'This description', tags: ['operations'] } }, (request) => {
+      if (!may.operations(request)) throw notFound('what you ask for');
+      return app.swagger();
+    });
     await Promise.resolve();
   });
 
@@ -186,13 +201,14 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
       try {
         await app.close();
       } finally {
+        detach?.();
         stop();
       }
     },
   };
 }
 
-function build({ tls }: SurfaceOptions, limits: SurfaceLimits): App {
+function build(callers: Callers | undefined, limits: SurfaceLimits): App {
   const common = {
     logger: false,
     bodyLimit: REQUEST_BODY_MAX_BYTES,
@@ -206,17 +222,22 @@ function build({ tls }: SurfaceOptions, limits: SurfaceLimits): App {
     // One spelling of a path. A full span's chunk set has some 6,000 characters.
     routerOptions: { maxParamLength: 8_192, caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
-    clientErrorHandler,
+    clientErrorHandler: (error: ParserError, socket: Socket) => {
+      if (mayBeTold(socket, callers)) clientErrorHandler(error, socket);
+      else socket.destroy();
+    },
   } as const;
   const http = { maxHeaderSize: REQUEST_HEAD_MAX_BYTES, headersTimeout: limits.requestMs, connectionsCheckingInterval: Math.min(CONTROL_TIMEOUT_MS, limits.requestMs), noDelay: true, highWaterMark: 64 * 1024 };
-  const app = (tls === undefined ? fastify({ ...common, http }) : fastify({ ...common, https: { ...http, ...tls, minVersion: 'TLSv1.3' } })) as unknown as App;
+  const app = (callers === undefined ? fastify({ ...common, http }) : fastify({ ...common, https: { ...http, ...callers.tls } })) as unknown as App;
   app.server.maxConnections = limits.connections;
   app.server.maxHeadersCount = 100;
   return app.withTypeProvider<TypeBoxTypeProvider>();
 }
 
+type ParserError = Error & { readonly code?: string };
+
 /** What never became a request: Node's parser refused it. */
-function clientErrorHandler(error: Error & { readonly code?: string }, socket: Socket): void {
+function clientErrorHandler(error: ParserError, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
@@ -227,6 +248,17 @@ function clientErrorHandler(error: Error & { readonly code?: string }, socket: S
     : ['400 Bad Request', 'BAD_REQUEST', 'this is not HTTP/1.1'];
   const body = JSON.stringify({ error: code, message: text });
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`);
+}
+
+/** Whoever has no certificate of the fleet learns nothing: not even that what they ask for is not here. */
+function turnStrangersAway(app: App, callers: Callers): void {
+  app.addHook('onRequest', async (request, reply) => {
+    if (!callers.mayAsk(request)) {
+      reply.hijack();
+      request.raw.socket.destroy();
+    }
+    await Promise.resolve();
+  });
 }
 
 function refuseStrangePaths(app: App): void {

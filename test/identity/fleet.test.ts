@@ -76,7 +76,7 @@ describe('the authority of a fleet', () => {
     await import('reflect-metadata/lite');
     const { X509CertificateGenerator, BasicConstraintsExtension } = await import('@peculiar/x509');
     const algorithm = { name: 'ECDSA', namedCurve: 'P-384', hash: 'SHA-256' };
-    const pair = (): Promise<webcrypto.CryptoKeyPair> => webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>;
+    const pair = (): Promise<webcrypto.CryptoKeyPair> => webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
     const [root, issuer] = [await pair(), await pair()];
     const valid = { notBefore: new Date(TODAY - 1000), notAfter: new Date(TODAY + 86_400_000), signingAlgorithm: algorithm };
     const top = await X509CertificateGenerator.createSelfSigned({ ...valid, serialNumber: '01', name: 'CN=Acme Root, O=Acme', keys: root, extensions: [new BasicConstraintsExtension(true, 1, true)] });

@@ -1,0 +1,80 @@
+import type { Clock } from '../core/clock.ts';
+import { CERTIFICATE_LIFE_MS, CERTIFICATE_RENEW_AFTER } from '../core/limits.ts';
+import type { Fleet } from './fleet.ts';
+import { deviceIdOf, newKeyPair, spkiOf } from './key.ts';
+import { Revocations } from './revocations.ts';
+import type { Member, TlsMaterial } from './tls.ts';
+
+/**
+ * An origin as a member: it has the authority at hand, so it makes itself a key and a certificate with every start and
+ * long before one ends, and keeps neither.
+ */
+export class OriginMember implements Member {
+  readonly #fleet: Fleet;
+  readonly #hosts: readonly string[];
+  readonly #listeners = new Set<() => void>();
+  readonly revocations: Revocations;
+  readonly client = undefined;
+  readonly today: () => number;
+  #server: TlsMaterial;
+  #cancel: () => void = () => undefined;
+
+  /** `hosts`: names and addresses for clients that know no fleets, in the certificate. */
+  static async open(fleet: Fleet, hosts: readonly string[], today: () => number): Promise<OriginMember> {
+    const member = new OriginMember(fleet, hosts, today, await material(fleet, hosts, today()));
+    if ((await fleet.revocations()) === undefined) await fleet.signRevocations();
+    await member.look();
+    return member;
+  }
+
+  private constructor(fleet: Fleet, hosts: readonly string[], today: () => number, server: TlsMaterial) {
+    this.#fleet = fleet;
+    this.#hosts = hosts;
+    this.#server = server;
+    this.today = today;
+    this.revocations = new Revocations(fleet.authority.fleet, fleet.authority.anchors);
+  }
+
+  get fleet(): string {
+    return this.#fleet.authority.fleet;
+  }
+
+  get server(): TlsMaterial {
+    return this.#server;
+  }
+
+  /** Takes the list that `shoal revoke` may have written since. */
+  async look(): Promise<void> {
+    const bytes = await this.#fleet.revocations();
+    if (bytes !== undefined) this.revocations.adopt(bytes);
+  }
+
+  /** Renews its certificate from now on, until stopped. */
+  start(clock: Clock, failed: (error: unknown) => void): void {
+    this.#cancel = clock.after(CERTIFICATE_LIFE_MS * CERTIFICATE_RENEW_AFTER, () => {
+      this.renew().catch(failed);
+      this.start(clock, failed);
+    }, 'background');
+  }
+
+  async renew(): Promise<void> {
+    this.#server = await material(this.#fleet, this.#hosts, this.today());
+    for (const listener of this.#listeners) listener();
+  }
+
+  stop(): void {
+    this.#cancel();
+  }
+
+  onRenewed(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+async function material({ authority }: Fleet, hosts: readonly string[], now: number): Promise<TlsMaterial> {
+  const { privateKey, publicKey } = newKeyPair();
+  const holder = { fleet: authority.fleet, role: 'origin', device: deviceIdOf(spkiOf(publicKey)), site: undefined, products: 'all' } as const;
+  const { server } = await authority.issue(holder, publicKey, now, hosts);
+  return { key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, cert: server, ca: authority.ca };
+}

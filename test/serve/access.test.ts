@@ -1,0 +1,229 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import tls from 'node:tls';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/core/clock.ts';
+import { CERTIFICATE_LIFE_MS, HANDSHAKES_PER_NETWORK } from '../../src/core/limits.ts';
+import { wire } from '../../src/core/wire.ts';
+import type { HttpClient } from '../../src/exchange/http.ts';
+import type { Fleet } from '../../src/identity/fleet.ts';
+import { mayHave } from '../../src/identity/holder.ts';
+import type { Member } from '../../src/identity/tls.ts';
+import { createSurface } from '../../src/serve/surface.ts';
+import type { Access } from '../../src/serve/access.ts';
+import type { Surface } from '../../src/serve/surface.ts';
+import { PeerRegistry } from '../../src/serve/peers.ts';
+import { StoreContent } from '../../src/serve/store-content.ts';
+import { MemoryStore } from '../../src/store/memory.ts';
+import { makeSample, publishSample } from '../support/artifact.ts';
+import type { Sample } from '../support/artifact.ts';
+import { clientOf, makeFleet, makeMember } from '../support/fleet-tls.ts';
+import type { TestMember } from '../support/fleet-tls.ts';
+
+let folder: string;
+let fleet: Fleet;
+let stranger: Fleet;
+let sample: Sample;
+const surfaces: Surface[] = [];
+const clients: HttpClient[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'shoal-access-'));
+  fleet = await makeFleet(join(folder, 'fleet'));
+  stranger = await makeFleet(join(folder, 'stranger'));
+  sample = await makeSample(300_000);
+});
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.close();
+  for (const surface of surfaces.splice(0)) await surface.close(0);
+});
+afterAll(async () => {
+  fleet.close();
+  stranger.close();
+  await rm(folder, { recursive: true });
+});
+
+/** A host that has an artifact of the product os, and admits whoever has to do with os at its site. */
+async function host(member: TestMember, more: Partial<Access> = {}): Promise<{ readonly url: string; readonly surface: Surface }> {
+  const store = new MemoryStore();
+  await publishSample(store, sample);
+  const surface = await createSurface({
+    role: 'agent', version: '1', content: new StoreContent(store, () => 0), peers: new PeerRegistry(() => 0),
+    access: {
+      member,
+      admits: (caller) => mayHave(caller, ['os']),
+      products: (root) => Promise.resolve(root === sample.key.root ? ['os'] : []),
+      ...more,
+    },
+  });
+  surfaces.push(surface);
+  return { url: await surface.listen('127.0.0.1', 0), surface };
+}
+
+function talk(member: Member): HttpClient {
+  const client = clientOf(member);
+  clients.push(client);
+  return client;
+}
+
+const device = (products: readonly string[] | 'all' = ['os'], more: Parameters<typeof makeMember>[1] = { role: 'agent' }): Promise<TestMember> => makeMember(fleet, { site: 'hall', products, ...more });
+const status = async (client: HttpClient, url: string): Promise<number | string> => client.request(url, 1_000_000, { timeoutMs: 5_000 }).then((answer) => answer.status, (error: { readonly code: string }) => error.code);
+
+/** All that comes back from a TLS listener for what is sent to it. */
+async function raw(url: string, options: tls.ConnectionOptions, request: string): Promise<string> {
+  const { port } = new URL(url);
+  const socket = tls.connect({ port: Number(port), host: '127.0.0.1', rejectUnauthorized: false, ...options });
+  let heard = '';
+  socket.on('data', (bytes: Buffer) => { heard += bytes.toString('latin1'); });
+  socket.on('error', () => undefined);
+  socket.write(request);
+  await new Promise((resolve) => socket.once('close', resolve));
+  return heard;
+}
+
+describe('a listener with certificates of the fleet', () => {
+  it('serves devices of the product, over sessions that are taken up again, and others nothing of it', async () => {
+    const { url, surface } = await host(await device());
+    expect(url).toMatch(/^https:/);
+    const [one, other, every] = [talk(await device()), talk(await device(['maps', 'os2'])), talk(await device('all'))];
+    const path = url + wire.span(sample.key, 0);
+    const { body, status: code } = await one.request(path, 10_000_000);
+    expect([code, Buffer.compare(body, sample.spans[0]?.bytes ?? Buffer.alloc(0))]).toEqual([200, 0]);
+    expect(await status(every, path)).toBe(200);
+    expect(await status(one, url + wire.span({ ...sample.key, root: 'a'.repeat(64) as never }, 0))).toBe(404);
+    // Of the right fleet, but with nothing to do with what is here: not even HTTP.
+    expect(await status(other, path)).toMatch(/^HTTP_/);
+    expect(surface.metrics.totals.requests).toBe(3);
+    // With a gateway, which admits all products, the same device is told that there is no such thing.
+    const gateway = await host(await makeMember(fleet, { role: 'gateway', products: 'all' }), { admits: () => true });
+    for (const asked of [wire.span(sample.key, 0), wire.page(sample.key, sample.key.root), wire.artifact(sample.key), wire.holding(sample.key)]) expect([asked, await status(other, gateway.url + asked), await status(one, gateway.url + asked)]).toEqual([asked, 404, 200]);
+    expect(Buffer.from((await other.request(`${gateway.url}/v1/holdings`, 10_000)).body).toString()).toBe('{"artifacts":[]}');
+    for (const kept of ['/metrics', '/v1/health', '/openapi.json']) expect([kept, await status(one, gateway.url + kept)]).toEqual([kept, 404]);
+    expect(await status(talk(await device([], { role: 'operator' })), `${gateway.url}/metrics`)).toBe(200);
+  });
+
+  it('tells strangers nothing: without a certificate, with one of another fleet, one that has ended, one that was revoked', async () => {
+    const member = await device();
+    const { url, surface } = await host(member);
+    const revoked = await device();
+    member.revocations.adopt(fleet.authority.revocations([{ device: revoked.holder.device, until: Date.now() + 1e9 }], 0, Date.now()));
+    const material = (who: TestMember): tls.ConnectionOptions => ({ key: who.client?.key, cert: who.client?.cert });
+    const expired = await makeMember(fleet, { role: 'agent', site: 'hall', products: ['os'] }, Date.now() - CERTIFICATE_LIFE_MS - 1000);
+    const listening = await device();
+    const cases: Readonly<Record<string, tls.ConnectionOptions>> = {
+      none: {},
+      foreign: material(await makeMember(stranger, { role: 'agent', site: 'hall', products: ['os'] })),
+      expired: material(expired),
+      revoked: material(revoked),
+      product: material(await device(['maps'])),
+      // What a listener shows is no good to ask with.
+      'server certificate': { key: listening.server.key, cert: listening.server.cert },
+      'TLS 1.2': { ...material(await device()), maxVersion: 'TLSv1.2' },
+    };
+    const request = `GET ${wire.span(sample.key, 0)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
+    for (const [name, options] of Object.entries(cases)) expect([name, await raw(url, options, request)]).toEqual([name, '']);
+    expect(await raw(url, material(await device()), request)).toMatch(/^HTTP\/1\.1 200 /);
+    // Plain HTTP to a TLS port, and bytes that are nothing.
+    for (const sent of [request, '\0\0\0\0']) {
+      const socket = net.connect(Number(new URL(url).port), '127.0.0.1');
+      let heard = '';
+      socket.on('data', (bytes: Buffer) => { heard += bytes.toString('latin1'); });
+      socket.on('error', () => undefined);
+      socket.end(sent);
+      await new Promise((resolve) => socket.once('close', resolve));
+      expect(heard).not.toMatch(/HTTP|os|hall|1\.0/);
+    }
+    expect(surface.metrics.totals.requests).toBe(1);
+  });
+
+  it('shows a certificate that names neither site nor product', async () => {
+    const { url } = await host(await device(['os', 'secret-product']));
+    const socket = tls.connect({ port: Number(new URL(url).port), host: '127.0.0.1', rejectUnauthorized: false });
+    socket.on('error', () => undefined);
+    await once(socket, 'secureConnect');
+    const shown = socket.getPeerX509Certificate();
+    expect(shown?.subjectAltName).toMatch(/^URI:shoal:\/\/[0-9a-f]{16}\/agent\/[0-9a-f]{32}$/);
+    expect(shown?.raw.toString('latin1')).not.toMatch(/secret|hall/);
+    socket.destroy();
+  });
+
+  it('cuts a device that is revoked or whose certificate ends while it is connected, and takes up renewed ones', async () => {
+    let now = Date.now();
+    const member = await makeMember(fleet, { role: 'agent', site: 'hall', products: ['os'] }, now, () => now);
+    const { url } = await host(member);
+    const path = url + wire.page(sample.key, sample.key.root);
+    const [one, two] = [await device(), await device()];
+    const [first, second] = [talk(one), talk(two)];
+    expect([await status(first, path), await status(second, path)]).toEqual([200, 200]);
+    member.revocations.adopt(fleet.authority.revocations([{ device: one.holder.device, until: now + 1e9 }], 0, now));
+    expect([await status(first, path), await status(second, path)]).toEqual([expect.stringMatching(/^HTTP_/), 200]);
+    now += CERTIFICATE_LIFE_MS;
+    expect(await status(second, path)).toMatch(/^HTTP_/);
+    now = Date.now();
+    await member.renew(now - 3_600_000);
+    await two.renew(now - 3_600_000);
+    expect(await status(second, path)).toBe(200);
+  });
+
+  it('lets clients see through a host that is not what it was named as', async () => {
+    const { url } = await host(await device());
+    const named = clientOf(await device(), 'host');
+    clients.push(named);
+    expect(await status(named, url)).toBe('HTTP_CONNECT');
+    const foreign = await host(await makeMember(stranger, { role: 'gateway', products: 'all' }), { admits: () => true });
+    expect(await status(named, foreign.url)).toBe('HTTP_CONNECT');
+    const revoked = await device();
+    const other = await host(revoked);
+    const knowing = await device();
+    knowing.revocations.adopt(fleet.authority.revocations([{ device: revoked.holder.device, until: Date.now() + 1e9 }], 0, Date.now()));
+    expect(await status(talk(knowing), other.url + wire.page(sample.key, sample.key.root))).toBe('HTTP_CONNECT');
+  });
+
+  it('keeps sites apart, and what one device announced from others', async () => {
+    const { url } = await host(await makeMember(fleet, { role: 'gateway', products: 'all' }), { admits: () => true });
+    const [one, two, elsewhere] = [talk(await device()), talk(await device()), talk(await device(['os'], { role: 'agent', site: 'yard' }))];
+    const announce = async (client: HttpClient, site: string, at: string): Promise<number> => (await client.request(`${url}${wire.peers(site)}/i1`, 10_000, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify({ url: at, roots: [] })) })).status;
+    expect(await announce(one, 'hall', 'https://10.0.0.1:1')).toBe(204);
+    expect(await announce(two, 'hall', 'https://10.0.0.2:1')).toBe(403);
+    expect(await announce(elsewhere, 'hall', 'https://10.0.0.3:1')).toBe(403);
+    expect(await status(elsewhere, url + wire.peers('hall'))).toBe(404);
+    expect(Buffer.from((await two.request(url + wire.peers('hall'), 10_000)).body).toString()).toContain('10.0.0.1');
+  });
+
+  it('passes on the revocation list, and says its number with every answer of the control plane', async () => {
+    const member = await device();
+    const { url } = await host(member);
+    const client = talk(await device());
+    expect(await status(client, url + wire.revocations)).toBe(404);
+    const list = fleet.authority.revocations([], 0, 7);
+    member.revocations.adopt(list);
+    const answer = await client.request(url + wire.revocations, 10_000);
+    expect([answer.headers.get('shoal-revocations'), Buffer.from(answer.body)]).toEqual(['7', Buffer.from(list)]);
+    expect(await status(client, url + wire.products(sample.key))).toBe(404);
+    const gateway = talk(await device('all', { role: 'gateway' }));
+    expect(JSON.parse(Buffer.from((await gateway.request(url + wire.products(sample.key), 10_000)).body).toString())).toEqual({ products: ['os'] });
+  });
+
+  it('is not slowed by those who begin handshakes and go no further', async () => {
+    const { url } = await host(await device());
+    const path = url + wire.page(sample.key, sample.key.root);
+    const client = talk(await device());
+    expect(await status(client, path)).toBe(200);
+    client.close();
+    const idle = await Promise.all(Array.from({ length: 4 * HANDSHAKES_PER_NETWORK }, async () => {
+      const socket = net.connect(Number(new URL(url).port), '127.0.0.1');
+      socket.on('error', () => undefined);
+      await once(socket, 'connect');
+      return socket;
+    }));
+    const started = systemClock.now();
+    // A member came from there before: the flood from the same address does not shut it out.
+    expect(await status(talk(await device()), path)).toBe(200);
+    // A handshake takes some milliseconds; ten seconds would be its limit.
+    expect(systemClock.now() - started).toBeLessThan(5_000);
+    for (const socket of idle) socket.destroy();
+  });
+});
