@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // Two projects: `unit` is what `npm test` runs and stays quick; `long` builds, installs, kills and measures.
@@ -5,6 +6,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     pool: 'forks',
+    // Most tests wait for processes of their own: one worker would leave half of a machine with two cores idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // What is waited for comes when the machine gets to it.
     expect: { poll: { timeout: 15_000 } },
     projects: [

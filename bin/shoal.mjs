@@ -3,6 +3,7 @@
 // find the program (TypeScript in a checkout, compiled in an installed copy), and run it.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import * as module from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const NEEDED = 24;
@@ -43,6 +44,9 @@ if (Number(process.versions.node.split('.')[0]) < NEEDED) {
         ' or newer: install it from https://nodejs.org or run `npm ci` in a checkout, which brings one.',
     );
 } else if (!installed && existsSync(source)) {
+  // Types are stripped and code is compiled once, not at every start: a third of a second of processor time each. The place
+  // is the checkout's own: whoever can write there can write to the program.
+  if (module.enableCompileCache) module.enableCompileCache(fileURLToPath(new URL('node_modules/.cache/shoal/', root)));
   await import(source.href);
 } else if (existsSync(compiled)) {
   await import(pathToFileURL(fileURLToPath(compiled)).href);
