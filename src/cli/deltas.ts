@@ -6,6 +6,7 @@ import type { DeltaConfig } from '../trust/repository/home.ts';
 import { DEFAULT_HOME } from './home.ts';
 import { byteCount, wholeNumber } from './numbers.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
+import type { Progress } from './output.ts';
 
 export interface DeltaOptions {
   readonly deltasFrom?: string;
@@ -48,6 +49,14 @@ export function sentence(outcome: DeltaOutcome): string {
   return `no ${which}: ${outcome.bytes === undefined ? '' : `it would have ${formatBytes(outcome.bytes)}, `}without one ${content} are fetched`;
 }
 
+/** Says what became of a delta as soon as it is known, beside a progress bar. */
+function tellWith(bar: Progress): (outcome: DeltaOutcome) => void {
+  return (outcome) => {
+    bar.stop();
+    say(sentence(outcome));
+  };
+}
+
 export interface DeltasOfRelease {
   readonly deltas: readonly DeltaOutcome[];
   /** Why there could be none at all. */
@@ -60,9 +69,8 @@ export async function deltasAfter(home: string, product: string, version: string
   const { signal, end } = interruptible('interrupted');
   try {
     const { releaseDeltas } = await import('../roles/deltas.ts');
-    const outcomes = await releaseDeltas({ home, product, version, deltas, signal, onProgress: bar.update });
+    const outcomes = await releaseDeltas({ home, product, version, deltas, signal, onProgress: bar.update, onOutcome: tellWith(bar) });
     bar.stop();
-    for (const outcome of outcomes) say(sentence(outcome));
     if (outcomes.some(({ result }) => result === 'failed')) say(`The release stands; "shoal delta ${product}@${version}" tries again.`);
     return { deltas: outcomes };
   } catch (error) {
@@ -101,9 +109,8 @@ export function addDelta(program: Command): void {
       const { signal, end } = interruptible('interrupted; what was made stays');
       const bar = progress('deltas');
       try {
-        const deltas = await releaseDeltas({ home: options.home, product, ...(version === undefined ? {} : { version }), deltas: deltaConfigOf(options), signal, onProgress: bar.update });
+        const deltas = await releaseDeltas({ home: options.home, product, ...(version === undefined ? {} : { version }), deltas: deltaConfigOf(options), signal, onProgress: bar.update, onOutcome: tellWith(bar) });
         bar.stop();
-        for (const outcome of deltas) say(sentence(outcome));
         if (deltas.length === 0) say('There is nothing to make a delta from.');
         const failed = deltas.find((outcome) => outcome.result === 'failed');
         if (options.json === true) emit({ ok: failed === undefined, ...(failed === undefined ? {} : { error: failed.error, message: failed.message }), deltas });

@@ -26,6 +26,7 @@ export function formatBytes(bytes: number): string {
 
 export interface Progress {
   update(done: number, total: number): void;
+  /** Until the next update: for a line of text in between, or at the end. */
   stop(): void;
 }
 
@@ -43,6 +44,7 @@ export function progress(label: string): Progress {
     },
     stop: () => {
       if (running) bar.stop();
+      running = false;
     },
   };
 }

@@ -44,7 +44,9 @@ export function addOrigin(program: Command, version: string): void {
     .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string }) => {
       const { startHomeOrigin } = await import('../roles/home-origin.ts');
       const uploadTokens = options.uploadToken === undefined ? [] : await tokensIn(options.uploadToken);
-      await runUntilTold('origin', await startHomeOrigin({ home: options.home, listen: options.listen, version, uploadTokens, onError: complain }));
+      const { sentence } = await import('./deltas.ts');
+      const onDelta = (outcome: Parameters<typeof sentence>[0]): void => say(sentence(outcome));
+      await runUntilTold('origin', await startHomeOrigin({ home: options.home, listen: options.listen, version, uploadTokens, onDelta, onError: complain }));
     });
 }
 

@@ -6,7 +6,10 @@ import { trustHome } from '../trust/repository/home.ts';
 import { renewOnline } from '../trust/repository/online.ts';
 import { startOrigin } from './origin.ts';
 import type { Origin, Signature } from './origin.ts';
+import { DeltaRunner } from './origin/delta-runner.ts';
+import type { NewRelease } from './origin/delta-runner.ts';
 import { HomeUploads } from './origin/upload-desk.ts';
+import type { DeltaOutcome } from '../publish/deltas.ts';
 
 export interface HomeOriginOptions {
   /** A whole home, or the server half of one. */
@@ -16,7 +19,9 @@ export interface HomeOriginOptions {
   readonly version: string;
   /** Whoever has one of these may upload. Nobody without. */
   readonly uploadTokens?: readonly string[];
-  /** Told what went wrong where nobody asked: signing, garbage collection, damaged content. */
+  /** Told what became of each delta of a release that was uploaded. */
+  readonly onDelta?: (outcome: DeltaOutcome) => void;
+  /** Told what went wrong where nobody asked: signing, deltas, garbage collection, damaged content. */
   readonly onError?: (error: unknown, where: string) => void;
 }
 
@@ -28,18 +33,31 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origi
   await resign();
   const store = await PackStore.open(home.paths.store);
   const tokens = options.uploadTokens ?? [];
+  let deltas: DeltaRunner | undefined;
   try {
-    return await startOrigin({
+    const runner = (deltas = await DeltaRunner.open({ home, ...(options.onDelta === undefined ? {} : { onOutcome: options.onDelta }), ...(options.onError === undefined ? {} : { onError: options.onError }) }));
+    const noteReleases = (releases: readonly NewRelease[]): Promise<void> =>
+      // The release is out, and the uploader is told so, whatever becomes of its deltas.
+      runner.add(releases).catch((error: unknown) => options.onError?.(error, 'deltas'));
+    const origin = await startOrigin({
       store,
       metadata: new RepositoryFiles(home),
       listen: options.listen,
       version: options.version,
       resign,
       collect: () => collectHome(home, store),
-      ...(tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock), tokens } }),
+      ...(tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock, noteReleases), tokens } }),
       ...(options.onError === undefined ? {} : { onError: options.onError }),
     });
+    return {
+      ...origin,
+      close: async () => {
+        await runner.close();
+        await origin.close();
+      },
+    };
   } catch (error) {
+    await deltas?.close();
     await store.close();
     throw error;
   }

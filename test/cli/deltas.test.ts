@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DeltaOutcome } from '../../src/publish/deltas.ts';
 import { imageVersion } from '../support/delta-home.ts';
-import { shoal } from '../support/shoal.ts';
+import { serve, shoal } from '../support/shoal.ts';
 import type { Ran } from '../support/shoal.ts';
 
 let folder: string;
@@ -71,6 +71,13 @@ describe('deltas on the command line', () => {
       expect(accepted.code).toBe(0);
       expect(deltasOf(accepted).map(({ from, to, result }) => `${from} ${to} ${result}`)).toEqual(version === 1 ? [] : [`${String(version - 1)} ${String(version)} made`]);
     }
+    // The same over the network, beside serving: the uploader does not wait for it.
+    const [staging, token] = [join(folder, 'staging-4'), join(folder, 'upload.token')];
+    expect(shoal('publish', await image(4), '--name', 'os', '--version', '4', '--home', offline, '--staging', staging, '--level', '3').code).toBe(0);
+    const origin = await serve(['origin', '--home', server, '--upload-token', token]);
+    expect(shoal('upload', staging, origin.url, '--token', token, '--json')).toMatchObject({ code: 0, last: { releases: [{ version: '4' }] } });
+    await expect.poll(() => shoal('inspect', server).errors, { timeout: 60_000, interval: 500 }).toMatch(/from image-3 of os 3 to image-4 of os 4: \d+ bytes/);
+    await origin.kill('SIGTERM');
     expect(shoal('delta', 'os', '--home', offline)).toMatchObject({ code: 1, errors: expect.stringContaining('offline home') as unknown });
   }, 120_000);
 });

@@ -10,6 +10,7 @@ import { acceptRelease, publishRelease } from '../../src/publish/release.ts';
 import { PackStore } from '../../src/store/pack/store.ts';
 import { listedDeltas, readDeltaManifest } from '../../src/trust/repository/deltas.ts';
 import type { DeltaEntry } from '../../src/trust/repository/deltas.ts';
+import { trustHome } from '../../src/trust/repository/home.ts';
 import type { TrustHome } from '../../src/trust/repository/home.ts';
 import { initHome } from '../../src/trust/repository/init.ts';
 import { stageRelease } from '../../src/trust/repository/stage.ts';
@@ -34,15 +35,16 @@ export class DeltaHome {
   readonly store: PackStore;
   #serial = 0;
 
-  static async make(): Promise<DeltaHome> {
+  /** On a calendar of its own, or, for other processes to work with, by the time of day. */
+  static async make(time: 'calendar' | 'now' = 'calendar'): Promise<DeltaHome> {
     const folder = await mkdtemp(join(tmpdir(), 'shoal-delta-home-'));
-    const calendar = new Calendar();
-    const home = testHome(join(folder, 'home'), calendar);
+    const home = time === 'now' ? trustHome(join(folder, 'home')) : testHome(join(folder, 'home'), new Calendar());
     await initHome(home);
     return new DeltaHome(folder, home, await PackStore.open(home.paths.store, { level: 3, graceMs: 0 }));
   }
 
-  private constructor(folder: string, home: TrustHome, store: PackStore) {
+  /** `folder` holds the home and whatever else is made; it goes when this is closed. */
+  constructor(folder: string, home: TrustHome, store: PackStore) {
     this.folder = folder;
     this.home = home;
     this.store = store;

@@ -31,12 +31,15 @@ export class HomeUploads implements UploadDesk {
   readonly #home: TrustHome;
   readonly #store: StoreWriter;
   readonly #clock: Clock;
+  readonly #onReleases: (releases: readonly ReleaseManifest[]) => Promise<void>;
   readonly #files = new Map<string, ReadonlyMap<string, UploadFile>>();
   readonly #sessions = new Map<string, UploadSession>();
   /** Beginnings, checks and commits, one at a time. */
   readonly #turns = new Serial();
 
-  constructor(home: TrustHome, store: StoreWriter, clock: Clock) {
+  /** `onReleases` is told what has become visible, before the uploader is. */
+  constructor(home: TrustHome, store: StoreWriter, clock: Clock, onReleases: (releases: readonly ReleaseManifest[]) => Promise<void> = () => Promise.resolve()) {
+    this.#onReleases = onReleases;
     this.#home = home;
     this.#store = store;
     this.#clock = clock;
@@ -100,6 +103,7 @@ export class HomeUploads implements UploadDesk {
       const session = this.#session(id);
       const { changed, releases } = await session.holding(() => acceptRelease(this.#home, this.#directory(id), this.#store, undefined));
       await this.#drop(id);
+      if (releases.length > 0) await this.#onReleases(releases);
       return { changed, releases: releases.map(({ product, version, sequence }) => ({ product, version, sequence })) };
     });
   }
