@@ -101,6 +101,9 @@ function tell(event: AgentEvent, bars: Map<string, Progress>): void {
       emit({ event: 'installed', product, version, sequence, artifacts: artifactsJson(artifacts, paths), ledger });
       break;
     }
+    case 'delta-dropped':
+      say(`shoal: the delta from ${event.base.slice(0, 12)}… to ${event.target.slice(0, 12)}… is of no use here (${event.reason}); content is fetched instead`);
+      break;
     case 'lie':
       sayLie(event.evidence);
   }

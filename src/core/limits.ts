@@ -236,3 +236,19 @@ export const MEMBER_HANDSHAKES_PER_SECOND = 100;
 /** Sessions a client can go on with, by host; and how long a server lets it, seconds: longer than any polling interval. */
 export const TLS_SESSIONS_MAX = 64;
 export const TLS_SESSION_S = 86_400;
+
+/** A device keeps the last map pages and payloads it fetched for its neighbours, in memory: no flash is worn for them. */
+export const DELTA_CACHE_BYTES = 16 * MiB;
+/** Deltas whose segments a device remembers, to say which it has. */
+export const DELTA_CACHE_MANIFESTS = 4;
+/** Segments that are rebuilt at a time, each in memory of `DELTA_SEGMENT_MAX_BYTES`: one for each core of a small device. */
+export const DELTA_LANES = 2;
+/** Payloads that are waited for or waiting to be decoded, together; and map pages that are worked through at a time. */
+export const DELTA_WAITING_BYTES = 8 * MiB;
+export const DELTA_PAGES_OPEN = 3;
+/** So many segments that do not come out as they should end a delta. */
+export const DELTA_MAX_FAILURES = 3;
+/** A base is given up when more than half of at least so many segments do not find in it what they were made from. */
+export const DELTA_DRIFT_LEAST = 4;
+/** Deltas that were given up, remembered by a device. */
+export const DELTA_DROPPED_MAX = 256;

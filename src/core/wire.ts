@@ -39,8 +39,8 @@ export const wire = {
   upload: (id: string): string => `${API}/uploads/${id}`,
   /** The signed revocation list, which members pass on to each other. */
   revocations: `${API}/fleet/revocations`,
-  /** For gateways: what an artifact is used for. */
-  uses: (root: ObjectId): string => `${API}/fleet/uses/${root}`,
+  /** For gateways: which products an artifact belongs to. */
+  products: ({ namespace, root }: ContentKey): string => `${API}/fleet/products/${namespace}/${root}`,
   /** Enrolment at an origin: open to whoever knows a token, or has an identity key. */
   anchors: `${API}/fleet/anchors`,
   enrol: `${API}/fleet/enroll`,
@@ -60,6 +60,8 @@ export const HEADER_SPANS = 'shoal-spans';
 export const HEADER_SEGMENTS = 'shoal-segments';
 /** Answer header of a holding: `1` while the host is at work to get more of it. */
 export const HEADER_WORKING = 'shoal-working';
+/** Answer header of a holding: the root of the base whose delta the device uses, or `none`; absent while it is not decided. */
+export const HEADER_BASE = 'shoal-base';
 /** Answer header of a span: length of the raw bytes, whatever the content coding. */
 export const HEADER_RAW_LENGTH = 'shoal-raw-length';
 

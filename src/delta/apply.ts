@@ -9,6 +9,10 @@ import type { DeltaManifest, DeltaPage, DeltaSegment } from './manifest.ts';
 import { Windows, predict } from './predict.ts';
 import type { BaseReader } from './predict.ts';
 import { Codec } from './types.ts';
+import type { Piece } from './types.ts';
+
+/** Pages whose covers are kept at a time: 8 MiB each at most. */
+const PAGES_OPEN = 2;
 
 /** Where map pages and payloads come from. What it returns is not trusted. */
 export interface DeltaObjects {
@@ -29,7 +33,7 @@ interface PlacedPage extends DeltaPage {
 /**
  * Rebuilds segments of a target, in any order, from random reads of the base. Order of checks: hash of page and payload,
  * limits, hash of the prediction (so that a base that drifted is told from a delta that is broken), decode, hash of the
- * result. Memory: the segment, its payload, the covers of one page at a time and some 2 MiB of models.
+ * result. Memory: the segment, its payload, the covers of two pages and some 2 MiB of models.
  */
 export class DeltaApplier {
   readonly segments: readonly PlacedSegment[];
@@ -38,7 +42,8 @@ export class DeltaApplier {
   readonly #objects: DeltaObjects;
   readonly #base: BaseReader;
   readonly #windows = new Windows();
-  #open: { readonly page: number; readonly covers: Promise<Covers> } | undefined;
+  /** Covers of the pages that were used last, newest first. */
+  #open: readonly { readonly page: number; readonly covers: Promise<Covers> }[] = [];
 
   constructor(manifest: DeltaManifest, objects: DeltaObjects, base: BaseReader) {
     this.#manifest = manifest;
@@ -71,30 +76,43 @@ export class DeltaApplier {
     if (segment === undefined) throw new ShoalError('NO_SUCH_SEGMENT', `the delta has no segment ${String(number)}`);
     const into = buffer === undefined ? Buffer.allocUnsafeSlow(segment.length) : buffer.subarray(0, segment.length);
     const payload = segment.payload === undefined ? new Uint8Array(0) : await this.#object(segment.payload, 'payload');
-    if (segment.codec === Codec.RAW) {
-      into.set(payload);
-    } else {
-      const pieces = await predict(await this.#covers(segment.page), segment.begin, into, this.#base, this.#windows);
-      if (!Buffer.from(blake3(into)).subarray(0, PREDICTION_BYTES).equals(segment.prediction)) {
-        throw new ShoalError('BASE_DRIFTED', `the base is not what segment ${String(number)} of the delta was made from`, { ids: { segment: number } });
-      }
-      await decodeSegment(segment.codec, payload, into, segment.begin, pieces);
-    }
+    if (segment.codec === Codec.RAW) into.set(payload);
+    else await decodeSegment(segment.codec, payload, into, segment.begin, await this.#predict(number, segment, into));
     if (idFromBytes(blake3(into)) !== segment.target) {
       throw new ShoalError('DELTA_WRONG', `segment ${String(number)} of the delta does not make what it promises`, { ids: { segment: number }, retry: 'elsewhere' });
     }
     return into;
   }
 
+  /**
+   * Finds out whether the base serves segment `number`, before its payload is fetched. `buffer` is at least as long.
+   *
+   * @throws ShoalError as `segment` does for base and map page
+   */
+  async probe(number: number, buffer: Uint8Array): Promise<void> {
+    const segment = this.segments[number];
+    if (segment !== undefined && segment.codec !== Codec.RAW) await this.#predict(number, segment, buffer.subarray(0, segment.length));
+  }
+
+  async #predict(number: number, segment: PlacedSegment, into: Uint8Array): Promise<readonly Piece[]> {
+    const pieces = await predict(await this.#covers(segment.page), segment.begin, into, this.#base, this.#windows);
+    if (!Buffer.from(blake3(into)).subarray(0, PREDICTION_BYTES).equals(segment.prediction)) {
+      throw new ShoalError('BASE_DRIFTED', `the base is not what segment ${String(number)} of the delta was made from`, { ids: { segment: number } });
+    }
+    return pieces;
+  }
+
   #covers(number: number): Promise<Covers> {
-    if (this.#open?.page === number) return this.#open.covers;
+    const known = this.#open.find(({ page }) => page === number);
+    if (known !== undefined) return known.covers;
     const page = this.#pages[number] as PlacedPage;
     const covers = this.#object(page, 'map page').then((bytes) => decodePage(bytes, page.begin, page.end, this.#manifest.base.size, page.covers));
     const open = { page: number, covers };
-    this.#open = open;
+    // Segments on both sides of a page's end may be under way at the same time.
+    this.#open = [open, ...this.#open].slice(0, PAGES_OPEN);
     // A page that failed is asked for again.
     covers.catch(() => {
-      if (this.#open === open) this.#open = undefined;
+      this.#open = this.#open.filter((each) => each !== open);
     });
     return covers;
   }

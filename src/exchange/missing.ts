@@ -1,4 +1,4 @@
-import type { Want } from '../plan/schedule.ts';
+import { Bitmap } from '../core/bitmap.ts';
 import type { SpanFill } from './span-fill.ts';
 
 /** The spans that a download still lacks: found by number, and as one list that is not made anew for every request. */
@@ -6,23 +6,45 @@ export class MissingSpans {
   readonly #bySpan = new Map<number, SpanFill>();
   /** In any order. */
   readonly #list: SpanFill[] = [];
+  readonly #whole: Bitmap;
+  #bytes = 0;
+
+  /** `spans`: how many the artifact has. */
+  constructor(spans: number) {
+    this.#whole = new Bitmap(spans);
+  }
 
   get size(): number {
     return this.#list.length;
+  }
+
+  /** Raw bytes of the spans that are missing in whole or part. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   get(span: number): SpanFill | undefined {
     return this.#bySpan.get(span);
   }
 
+  /** Notes that a span is whole in the slot. */
+  found(span: number): void {
+    this.#whole.add(span);
+  }
+
+  readonly isWhole = (span: number): boolean => this.#whole.has(span);
+
   add(fill: SpanFill): void {
     this.#bySpan.set(fill.span, fill);
+    this.#bytes += fill.place.bytes;
     fill.position = this.#list.push(fill) - 1;
   }
 
-  /** Returns whether it was still missing. */
-  delete(fill: SpanFill): boolean {
+  /** It has come. Returns whether it was still missing. */
+  came(fill: SpanFill): boolean {
     if (!this.#bySpan.delete(fill.span)) return false;
+    this.#whole.add(fill.span);
+    this.#bytes -= fill.place.bytes;
     const last = this.#list.pop();
     if (last !== undefined && last !== fill) {
       this.#list[fill.position] = last;
@@ -32,7 +54,7 @@ export class MissingSpans {
   }
 
   /** All of them, those marked as late that have been under way for more than `lateMs`. */
-  wants(now: number, lateMs: number): readonly Want[] {
+  wants(now: number, lateMs: number): readonly SpanFill[] {
     for (const each of this.#list) each.late = each.asked.length > 0 && each.wanted && now - each.since > lateMs;
     return this.#list;
   }

@@ -55,6 +55,22 @@ export class FailoverPages implements PageSource {
     return page.encoded;
   }
 
+  /** The same, asking `source` first: who gives the span has its page, and others would have to fetch it. */
+  async pageFrom(source: Source, id: ObjectId): Promise<Uint8Array> {
+    const kept = await this.#shelf?.get(id);
+    if (kept !== undefined) return kept;
+    let page: VerifiedPage;
+    try {
+      page = await this.#fetchFrom(source, id, this.#signal);
+    } catch (error) {
+      this.#signal?.throwIfAborted();
+      if (!isShoalError(error, 'NOT_HELD')) this.#standing.failed(source, error);
+      return this.page(id);
+    }
+    await this.#shelf?.put(page);
+    return page.encoded;
+  }
+
   async #fetch(id: ObjectId): Promise<VerifiedPage> {
     const giveUp = this.#clock.now() + PATIENCE_MS;
     for (;;) {
@@ -110,7 +126,7 @@ export class FailoverPages implements PageSource {
     });
   }
 
-  async #fetchFrom(source: Source, id: ObjectId, signal: AbortSignal): Promise<VerifiedPage> {
+  async #fetchFrom(source: Source, id: ObjectId, signal: AbortSignal | undefined): Promise<VerifiedPage> {
     const page = verifyPage(id, await source.page(this.#key, id, signal));
     this.#standing.succeeded(source);
     this.#late.delete(source.name);

@@ -1,11 +1,13 @@
 import { Bitmap } from '../core/bitmap.ts';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
+import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { ARTIFACT_MAX_SPANS, PAGE_MAX_BYTES } from '../core/limits.ts';
-import { HEADER_PATIENT, HEADER_WORKING, wire } from '../core/wire.ts';
+import { ARTIFACT_MAX_SPANS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
+import { HEADER_BASE, HEADER_PATIENT, HEADER_WORKING, wire } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { ChunkRef } from '../merkle/page.ts';
+import { chunkIdOf } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import { receiveChunks } from './receive.ts';
 import { HttpUpstream } from './upstream.ts';
@@ -39,6 +41,14 @@ export interface PeerHolding {
   readonly working: boolean;
   /** It knows of the artifact at all. */
   readonly known: boolean;
+  /** The base from which it rebuilds the artifact, `none` when it does not; undefined while it does not say. */
+  readonly base?: ObjectId | 'none' | undefined;
+}
+
+/** A map page or payload of a delta. */
+export interface DeltaObject {
+  readonly id: ObjectId;
+  readonly size: number;
 }
 
 /** A host that may have content. Everything it says is hostile until verified; chunks leave here verified. */
@@ -51,8 +61,12 @@ export interface Source {
   holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<PeerHolding | undefined>;
   /** Hands `sink` the chunks asked for. Throws `NOT_HELD`, and whatever `sink` throws; what it was given by then is good. */
   span(key: ContentKey, request: SpanRequest, sink: SpanSink, signal?: AbortSignal): Promise<void>;
-  /** Bytes received so far, heads included. */
-  totals(): { readonly content: number; readonly control: number };
+  /** A map page or payload of a delta that makes `key`, verified. Throws `NOT_HELD`, and `DELTA_DAMAGED` for other bytes. */
+  delta?(key: ContentKey, object: DeltaObject, signal?: AbortSignal, alive?: () => void): Promise<Uint8Array>;
+  /** Which of `segments` segments of the delta from `base` it has; undefined when it has nothing of it. */
+  deltaHolding?(key: ContentKey, base: ObjectId, segments: number, signal?: AbortSignal): Promise<Bitmap | undefined>;
+  /** Bytes received so far, heads included; those for deltas are no content. */
+  totals(): { readonly content: number; readonly control: number; readonly delta?: number };
   close(): Promise<void>;
 }
 
@@ -61,6 +75,7 @@ export class HttpSource implements Source {
   readonly name: string;
   readonly kind: SourceKind;
   readonly #upstream: Upstream;
+  #delta = 0;
 
   constructor(kind: SourceKind, url: string, clock: Clock, upstream: Upstream = new HttpUpstream(url, clock)) {
     this.kind = kind;
@@ -79,7 +94,41 @@ export class HttpSource implements Source {
     const { status, headers, body } = await this.#upstream.get('control', wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, {}, signal);
     if (status === 404) return { spans: new Bitmap(spans), working: false, known: false };
     this.#expect200(status, 'what it holds');
-    return { spans: Bitmap.decode(body, spans), working: headers.get(HEADER_WORKING) === '1', known: true };
+    const base = headers.get(HEADER_BASE) ?? '';
+    return { spans: Bitmap.decode(body, spans), working: headers.get(HEADER_WORKING) === '1', known: true, base: base === 'none' || isObjectId(base) ? base : undefined };
+  }
+
+  async delta(key: ContentKey, { id, size }: DeltaObject, signal?: AbortSignal, alive?: () => void): Promise<Uint8Array> {
+    const target = {
+      begin: (_head: unknown, length: number | undefined) => {
+        if (length !== undefined && length !== size) throw new ShoalError('DELTA_DAMAGED', `${this.name} has another object of the delta than ${id.slice(0, 12)}…`, { ids: { source: this.name, object: id }, retry: 'elsewhere' });
+        return Buffer.allocUnsafeSlow(size);
+      },
+      progress: () => alive?.(),
+    };
+    const options = {
+      timeoutMs: SPAN_TIMEOUT_MS,
+      onReceived: (bytes: number) => (this.#delta += bytes),
+      ...(alive === undefined ? {} : { onProcessing: alive }),
+      ...(this.kind === 'gateway' ? { headers: { [HEADER_PATIENT]: '1' } } : {}),
+      ...(signal === undefined ? {} : { signal }),
+    };
+    try {
+      const { body } = await this.#upstream.receive(wire.delta(key, id), target, options);
+      if (body.byteLength === size && chunkIdOf(body) === id) return body;
+    } catch (error) {
+      if (isShoalError(error, 'HTTP_STATUS') && error.ids.status === 404) this.#expect200(404, `object ${id.slice(0, 12)}… of a delta`);
+      throw error;
+    }
+    throw new ShoalError('DELTA_DAMAGED', `what ${this.name} sent for object ${id.slice(0, 12)}… of a delta is not that object`, { ids: { source: this.name, object: id }, retry: 'elsewhere' });
+  }
+
+  async deltaHolding(key: ContentKey, base: ObjectId, segments: number, signal?: AbortSignal): Promise<Bitmap | undefined> {
+    if (this.kind !== 'peer') return undefined;
+    const { status, body } = await this.#upstream.get('control', wire.deltaHolding(key, base), (segments + 7) >> 3, {}, signal);
+    if (status === 404) return undefined;
+    this.#expect200(status, 'what it holds of a delta');
+    return Bitmap.decode(body, segments);
   }
 
   async span(key: ContentKey, { span, positions, chunks }: SpanRequest, { buffer, take, alive }: SpanSink, signal?: AbortSignal): Promise<void> {
@@ -99,9 +148,9 @@ export class HttpSource implements Source {
     }
   }
 
-  totals(): { readonly content: number; readonly control: number } {
+  totals(): { readonly content: number; readonly control: number; readonly delta: number } {
     const { content, control } = this.#upstream.totals;
-    return { content, control };
+    return { content: content - this.#delta, control, delta: this.#delta };
   }
 
   async close(): Promise<void> {

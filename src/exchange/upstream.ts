@@ -89,6 +89,7 @@ export class HttpUpstream implements Upstream {
   async receive(path: string, target: BodyTarget, options: HttpOptions = {}): Promise<HttpAnswer> {
     const onReceived = (bytes: number): void => {
       this.totals.content += bytes;
+      options.onReceived?.(bytes);
     };
     return this.#asked(path, () => this.#client.receive(`${this.url}${path}`, target, { timeoutMs: SPAN_TIMEOUT_MS, ...options, onReceived }));
   }

@@ -31,8 +31,14 @@ export class IndexBuilder {
     if (this.#finished) throw new ShoalError('INDEX_FINISHED', 'a finished index takes no further spans');
     const leaf = sealPage(makeLeaf(chunks));
     await this.#emit(leaf);
-    await this.#add(1, { id: leaf.id, bytes: leaf.page.bytes, spans: 1 });
+    await this.addLeaf(leaf.id, leaf.page.bytes);
     return leaf;
+  }
+
+  /** Adds a span whose leaf page somebody has sealed already; it is not emitted again. */
+  async addLeaf(id: ObjectId, bytes: number): Promise<void> {
+    if (this.#finished) throw new ShoalError('INDEX_FINISHED', 'a finished index takes no further spans');
+    await this.#add(1, { id, bytes, spans: 1 });
   }
 
   /** Closes all levels and returns the root. An artifact without spans has an empty level-1 page as its root. */

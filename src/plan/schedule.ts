@@ -1,19 +1,24 @@
 /**
  * Who is asked for what next: pure, so that the same code runs in an agent and, on a virtual clock, in an emulator.
  *
- * What we want: the expensive link carries only what no cheaper source has; every source that has work to do does it; the
- * rarest spans spread first, in an order of each device's own, so that neighbours end up with different spans to swap.
+ * What we want: the expensive link carries only what no cheaper source has; of two forms of the same span the smaller one
+ * travels; every source that has work to do does it; the rarest spans spread first, in an order of each device's own, so that neighbours end up with different spans to swap.
  * What we do not want: a plan for the whole artifact that the first lost connection makes worthless.
  */
 
+/** The form in which a span travels: its chunks, or the payload of the segment of a delta that makes it. */
+export type Road = 'content' | 'delta';
+
 export interface Offer {
   readonly source: string;
-  /** What a byte over this source's link costs, in any one unit: 0 for the LAN, a price for the backhaul. */
+  readonly road: Road;
+  /** What a byte over this source's link costs, in any one unit. */
   readonly costPerByte: number;
   /** Requests under way, and how many there may be. */
   readonly inFlight: number;
   readonly mostInFlight: number;
-  holds(span: number): boolean;
+  /** How many bytes it would send for the span; undefined when it cannot give it. Offers of one source share its requests. */
+  bytes(span: number): number | undefined;
 }
 
 export interface Want {
@@ -27,15 +32,17 @@ export interface Want {
 export interface Step {
   readonly span: number;
   readonly source: string;
+  readonly road: Road;
 }
 
 /** A number in [0, 1). */
 export type Random = () => number;
 
 /**
- * The requests to start now. A span goes to one of the cheapest sources that hold it, and waits for one of those when all
- * are busy; a source that costs more is asked only for what no cheaper one holds. A late span is asked for once more, of a
- * source that was not asked yet, whatever that costs: a stuck neighbour must not hold a device up.
+ * The requests to start now. A span goes to one of those that give it at the least price (bytes times what each costs), and
+ * waits for one of those when all are busy; an offer that costs more is taken only for what nobody gives for less. A late
+ * span is asked for once more, of a source that was not asked yet, whatever that costs: a stuck neighbour must not hold a
+ * device up.
  */
 export function nextSteps(wants: readonly Want[], offers: readonly Offer[], random: Random): readonly Step[] {
   const free = new Map(offers.map((offer) => [offer.source, offer.mostInFlight - offer.inFlight]));
@@ -60,17 +67,20 @@ export function nextSteps(wants: readonly Want[], offers: readonly Offer[], rand
     if (want === undefined || chosen === undefined) return steps;
     free.set(chosen.source, (free.get(chosen.source) ?? 0) - 1);
     order[first] = Infinity;
-    steps.push({ span: want.span, source: chosen.source });
+    steps.push({ span: want.span, source: chosen.source, road: chosen.road });
   }
 }
 
-function canGive({ source, holds }: Offer, { asked, span }: Want): boolean {
-  return !asked.includes(source) && holds(span);
+/** What the span costs there; undefined when it cannot be had there, or is being asked for there already. */
+function priceOf({ source, costPerByte, bytes }: Offer, { asked, span }: Want): number | undefined {
+  if (asked.includes(source)) return undefined;
+  const needed = bytes(span);
+  return needed === undefined ? undefined : needed * costPerByte;
 }
 
 function holdersOf(want: Want, offers: readonly Offer[]): number {
   let holders = 0;
-  for (const offer of offers) if (canGive(offer, want)) holders++;
+  for (const offer of offers) if (priceOf(offer, want) !== undefined) holders++;
   return holders;
 }
 
@@ -78,17 +88,20 @@ function holdersOf(want: Want, offers: readonly Offer[]): number {
 function sourceFor(want: Want | undefined, offers: readonly Offer[], free: ReadonlyMap<string, number>): Offer | undefined {
   let chosen: Offer | undefined;
   if (want === undefined) return chosen;
-  let most = Infinity;
-  if (!want.late) for (const offer of offers) if (offer.costPerByte < most && canGive(offer, want)) most = offer.costPerByte;
+  let least = Infinity;
+  if (!want.late) for (const offer of offers) least = Math.min(least, priceOf(offer, want) ?? Infinity);
+  let price = Infinity;
   for (const offer of offers) {
-    if (offer.costPerByte > most || (free.get(offer.source) ?? 0) <= 0 || !canGive(offer, want)) continue;
-    if (chosen === undefined || preferred(offer, chosen, free)) chosen = offer;
+    const own = priceOf(offer, want);
+    if (own === undefined || own > least || (free.get(offer.source) ?? 0) <= 0) continue;
+    // Cheaper first; among equals the one with the larger share of its requests to spare.
+    if (chosen !== undefined && (own > price || (own === price && spare(offer, free) <= spare(chosen, free)))) continue;
+    chosen = offer;
+    price = own;
   }
   return chosen;
 }
 
-/** Cheaper first; among equals the one with the larger share of its requests to spare. */
-function preferred(one: Offer, other: Offer, free: ReadonlyMap<string, number>): boolean {
-  if (one.costPerByte !== other.costPerByte) return one.costPerByte < other.costPerByte;
-  return (free.get(one.source) ?? 0) / one.mostInFlight > (free.get(other.source) ?? 0) / other.mostInFlight;
+function spare({ source, mostInFlight }: Offer, free: ReadonlyMap<string, number>): number {
+  return (free.get(source) ?? 0) / mostInFlight;
 }

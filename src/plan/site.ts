@@ -1,14 +1,17 @@
 /**
- * Who of a site brings which span over the backhaul: pure, and without a word between the members. Every device ranks the
- * members it knows by the same hash (rendezvous hashing: Thaler and Ravishankar, "Using name-based mappings to increase hit
- * rates", IEEE/ACM ToN 6(1), 1998), and the first of them that shows signs of life fetches the span; the others take it from
- * there. When members are known to some and not yet to others, a span crosses twice at worst, and never not at all.
+ * Who of a site brings which span over the backhaul: pure, and without a word between the members. Those that need the fewest
+ * bytes for it come first (the best base for a delta); every device ranks these by the same hash (rendezvous hashing: Thaler
+ * and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM ToN 6(1), 1998), and the first of them that
+ * shows signs of life fetches the span; the others take it from there. When members are known to some and not yet to others,
+ * a span crosses twice at worst, and never not at all.
  */
 
 export interface Member {
   readonly instance: string;
   /** Its share of the work next to others, above 0: less for a battery or a dearer link. */
   readonly weight: number;
+  /** What bringing all of it costs the member, bytes of a delta; `Infinity` without one. Undefined: not known yet. */
+  readonly bytes?: number | undefined;
 }
 
 /** A member that shows no sign of life for so long loses its turn, milliseconds. */
@@ -16,10 +19,16 @@ export const TAKE_OVER_MS = 10_000;
 /** For how long a member that says it is at work, and has nothing to show for it, keeps its turn, milliseconds. */
 export const WORK_UNSEEN_MS = 300_000;
 
+/** For how long a member may keep to itself what bringing it costs it, before it counts as one without a delta, milliseconds. */
+export const UNDECIDED_MS = 10_000;
+
 interface Seen {
   readonly hash: number;
   readonly weight: number;
+  bytes: number | undefined;
   held: number;
+  /** When it was first heard of. */
+  readonly since: number;
   /** When what it holds last grew, or it was first heard of. */
   grew: number;
   /** When it last showed a sign of life. */
@@ -47,14 +56,23 @@ export class SiteTurns {
     const named = new Set(list.map(({ instance }) => instance));
     for (const instance of this.#others.keys()) if (!named.has(instance)) this.#others.delete(instance);
     for (const member of list) {
-      if (member.instance !== this.#selfName && !this.#others.has(member.instance)) this.#others.set(member.instance, this.#first(member));
+      if (member.instance === this.#selfName) continue;
+      const seen = this.#others.get(member.instance);
+      if (seen === undefined) this.#others.set(member.instance, this.#first(member));
+      else seen.bytes = member.bytes ?? seen.bytes;
     }
   }
 
-  /** What was learned of a member: how many spans it holds, and whether it says that it is at work. */
-  saw(instance: string, held: number, working: boolean): void {
+  /** What bringing all of it costs this device: bytes of a delta, or `Infinity`. */
+  decided(bytes: number): void {
+    this.#self.bytes = bytes;
+  }
+
+  /** What was learned of a member: how many spans it holds, whether it says that it is at work, and what bringing all costs it. */
+  saw(instance: string, held: number, working: boolean, bytes?: number): void {
     const seen = this.#others.get(instance);
     if (seen === undefined) return;
+    seen.bytes = bytes ?? seen.bytes;
     const now = this.#now();
     if (held > seen.held) seen.grew = now;
     if (held > seen.held || (working && now - seen.grew < WORK_UNSEEN_MS)) seen.alive = now;
@@ -66,20 +84,36 @@ export class SiteTurns {
     return [...this.#others.values()].some((seen) => this.#inTime(seen));
   }
 
+  /** Whether no member that is at work needs fewer bytes than this device. */
+  get leads(): boolean {
+    for (const seen of this.#others.values()) if (this.#inTime(seen) && this.#rank(seen) < this.#rank(this.#self)) return false;
+    return true;
+  }
+
   /** Whether it is this device's turn to bring `span` over the backhaul. */
   mine(span: number): boolean {
     const own = score(this.#self, span);
-    for (const seen of this.#others.values()) if (this.#inTime(seen) && score(seen, span) > own) return false;
+    const rank = this.#rank(this.#self);
+    for (const seen of this.#others.values()) {
+      if (!this.#inTime(seen)) continue;
+      const other = this.#rank(seen);
+      if (other < rank || (other === rank && score(seen, span) > own)) return false;
+    }
     return true;
+  }
+
+  /** Fewer bytes come first. A member that is still looking at its base is waited for, not for ever. */
+  #rank({ bytes, since }: Seen): number {
+    return bytes ?? (this.#now() - since <= UNDECIDED_MS ? -1 : Infinity);
   }
 
   #inTime({ alive }: Seen): boolean {
     return this.#now() - alive <= TAKE_OVER_MS;
   }
 
-  #first({ instance, weight }: Member): Seen {
+  #first({ instance, weight, bytes }: Member): Seen {
     const now = this.#now();
-    return { hash: textHash(`${this.#root} ${instance}`), weight, held: 0, grew: now, alive: now };
+    return { hash: textHash(`${this.#root} ${instance}`), weight, bytes, held: 0, since: now, grew: now, alive: now };
   }
 }
 

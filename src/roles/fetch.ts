@@ -11,6 +11,7 @@ import { UpstreamMetadata } from '../exchange/upstream-metadata.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Files } from '../store/files.ts';
 import { TufClient } from '../trust/client/client.ts';
+import { DeviceDeltas } from './device/deltas.ts';
 import { installRelease } from './device/install.ts';
 import { Liars } from './device/liars.ts';
 import { namedSources, standingOf } from './device/named.ts';
@@ -70,8 +71,13 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
       await neighbours.refresh(options.signal).catch(() => undefined);
       news = neighbours.watch(options.signal);
     }
+    const deltas = await DeviceDeltas.open({
+      files, trust,
+      directory: options.state,
+      hosts: () => metadataHosts.map(({ totals }, at) => ({ kind: at === metadataHosts.length - 1 ? 'origin' : 'gateway', totals })),
+    });
     const { paths, ledger } = await installRelease({
-      files, clock, manifest, standing,
+      files, clock, manifest, standing, deltas,
       output: options.output,
       sources: (root) => [...(neighbours?.sources(root) ?? []), ...sources],
       bases: (options.bases ?? []).map((path) => resolve(path)),

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ObjectId } from '../core/ids.ts';
-import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_REVOCATIONS, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING, wire } from '../core/wire.ts';
+import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_BASE, HEADER_REVOCATIONS, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING, wire } from '../core/wire.ts';
 import { ShoalError } from '../core/errors.ts';
 import { tiers } from '../kernel/tiers.ts';
 import type { Access, Permissions } from './access.ts';
@@ -11,7 +11,7 @@ import type { App } from './context.ts';
 import type { SurfaceMetrics } from './metrics.ts';
 import { matchesEtag } from './negotiate.ts';
 import type { PeerRegistry } from './peers.ts';
-import { Announcement, BaseParams, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, RootParams, SiteParams, TargetParams, Uses } from './schemas.ts';
+import { Announcement, BaseParams, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, Products, SiteParams, TargetParams } from './schemas.ts';
 
 export interface ControlContext {
   readonly role: string;
@@ -41,7 +41,7 @@ export function controlRoutes(app: App, context: ControlContext): void {
       if (bytes === undefined) throw notFound(file);
       return answerFile(request, reply, bytes, NUMBERED.test(file) ? CACHE_IMMUTABLE : 'no-cache', METADATA);
     });
-    app.get(`${API}/tuf/targets/*`, { schema: { summary: 'TUF targets: release manifests', tags: ['trust'], params: TargetParams, Uses } }, async (request, reply) => {
+    app.get(`${API}/tuf/targets/*`, { schema: { summary: 'TUF targets: release manifests', tags: ['trust'], params: TargetParams } }, async (request, reply) => {
       const path = request.params['*'];
       const bytes = (await may.target(request, path)) ? await metadata.target(path) : undefined;
       if (bytes === undefined) throw notFound('the target');
@@ -59,8 +59,9 @@ export function controlRoutes(app: App, context: ControlContext): void {
     const { namespace, root } = request.params;
     const holding = (await may.artifact(request, root as ObjectId, namespace)) ? await content.holding({ namespace, root: root as ObjectId }) : undefined;
     if (holding === undefined) throw notFound('the artifact');
-    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: holding.spans.count, ...(holding.working === true ? { [HEADER_WORKING]: '1' } : {}) });
-    return reply.send(Buffer.from(holding.spans.encode()));
+    const { base, spans, working } = holding;
+    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: spans.count, ...(working === true ? { [HEADER_WORKING]: '1' } : {}), ...(base === undefined ? {} : { [HEADER_BASE]: base }) });
+    return reply.send(Buffer.from(spans.encode()));
   });
 
   app.get(`${API}/holdings/:namespace/:root/deltas/:base`, { schema: { summary: 'Bitmap of the segments of a delta that a device holds', tags: ['peers'], params: BaseParams } }, async (request, reply) => {
@@ -104,7 +105,7 @@ export function controlRoutes(app: App, context: ControlContext): void {
 }
 
 /** What members of a fleet ask each other, where certificates say who they are. */
-function fleetRoutes(app: App, { member, uses }: Access, may: Permissions): void {
+function fleetRoutes(app: App, { member, products }: Access, may: Permissions): void {
   app.addHook('onRequest', async (_request, reply) => {
     if (member.revocations.number >= 0) void reply.header(HEADER_REVOCATIONS, String(member.revocations.number));
     await Promise.resolve();
@@ -115,10 +116,11 @@ function fleetRoutes(app: App, { member, uses }: Access, may: Permissions): void
     void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream' });
     return reply.send(Buffer.from(bytes));
   });
-  app.get(`${API}/fleet/uses/:root`, { schema: { summary: 'For gateways: what an artifact is used for', tags: ['identity'], params: RootParams, response: { 200: Uses } } }, async (request, reply) => {
+  app.get(`${API}/fleet/products/:namespace/:root`, { schema: { summary: 'For gateways: the products an artifact belongs to', tags: ['identity'], params: KeyParams, response: { 200: Products } } }, async (request, reply) => {
     if (!may.host(request)) throw notFound('what you ask for');
     void reply.header('cache-control', CACHE_NEVER);
-    return { uses: (await uses(request.params.root as ObjectId)).map(({ namespace, product }) => ({ namespace, product })) };
+    const { namespace, root } = request.params;
+    return { products: [...(await products(root as ObjectId, namespace))] };
   });
 }
 

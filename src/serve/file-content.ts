@@ -15,10 +15,18 @@ export interface HeldFile {
   readonly size: number;
   /** The spans that are whole in the file. Grows while it is being written; shrinks when a span turns out damaged. */
   readonly spans: Bitmap;
+  /** From which base it is being rebuilt, as `Holding` has it. */
+  readonly base?: ObjectId | 'none' | undefined;
   /** The index pages that are here. Whatever is here belongs to `key`. */
   page(id: ObjectId): Promise<Uint8Array | undefined>;
   /** Fills `into` from `offset`; returns how many bytes there were. */
   read(into: Uint8Array, offset: number): Promise<number>;
+}
+
+/** Map pages and payloads that a device keeps: verified, by the artifact they make. */
+export interface HeldDeltas {
+  get(key: ContentKey, id: ObjectId): Uint8Array | undefined;
+  holding(key: ContentKey, base: ObjectId): Bitmap | undefined;
 }
 
 /**
@@ -29,6 +37,12 @@ export class FileContent implements ContentProvider {
   readonly #held = new Map<string, HeldFile>();
   readonly #buffers = new PieceBuffers();
   readonly #indexes = new ArtifactIndexes((key, id) => this.page(key, id));
+  readonly #deltas: HeldDeltas | undefined;
+
+  /** `deltas`: what the device keeps of deltas, which are in no file. */
+  constructor(deltas?: HeldDeltas) {
+    this.#deltas = deltas;
+  }
 
   add(file: HeldFile): void {
     this.#indexes.forget(file.key);
@@ -54,9 +68,13 @@ export class FileContent implements ContentProvider {
     return this.#held.get(nameOf(key))?.page(id);
   }
 
-  /** Files hold artifacts; what a device keeps of deltas lies elsewhere. */
-  delta(): Promise<undefined> {
-    return Promise.resolve(undefined);
+  /** Only of what is held: the rest of what is kept is on its way out. */
+  delta(key: ContentKey, id: ObjectId): Promise<Uint8Array | undefined> {
+    return Promise.resolve(this.#held.has(nameOf(key)) ? this.#deltas?.get(key, id) : undefined);
+  }
+
+  deltaHolding(key: ContentKey, base: ObjectId): Promise<Bitmap | undefined> {
+    return Promise.resolve(this.#held.has(nameOf(key)) ? this.#deltas?.holding(key, base) : undefined);
   }
 
   async span(key: ContentKey, index: number, positions: string | undefined): Promise<readonly Run[] | undefined> {

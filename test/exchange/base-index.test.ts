@@ -22,7 +22,8 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 async function scanned(): Promise<readonly ChunkRef[]> {
-  const local = await LocalChunks.scan([base], DEFAULT_CHUNKING, { indexes });
+  const local = new LocalChunks();
+  await local.scan([base], DEFAULT_CHUNKING, { indexes });
   await local.close();
   return (await found(base)) ?? [];
 }
@@ -37,7 +38,8 @@ describe('the kept index of a base', () => {
     const chunks = await scanned();
     expect(chunks.length).toBeGreaterThan(4);
     expect(chunks.reduce((sum, { length }) => sum + length, 0)).toBe(1_000_000);
-    const local = await LocalChunks.scan([base], DEFAULT_CHUNKING, { indexes });
+    const local = new LocalChunks();
+    await local.scan([base], DEFAULT_CHUNKING, { indexes });
     for (const chunk of chunks) expect((await local.chunk(chunk))?.id).toBe(chunk.id);
     await local.close();
   });
@@ -53,7 +55,8 @@ describe('the kept index of a base', () => {
   it('harms nobody when the file changed behind its back: chunks are hashed as they are taken', async () => {
     const chunks = await scanned();
     const bytes = await readFile(base);
-    const local = await LocalChunks.scan([base], DEFAULT_CHUNKING, { indexes });
+    const local = new LocalChunks();
+    await local.scan([base], DEFAULT_CHUNKING, { indexes });
     bytes[10] = (bytes[10] ?? 0) ^ 1;
     await writeFile(base, bytes);
     expect(await local.chunk(chunks[0] as ChunkRef)).toBeUndefined();

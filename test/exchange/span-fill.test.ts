@@ -33,7 +33,7 @@ async function inSlot(work: (slot: FileSlot) => Promise<void>): Promise<Buffer> 
 
 describe('a span on its way into a slot', () => {
   it('is asked for as a whole when all of it is missing, and is whole once every batch is written', async () => {
-    const fill = new SpanFill(span, refs, [0, 1, 2, 3, 4]);
+    const fill = new SpanFill(span, { chunks: refs, lacking: [0, 1, 2, 3, 4] });
     const request = fill.request();
     expect(request).toEqual({ span: 3, positions: undefined, chunks: refs });
     const found = await inSlot(async (slot) => {
@@ -47,7 +47,7 @@ describe('a span on its way into a slot', () => {
   });
 
   it('keeps what a broken connection brought and asks only for the rest', async () => {
-    const fill = new SpanFill(span, refs, [0, 1, 2, 3, 4]);
+    const fill = new SpanFill(span, { chunks: refs, lacking: [0, 1, 2, 3, 4] });
     const found = await inSlot(async (slot) => {
       await fill.take(slot, fill.request(), pick(0, 1), 0);
       const rest = fill.request();
@@ -58,7 +58,7 @@ describe('a span on its way into a slot', () => {
   });
 
   it('puts chunks that do not adjoin in their places', async () => {
-    const fill = new SpanFill(span, refs, [0, 2, 3]);
+    const fill = new SpanFill(span, { chunks: refs, lacking: [0, 2, 3] });
     const found = await inSlot(async (slot) => {
       const request = fill.request();
       expect(request.positions).toEqual([0, 2, 3]);
@@ -71,7 +71,7 @@ describe('a span on its way into a slot', () => {
   });
 
   it('writes each chunk once when two sources bring it', async () => {
-    const fill = new SpanFill(span, refs, [0, 1, 2, 3, 4]);
+    const fill = new SpanFill(span, { chunks: refs, lacking: [0, 1, 2, 3, 4] });
     const found = await inSlot(async (slot) => {
       const one = fill.request();
       await fill.take(slot, one, pick(0), 0);

@@ -8,7 +8,8 @@ const offer = (source: string, costPerByte: number, spans: readonly number[] | '
   costPerByte,
   inFlight: 0,
   mostInFlight: 4,
-  holds: (span) => spans === 'all' || spans.includes(span),
+  road: 'content',
+  bytes: (span) => (spans === 'all' || spans.includes(span) ? 1 : undefined),
   ...more,
 });
 const want = (span: number, more: Partial<Want> = {}): Want => ({ span, asked: [], late: false, ...more });
@@ -23,14 +24,28 @@ describe('the next requests', () => {
     expect(nextSteps([want(0)], [offer('peer', 0, 'all', { inFlight: 4 }), offer('origin', 1, 'all')], () => 0)).toEqual([]);
   });
 
+  it('bring the form of which fewest bytes travel, and anything over the LAN before the backhaul', () => {
+    const payload = (source: string, costPerByte: number, bytes: number): Offer => offer(source, costPerByte, [], { road: 'delta', bytes: () => bytes });
+    const content = (source: string, costPerByte: number): Offer => offer(source, costPerByte, [], { bytes: () => 2_000_000 });
+    expect(nextSteps([want(0)], [content('a', 1), payload('b', 1, 20_000), payload('origin', 1e7, 20_000)], () => 0)).toEqual([{ span: 0, source: 'b', road: 'delta' }]);
+    expect(nextSteps([want(0)], [content('a', 1), payload('origin', 1e7, 20_000)], () => 0)).toEqual([{ span: 0, source: 'a', road: 'content' }]);
+    expect(nextSteps([want(0)], [content('origin', 1e7), payload('origin', 1e7, 20_000)], () => 0)).toEqual([{ span: 0, source: 'origin', road: 'delta' }]);
+    expect(nextSteps([want(0)], [payload('', 0, 0), payload('b', 1, 20_000)], () => 0)).toEqual([{ span: 0, source: '', road: 'delta' }]);
+  });
+
+  it('share the requests of one source between both forms', () => {
+    const both = [offer('a', 1, [0], { mostInFlight: 1 }), offer('a', 1, [1], { mostInFlight: 1, road: 'delta' })];
+    expect(nextSteps([want(0), want(1)], both, () => 0)).toHaveLength(1);
+  });
+
   it('begin with what fewest hold', () => {
     const steps = nextSteps([want(0), want(1)], [offer('a', 0, 'all', { mostInFlight: 1 }), offer('b', 0, [0], { inFlight: 4 })], () => 0);
-    expect(steps).toEqual([{ span: 1, source: 'a' }]);
+    expect(steps).toEqual([{ span: 1, source: 'a', road: 'content' }]);
   });
 
   it('ask a second source, at any price, for what is late', () => {
     const late = want(0, { asked: ['peer'], late: true });
-    expect(nextSteps([late], [offer('peer', 0, 'all'), offer('origin', 1, 'all')], () => 0)).toEqual([{ span: 0, source: 'origin' }]);
+    expect(nextSteps([late], [offer('peer', 0, 'all'), offer('origin', 1, 'all')], () => 0)).toEqual([{ span: 0, source: 'origin', road: 'content' }]);
     expect(nextSteps([{ ...late, late: false }], [offer('origin', 1, 'all')], () => 0)).toEqual([]);
   });
 
@@ -43,7 +58,7 @@ describe('the next requests', () => {
         expect(new Set(steps.map(({ span }) => span)).size).toBe(steps.length);
         for (const { source, mostInFlight, inFlight } of made) expect(steps.filter((step) => step.source === source).length).toBeLessThanOrEqual(mostInFlight - inFlight);
         for (const span of spans) {
-          const holders = made.filter(({ holds }) => holds(span));
+          const holders = made.filter(({ bytes }) => bytes(span) !== undefined);
           const cheapest = holders.filter(({ costPerByte }) => costPerByte === Math.min(...holders.map((holder) => holder.costPerByte)));
           const step = steps.find((each) => each.span === span);
           if (step !== undefined) expect(cheapest.map(({ source }) => source)).toContain(step.source);

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SiteTurns, TAKE_OVER_MS, WORK_UNSEEN_MS } from '../../src/plan/site.ts';
+import { SiteTurns, TAKE_OVER_MS, UNDECIDED_MS, WORK_UNSEEN_MS } from '../../src/plan/site.ts';
+import type { Member } from '../../src/plan/site.ts';
 
 const ROOT = 'ab'.repeat(32);
-const member = (instance: string, weight = 1): { instance: string; weight: number } => ({ instance, weight });
+const member = (instance: string, weight = 1, bytes = Infinity): Member => ({ instance, weight, bytes });
 
 function turnsOf(self: string, others: readonly string[], now: () => number = () => 0): SiteTurns {
   const turns = new SiteTurns(member(self), ROOT, now);
@@ -65,6 +66,57 @@ describe('the turns of a site', () => {
   });
 });
 
+describe('members with different bases', () => {
+  /** Turns of one member that knows what the others need. */
+  const among = (self: Member, others: readonly Member[], now: () => number = () => 0): SiteTurns => {
+    const turns = new SiteTurns(self, ROOT, now);
+    turns.members(others);
+    return turns;
+  };
+
+  it('bring every span exactly once, always one that needs the fewest bytes', () => {
+    const members = fc.uniqueArray(fc.record({ instance: fc.uuid(), bytes: fc.constantFrom(600_000, 2_000_000, Infinity) }), { minLength: 1, maxLength: 12, selector: ({ instance }) => instance });
+    fc.assert(
+      fc.property(members, fc.nat(100_000), (list, span) => {
+        const all = list.map(({ instance, bytes }) => member(instance, 1, bytes));
+        const owners = all.filter((self) => among(self, all).mine(span));
+        expect(owners).toHaveLength(1);
+        expect(owners[0]?.bytes).toBe(Math.min(...list.map(({ bytes }) => bytes)));
+        for (const self of all) expect(among(self, all).leads).toBe(self.bytes === owners[0]?.bytes);
+      }),
+    );
+  });
+
+  it('take over when those with a better base show no sign of life', () => {
+    let now = 0;
+    const turns = among(member('a', 1, Infinity), [member('b', 1, 500_000)], () => now);
+    expect([turns.leads, turns.mine(0)]).toEqual([false, false]);
+    now = TAKE_OVER_MS + 1;
+    expect([turns.leads, turns.mine(0)]).toEqual([true, true]);
+    turns.saw('b', 3, true, 500_000);
+    expect([turns.leads, turns.mine(0)]).toEqual([false, false]);
+  });
+
+  it('wait for one that is still looking at its base, but not for ever', () => {
+    let now = 0;
+    const turns = among(member('a', 1, 500_000), [{ instance: 'b', weight: 1 }], () => now);
+    expect(turns.leads).toBe(false);
+    turns.saw('b', 0, true, 2_000_000);
+    expect([turns.leads, turns.mine(0)]).toEqual([true, true]);
+    const again = among(member('a', 1, 500_000), [{ instance: 'b', weight: 1 }], () => now);
+    for (; now <= UNDECIDED_MS; now += 1_000) again.saw('b', 0, true);
+    expect(again.leads).toBe(true);
+  });
+
+  it('lose their turns when they give up their delta', () => {
+    const turns = among(member('a', 1, 2_000_000), [member('b', 1, 500_000)]);
+    turns.saw('b', 1, true, Infinity);
+    expect([turns.leads, turns.mine(0)]).toEqual([true, true]);
+    turns.decided(Infinity);
+    expect(turns.leads).toBe(true);
+  });
+});
+
 interface World {
   readonly devices: number;
   readonly spans: number;
@@ -76,10 +128,12 @@ interface World {
   readonly crossing: number;
   /** Milliseconds until a joining device is known to all others. */
   readonly news: number;
+  /** What all of it costs each, bytes; Infinity for those without a delta. Default: nobody has one. */
+  readonly bytes?: readonly number[];
 }
 
 /** A site on a virtual clock, in steps of a quarter second: who crosses the backhaul for what, until all living devices have all. */
-function simulate({ devices, spans, joins, dies, crossing, news }: World, seed: number): { readonly crossings: number; readonly lost: number; readonly finished: boolean } {
+function simulate({ devices, spans, joins, dies, crossing, news, bytes = [] }: World, seed: number): { readonly crossings: number; readonly lost: number; readonly finished: boolean; readonly by: readonly number[] } {
   let now = 0;
   let crossings = 0;
   /** Spans that a dying device had and no living one. */
@@ -88,7 +142,8 @@ function simulate({ devices, spans, joins, dies, crossing, news }: World, seed: 
   const names = Array.from({ length: devices }, (_, at) => `d${String(at)}-${String(seed)}`);
   const held = names.map(() => new Set<number>());
   const coming = names.map(() => new Map<number, number>());
-  const turns = names.map((name) => new SiteTurns(member(name), ROOT, () => now));
+  const by = names.map(() => 0);
+  const turns = names.map((name, at) => new SiteTurns(member(name, 1, bytes[at]), ROOT, () => now));
   const lives = (at: number): boolean => (joins[at] ?? 0) <= now && now < (dies[at] ?? Infinity);
   const complete = (): boolean => names.every((_, at) => (joins[at] ?? 0) <= now && (!lives(at) || held[at]?.size === spans));
   for (; now < 3_600_000 && !complete(); now += 250) {
@@ -101,7 +156,7 @@ function simulate({ devices, spans, joins, dies, crossing, news }: World, seed: 
       if (!lives(at)) continue;
       // Members that died are on the list for a while: here, for ever.
       const known = names.flatMap((name, other) => (other !== at && (joins[other] ?? 0) + news <= now ? [{ name, other }] : []));
-      own.members(known.map(({ name }) => member(name)));
+      own.members(known.map(({ name, other }) => member(name, 1, bytes[other])));
       const mine = held[at] ?? new Set();
       const mineComing = coming[at] ?? new Map<number, number>();
       for (const [span, due] of mineComing) {
@@ -119,10 +174,11 @@ function simulate({ devices, spans, joins, dies, crossing, news }: World, seed: 
         if (mine.has(span) || mineComing.has(span) || !own.mine(span)) continue;
         mineComing.set(span, now + crossing);
         crossings++;
+        by[at] = (by[at] ?? 0) + 1;
       }
     }
   }
-  return { crossings, lost, finished: complete() };
+  return { crossings, lost, finished: complete(), by };
 }
 
 describe('a site whose members come, go and die', () => {
@@ -135,6 +191,7 @@ describe('a site whose members come, go and die', () => {
       dies: fc.array(fc.option(fc.nat(60_000), { nil: Infinity, freq: 4 }), { minLength: devices - 1, maxLength: devices - 1 }).map((rest) => [Infinity, ...rest]),
       crossing: fc.constantFrom(250, 2_000, 30_000, 120_000),
       news: fc.constantFrom(0, 3_000),
+      bytes: fc.array(fc.constantFrom(600_000, 2_000_000, Infinity), { minLength: devices, maxLength: devices }),
     }));
     fc.assert(
       fc.property(world, fc.nat(), (site, seed) => {
@@ -153,5 +210,12 @@ describe('a site whose members come, go and die', () => {
   it('crosses exactly once when all know each other from the start', () => {
     const { crossings, finished } = simulate({ devices: 8, spans: 200, joins: Array<number>(8).fill(0), dies: [], crossing: 30_000, news: 0 }, 1);
     expect([finished, crossings]).toEqual([true, 200]);
+  });
+
+  it('crosses only for those with the best base when all know each other from the start', () => {
+    const bytes = [600_000, 600_000, 600_000, 2_000_000, 2_000_000, 2_000_000, Infinity, Infinity];
+    const { by, crossings, finished } = simulate({ devices: 8, spans: 200, joins: Array<number>(8).fill(0), dies: [], crossing: 2_000, news: 0, bytes }, 1);
+    expect([finished, crossings]).toEqual([true, 200]);
+    expect(by.slice(3)).toEqual([0, 0, 0, 0, 0]);
   });
 });

@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
 import { parseName } from '../../core/names.ts';
+import { DeltaCache } from '../../exchange/delta-cache.ts';
 import { HttpUpstream } from '../../exchange/upstream.ts';
 import type { Upstream } from '../../exchange/upstream.ts';
 import { UpstreamMetadata } from '../../exchange/upstream-metadata.ts';
@@ -25,7 +26,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const state = await DeviceState.open(files, options.state);
   const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => new HttpUpstream(url, clock));
   const fixed = (options.peers ?? []).map((url) => new HttpUpstream(url, clock));
-  const content = new FileContent();
+  const deltaCache = new DeltaCache();
+  const content = new FileContent(deltaCache);
   const metadata = new HeldMetadata(files, state.directory);
   let surface: Surface | undefined;
   let neighbours: Neighbours | undefined;
@@ -58,7 +60,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       discovery = await startMdns({ instance: self.instance, port: Number(new URL(self.url).port), role: 'agent', clock, ...options.mdns });
     }
     neighbours = new Neighbours({ hosts: nearest, discovery, site, self, clock });
-    const running = new RunningAgent(options, { clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, metadata, surface, liars: await Liars.open(files, state.directory, today) });
+    const running = new RunningAgent(options, { clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
     await running.serveInstalled();
     return running.start(url);
   } catch (error) {

@@ -5,6 +5,7 @@ import type { ObjectId } from '../../core/ids.ts';
 import { ANNOUNCE_TTL_MS, GATEWAY_POLL_MS } from '../../core/limits.ts';
 import type { ReleaseManifest } from '../../core/manifest.ts';
 import { BaseIndexes } from '../../exchange/base-index.ts';
+import type { DeltaCache } from '../../exchange/delta-cache.ts';
 import { sumOfLedgers } from '../../exchange/ledger.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
 import type { Source } from '../../exchange/source.ts';
@@ -15,6 +16,7 @@ import type { Surface } from '../../serve/surface.ts';
 import type { Files } from '../../store/files.ts';
 import { PageFile } from '../../store/page-file.ts';
 import type { TufClient } from '../../trust/client/client.ts';
+import { DeviceDeltas } from '../device/deltas.ts';
 import { installRelease } from '../device/install.ts';
 import type { Liars } from '../device/liars.ts';
 import { namedSources, standingOf } from '../device/named.ts';
@@ -36,6 +38,7 @@ export interface AgentParts {
   readonly neighbours: Neighbours;
   readonly discovery: Discovery | undefined;
   readonly content: FileContent;
+  readonly deltaCache: DeltaCache;
   readonly metadata: HeldMetadata;
   readonly surface: Surface;
   readonly liars: Liars;
@@ -139,7 +142,7 @@ export class RunningAgent {
   }
 
   async #follow({ product, output, bases = [] }: FollowedProduct): Promise<void> {
-    const { clock, content, files, liars, neighbours, state, trust } = this.#parts;
+    const { clock, content, deltaCache, files, liars, neighbours, state, trust } = this.#parts;
     const { manifest, manifestBytes } = await trust.release(product);
     await this.#parts.metadata.keep(manifestBytes);
     const known = state.installed(product);
@@ -152,7 +155,8 @@ export class RunningAgent {
       await this.#announce().catch((error: unknown) => { this.#failed(error, 'neighbours'); });
       await neighbours.refresh(this.#stop.signal).catch(() => undefined);
       const { paths, ledger, served } = await installRelease({
-        files, clock, manifest, output, content, bases,
+        files, clock, manifest, output, content, bases, deltaCache,
+        deltas: await this.#deltas(),
         standing: standingOf(this.#options, liars, clock, (evidence) => { this.#tell({ event: 'lie', evidence }); }, (error) => { this.#failed(error, 'state'); }),
         baseIndexes: new BaseIndexes(files, join(state.directory, 'bases')),
         sources: (root) => [...neighbours.sources(root), ...neighbours.gateways.map(({ source }) => source), ...this.#fixed],
@@ -175,6 +179,20 @@ export class RunningAgent {
       await news.stop();
       this.#coming = [];
     }
+  }
+
+  #deltas(): Promise<DeviceDeltas> {
+    const { files, hosts, state, trust } = this.#parts;
+    const { gateway } = this.#options;
+    return DeviceDeltas.open({
+      files, trust,
+      directory: state.directory,
+      hosts: () => hosts.map(({ totals, url }) => ({ kind: url === new URL(this.#options.origin).origin ? 'origin' : gateway !== undefined && url === new URL(gateway).origin ? 'gateway' : 'peer', totals })),
+      recorded: (path) => state.rootAt(path),
+      onDrop: (base, target, reason) => {
+        this.#tell({ event: 'delta-dropped', base, target, reason });
+      },
+    });
   }
 
   async #announce(): Promise<void> {

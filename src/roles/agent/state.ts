@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import { ShoalError } from '../../core/errors.ts';
+import type { ObjectId } from '../../core/ids.ts';
 import { checkManifest } from '../../core/manifest.ts';
 import type { ReleaseManifest } from '../../core/manifest.ts';
 import { makeDirectories, readWhole, writeDurably } from '../../store/durable.ts';
@@ -58,6 +59,15 @@ export class DeviceState {
 
   installed(product: string): InstalledRelease | undefined {
     return this.#installed.get(product);
+  }
+
+  /** The root of what was installed at `path`, whatever has become of the file since. */
+  rootAt(path: string): ObjectId | undefined {
+    for (const { files, manifest } of this.#installed.values()) {
+      const at = files.findIndex((file) => file.path === path);
+      if (at >= 0) return manifest.artifacts[at]?.root;
+    }
+    return undefined;
   }
 
   get all(): readonly InstalledRelease[] {

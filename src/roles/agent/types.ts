@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.ts';
+import type { ObjectId } from '../../core/ids.ts';
 import type { ReleaseManifest } from '../../core/manifest.ts';
 import type { NamedHosts } from '../device/named.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
@@ -19,6 +20,7 @@ export interface FollowedProduct {
 export type AgentEvent =
   | { readonly event: 'updating'; readonly product: string; readonly version: string; readonly sequence: number }
   | { readonly event: 'installed'; readonly manifest: ReleaseManifest; readonly paths: readonly string[]; readonly ledger: Ledger }
+  | { readonly event: 'delta-dropped'; readonly base: ObjectId; readonly target: ObjectId; readonly reason: string }
   | { readonly event: 'lie'; readonly evidence: Evidence };
 
 export interface AgentOptions extends NamedHosts {

@@ -6,6 +6,8 @@ import type { ArtifactRecord, ReleaseManifest } from '../../core/manifest.ts';
 import type { BaseIndexes } from '../../exchange/base-index.ts';
 import { download } from '../../exchange/download.ts';
 import type { BackhaulTurns } from '../../exchange/download.ts';
+import type { DeltaCache } from '../../exchange/delta-cache.ts';
+import type { DeltaSupply } from '../../exchange/delta-choice.ts';
 import { sumOfLedgers } from '../../exchange/ledger.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
 import { FailoverPages } from '../../exchange/pages.ts';
@@ -29,6 +31,9 @@ export interface InstallOptions {
   /** Whose turn it is to cross the backhaul. Default: always this device's. */
   readonly turns?: (root: ObjectId) => BackhaulTurns;
   readonly standing: Standing;
+  /** Deltas that may be used, and where their parts are kept for neighbours. */
+  readonly deltas?: DeltaSupply;
+  readonly deltaCache?: DeltaCache;
   readonly bases: readonly string[];
   readonly baseIndexes: BaseIndexes;
   /** Where the index pages of an artifact are kept. Default: beside its file, and no longer than until it is in place. */
@@ -117,7 +122,7 @@ class Part {
   }
 
   async bring(onProgress: (done: number) => void): Promise<Ledger> {
-    const { clock, files, manifest, bases, baseIndexes, content, signal, standing } = this.#options;
+    const { clock, deltaCache, deltas, files, manifest, bases, baseIndexes, content, signal, standing } = this.#options;
     const artifact = this.#artifact;
     const turns = this.#options.turns?.(artifact.root);
     const slot = this.#slot;
@@ -125,7 +130,7 @@ class Part {
       const started = clock.now();
       if (content !== undefined) await this.#serveWhole();
       onProgress(artifact.size);
-      return { ...sumOfLedgers([]), local: artifact.size, seconds: (clock.now() - started) / 1000, bound: { lacking: 0, size: artifact.size } };
+      return { ...sumOfLedgers([]), local: artifact.size, seconds: (clock.now() - started) / 1000, bound: { lacking: 0, least: 0, size: artifact.size } };
     }
     // What is in the place now is the likeliest to have most of it.
     const replaced = (await files.stat(this.path))?.kind === 'file' && !bases.includes(this.path) ? [this.path] : [];
@@ -143,7 +148,12 @@ class Part {
         },
         onAlive: () => this.#served?.work(),
         onSpan: (span) => this.#served?.spans.add(span),
+        onBase: (base) => {
+          if (this.#served !== undefined) this.#served.base = base;
+        },
         ...(turns === undefined ? {} : { turns }),
+        ...(deltas === undefined ? {} : { deltas }),
+        ...(deltaCache === undefined ? {} : { deltaCache }),
         ...(signal === undefined ? {} : { signal }),
       });
     } finally {

@@ -9,6 +9,7 @@ import { wire } from '../../core/wire.ts';
 import type { Discovery, Seen } from '../../discover/types.ts';
 import { HttpSource } from '../../exchange/source.ts';
 import type { Source } from '../../exchange/source.ts';
+import type { DeltaOffer } from '../../exchange/delta-choice.ts';
 import type { BackhaulTurns } from '../../exchange/download.ts';
 import { HttpUpstream } from '../../exchange/upstream.ts';
 import type { Upstream } from '../../exchange/upstream.ts';
@@ -159,19 +160,28 @@ export class Neighbours {
   /** Whose turn it is to bring what of `root` over the backhaul. Only those this device looks at can be waited for. */
   turns(root: ObjectId): BackhaulTurns {
     const turns = new SiteTurns({ instance: this.#options.self?.instance ?? this.#order, weight: 1 }, root, () => this.#options.clock.now());
+    let offers: readonly DeltaOffer[] = [];
+    const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
     const look = (): SiteTurns => {
       turns.members(this.#chosen(root).filter(({ roots, has }) => roots !== undefined || has.get(root) === true).map(({ instance }) => ({ instance, weight: 1 })));
       return turns;
     };
     look();
     return {
-      saw: ({ name }, { spans, working, known }) => {
+      saw: ({ name }, { base, spans, working, known }) => {
         const neighbour = this.#known.get(name);
         if (neighbour === undefined) return;
         neighbour.has.set(root, known);
-        look().saw(neighbour.instance, spans.size, working);
+        look().saw(neighbour.instance, spans.size, working, costOf(base));
+      },
+      decided: (choice, listed) => {
+        offers = listed;
+        turns.decided(choice?.offer.bytes ?? Infinity);
       },
       mine: (span) => turns.mine(span),
+      get leads() {
+        return turns.leads;
+      },
       get othersAtWork() {
         return look().othersAtWork;
       },

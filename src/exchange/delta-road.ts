@@ -1,0 +1,206 @@
+import { ShoalError, isShoalError } from '../core/errors.ts';
+import type { ObjectId } from '../core/ids.ts';
+import { DELTA_DRIFT_LEAST, DELTA_MAX_FAILURES, DELTA_PAGES_OPEN } from '../core/limits.ts';
+import type { ContentKey } from '../core/wire.ts';
+import { DeltaApplier } from '../delta/apply.ts';
+import type { PlacedSegment } from '../delta/apply.ts';
+import { decodeDeltaManifest, deltaBytes } from '../delta/manifest.ts';
+import type { DeltaManifest } from '../delta/manifest.ts';
+import { Codec } from '../delta/types.ts';
+import type { IndexReader } from '../merkle/reader.ts';
+import type { DeltaCache } from './delta-cache.ts';
+import type { DeltaChoice } from './delta-choice.ts';
+import { byteReader } from './local-chunks.ts';
+import type { DeltaObject } from './source.ts';
+
+/**
+ * A delta in use: which segments make which spans, what of it is here, and what has become of it. A segment that does not
+ * come out right is left to content; a base that turns out to be another, or a delta that is broken, is given up as a whole,
+ * so that what a useless delta costs is bounded.
+ */
+export class DeltaRoad {
+  readonly manifest: DeltaManifest;
+  readonly segments: readonly PlacedSegment[];
+  readonly applier: DeltaApplier;
+  /** The base is known to be what the delta was made from. */
+  readonly exact: boolean;
+  /** Why it was given up; undefined while it is in use. */
+  dropped: string | undefined;
+  readonly #key: ContentKey;
+  readonly #cache: DeltaCache;
+  /** First span of each segment, and the number of spans at the end. */
+  readonly #firsts: readonly number[];
+  /** First segment of each map page. */
+  readonly #pageFirsts: readonly number[];
+  readonly #pages = new Map<number, Uint8Array>();
+  /** Payloads that are about to be decoded: the cache may forget them meanwhile. */
+  readonly #payloads = new Map<ObjectId, Uint8Array>();
+  readonly #unusable = new Set<number>();
+  readonly #onDropped: (reason: string) => void;
+  #tried = 0;
+  #drifted = 0;
+  #failures = 0;
+
+  private constructor(manifest: DeltaManifest, firsts: readonly number[], key: ContentKey, choice: DeltaChoice, cache: DeltaCache, onDropped: (reason: string) => void) {
+    this.manifest = manifest;
+    this.exact = choice.exact;
+    this.#firsts = firsts;
+    this.#key = key;
+    this.#cache = cache;
+    this.#onDropped = onDropped;
+    this.applier = new DeltaApplier(manifest, { object: (id) => this.#object(id) }, byteReader(choice.base.file));
+    this.segments = this.applier.segments;
+    let segments = 0;
+    this.#pageFirsts = manifest.pages.map((page) => (segments += page.segments) - page.segments);
+    cache.note(key, manifest);
+  }
+
+  /**
+   * Reads a manifest. Throws what `decodeDeltaManifest` throws, and `BAD_DELTA` when it is not for these two artifacts, does
+   * not follow the spans of `index`, or makes a device fetch more than was listed.
+   */
+  static async open(bytes: Uint8Array, index: IndexReader, key: ContentKey, choice: DeltaChoice, cache: DeltaCache, onDropped: (reason: string) => void): Promise<DeltaRoad> {
+    const manifest = decodeDeltaManifest(bytes);
+    const { base, target } = manifest;
+    if (base.root !== choice.offer.base || base.size !== choice.offer.baseSize) throw bad('it starts from another base than was listed');
+    if (target.root !== key.root || target.size !== index.bytes) throw bad('it makes another artifact');
+    if (deltaBytes(manifest, bytes.byteLength) > choice.offer.bytes) throw bad('it is larger than was listed');
+    return new DeltaRoad(manifest, await firstSpans(manifest, index), key, choice, cache, onDropped);
+  }
+
+  /** The segment that makes a span. */
+  segmentOf(span: number): number {
+    let [low, high] = [0, this.segments.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((this.#firsts[middle] ?? 0) <= span) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  firstSpan(segment: number): number {
+    return this.#firsts[segment] ?? 0;
+  }
+
+  /** The spans that a segment makes. */
+  spansOf(segment: number): readonly number[] {
+    const first = this.firstSpan(segment);
+    return Array.from({ length: this.firstSpan(segment + 1) - first }, (_, at) => first + at);
+  }
+
+  usable(segment: number): boolean {
+    return this.dropped === undefined && !this.#unusable.has(segment);
+  }
+
+  /** Whether the span may still come out of the delta. */
+  makes(span: number): boolean {
+    return this.dropped === undefined && this.usable(this.segmentOf(span));
+  }
+
+  pageOf(segment: number): number {
+    return this.segments[segment]?.page ?? 0;
+  }
+
+  page(page: number): DeltaObject & { readonly firstSegment: number } {
+    const { id, size } = this.manifest.pages[page] ?? { id: '' as ObjectId, size: 0 };
+    return { id, size, firstSegment: this.#pageFirsts[page] ?? 0 };
+  }
+
+  hasPage(page: number): boolean {
+    return this.#pages.has(page);
+  }
+
+  keepPage(page: number, bytes: Uint8Array): void {
+    this.#pages.set(page, bytes);
+    this.#cache.put(this.#key, this.page(page).id, bytes);
+  }
+
+  /** Those of the pages `needed` that may be asked for now: the first ones, few at a time. Lets go of the others. */
+  pagesToAsk(needed: ReadonlySet<number>): readonly number[] {
+    for (const page of this.#pages.keys()) if (!needed.has(page)) this.#pages.delete(page);
+    return [...needed].sort((a, b) => a - b).slice(0, DELTA_PAGES_OPEN).filter((page) => !this.#pages.has(page));
+  }
+
+  /** What the cache has of a page, so that it is not asked for again. */
+  recallPage(page: number): boolean {
+    const bytes = this.#cache.get(this.#key, this.page(page).id);
+    if (bytes !== undefined) this.#pages.set(page, bytes);
+    return bytes !== undefined;
+  }
+
+  /** Whether a segment can be rebuilt without asking anybody for its payload. */
+  hasPayload(segment: number): boolean {
+    const payload = this.segments[segment]?.payload;
+    return payload === undefined || this.#cache.get(this.#key, payload.id) !== undefined;
+  }
+
+  keepPayload({ id }: DeltaObject, bytes: Uint8Array): void {
+    this.#payloads.set(id, bytes);
+    this.#cache.put(this.#key, id, bytes);
+  }
+
+  forgetPayload({ id }: DeltaObject): void {
+    this.#payloads.delete(id);
+  }
+
+  /** A segment came out right. */
+  succeeded(segment: number): void {
+    if (this.segments[segment]?.codec !== Codec.RAW) this.#tried++;
+  }
+
+  /** Nobody has what the segment needs. */
+  absent(segment: number): void {
+    this.#unusable.add(segment);
+  }
+
+  /** Weighs why a segment did not come out. Its spans are content's from now on. */
+  failed(segment: number, error: unknown): void {
+    this.#unusable.add(segment);
+    if (isShoalError(error, 'BASE_DRIFTED') || isShoalError(error, 'BASE_TOO_SHORT') || isShoalError(error, 'FILE_IO')) {
+      this.#tried++;
+      this.#drifted++;
+      if (this.#tried >= DELTA_DRIFT_LEAST && this.#drifted * 2 > this.#tried) this.drop('BASE_DRIFTED');
+      return;
+    }
+    this.#failures++;
+    if (isShoalError(error, 'DELTA_WRONG') || this.#failures >= DELTA_MAX_FAILURES) this.drop(isShoalError(error) ? error.code : 'INTERNAL');
+  }
+
+  drop(reason: string): void {
+    if (this.dropped !== undefined) return;
+    this.dropped = reason;
+    this.#pages.clear();
+    this.#onDropped(reason);
+  }
+
+  /** For the applier. What it needs is here before it begins. */
+  #object(id: ObjectId): Promise<Uint8Array> {
+    const payload = this.#payloads.get(id) ?? this.#cache.get(this.#key, id);
+    if (payload !== undefined) return Promise.resolve(payload);
+    for (const [page, bytes] of this.#pages) if (this.page(page).id === id) return Promise.resolve(bytes);
+    return Promise.reject(new ShoalError('NOT_HELD', `object ${id.slice(0, 12)}… of the delta is not here`, { ids: { object: id }, retry: 'again' }));
+  }
+}
+
+/** The first span of each segment. Throws `BAD_DELTA` when segments do not end where spans do. */
+async function firstSpans(manifest: DeltaManifest, index: IndexReader): Promise<readonly number[]> {
+  const firsts: number[] = [];
+  let [segment, end, spans] = [-1, 0, 0];
+  for await (const span of index.allSpans()) {
+    if (span.offset === end) {
+      if (spans !== (manifest.segments[segment]?.spans ?? 0)) throw bad('a segment has another number of spans');
+      end += manifest.segments[++segment]?.length ?? 0;
+      spans = 0;
+      firsts.push(span.index);
+    }
+    spans++;
+    if (span.offset + span.bytes > end) throw bad('a segment ends inside a span');
+  }
+  if (segment !== manifest.segments.length - 1 || spans !== (manifest.segments[segment]?.spans ?? 0)) throw bad('it has other segments than the artifact has spans');
+  return [...firsts, index.spans];
+}
+
+function bad(why: string): ShoalError {
+  return new ShoalError('BAD_DELTA', `this delta cannot be used: ${why}`, { retry: 'elsewhere' });
+}

@@ -1,0 +1,291 @@
+import type { Clock } from '../core/clock.ts';
+import { isShoalError } from '../core/errors.ts';
+import { GATEWAY_PATIENCE_MS } from '../core/limits.ts';
+import type { ChunkingRecord } from '../core/manifest.ts';
+import type { ContentKey } from '../core/wire.ts';
+import type { FileSlot } from '../install/file-slot.ts';
+import type { IndexReader } from '../merkle/reader.ts';
+import { nextSteps } from '../plan/schedule.ts';
+import type { Offer, Random } from '../plan/schedule.ts';
+import { ContentWork } from './content-work.ts';
+import { DeltaPages } from './delta-pages.ts';
+import type { DeltaRoad } from './delta-road.ts';
+import type { DeltaUse } from './delta-use.ts';
+import { DeltaWork } from './delta-work.ts';
+import { Holdings } from './holdings.ts';
+import { InFlight, LATE_MS } from './in-flight.ts';
+import type { Running } from './in-flight.ts';
+import type { Looker } from './looker.ts';
+import type { MissingSpans } from './missing.ts';
+import type { FailoverPages, PageShelf } from './pages.ts';
+import { HERE, fillsOf, offersFrom } from './roads.ts';
+import type { RoadsParts } from './roads.ts';
+import type { Source } from './source.ts';
+import type { SpanFill } from './span-fill.ts';
+import { PATIENCE_MS } from './standing.ts';
+import type { Standing } from './standing.ts';
+import type { BackhaulTurns } from './turns.ts';
+
+const TICK_MS = 250;
+
+export interface FetchingParts {
+  readonly key: ContentKey;
+  readonly chunking: ChunkingRecord;
+  readonly index: IndexReader;
+  readonly slot: FileSlot;
+  readonly pages: FailoverPages;
+  readonly shelf: PageShelf | undefined;
+  readonly looker: Looker;
+  readonly missing: MissingSpans;
+  readonly delta: DeltaUse;
+  readonly sources: () => readonly Source[];
+  readonly standing: Standing;
+  readonly turns: BackhaulTurns | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly signal: AbortSignal;
+  /** Spans are still being looked at: more may turn out to be missing. */
+  readonly looking: () => boolean;
+  /** `there` bytes of the span were found in the slot or a base, `written` came from elsewhere. */
+  readonly onArrived: (fill: SpanFill, written: number, there: number) => void;
+  readonly onAlive: () => void;
+  /** A request has ended. */
+  readonly onEnded: () => void;
+}
+
+interface DeltaInUse {
+  readonly road: DeltaRoad;
+  readonly work: DeltaWork;
+  readonly pages: DeltaPages;
+}
+
+/** Brings what is missing from whoever gives it for the least, until nothing is missing any more. */
+export class Fetching {
+  readonly #parts: FetchingParts;
+  readonly #inFlight: InFlight;
+  readonly #holdings: Holdings;
+  readonly #content: ContentWork;
+  readonly #running = new Set<Promise<void>>();
+  #delta: DeltaInUse | undefined;
+  #lastArrival: number;
+  /** When others of the site were last known to be at work. */
+  #waited = -Infinity;
+  #broken: Error | undefined;
+  #wake: () => void = () => undefined;
+
+  constructor(parts: FetchingParts) {
+    const { clock, index, key, signal, turns } = parts;
+    this.#parts = parts;
+    this.#lastArrival = clock.now();
+    this.#inFlight = new InFlight(() => clock.now());
+    this.#content = new ContentWork(parts, (fill, written, there) => {
+      this.#arrived(fill, written, there);
+    }, (error) => {
+      this.broke(error);
+    });
+    this.#holdings = new Holdings({
+      key, clock, signal,
+      spans: index.spans,
+      onHolding: (source, holding) => turns?.saw(source, holding),
+      onFailure: (source, error) => {
+        this.#failed(source, error);
+      },
+      onAnswer: () => {
+        this.#wake();
+      },
+    });
+  }
+
+  /** No request is under way. */
+  get idle(): boolean {
+    return this.#running.size === 0;
+  }
+
+  /** Something has changed: the planner is to look again. */
+  wake(): void {
+    this.#wake();
+  }
+
+  /** Something is missing that was not before: whoever has it is given time from now on. */
+  begins(): void {
+    this.#lastArrival = this.#parts.clock.now();
+  }
+
+  /** Our own side failed: that ends it. */
+  broke(error: unknown): void {
+    this.#broken ??= error instanceof Error ? error : new Error(String(error));
+    this.#wake();
+  }
+
+  /** Throws `NO_SOURCE` when nobody gave a byte for a minute, and what broke. */
+  async run(): Promise<void> {
+    const { clock, missing, signal } = this.#parts;
+    while (this.#parts.looking() || missing.size > 0 || this.#broken !== undefined) {
+      signal.throwIfAborted();
+      const sources = this.#parts.sources();
+      if (this.#broken !== undefined) throw this.#broken;
+      const usable = sources.filter((source) => this.#parts.standing.mayAsk(source));
+      const road = this.#openDelta();
+      const delta = road === undefined ? undefined : { base: road.manifest.base.root, segments: road.segments.length };
+      await this.#holdings.refresh(usable, road !== undefined || this.#parts.turns?.leads === false, delta);
+      this.#plan(usable);
+      this.#giveUp(sources);
+      await new Promise<void>((resolve) => {
+        const cancel = clock.after(TICK_MS, resolve);
+        this.#wake = () => {
+          cancel();
+          resolve();
+        };
+      });
+    }
+  }
+
+  /** Waits until nothing is under way any more. */
+  async close(): Promise<void> {
+    await Promise.all(this.#running);
+    await this.#parts.delta.close();
+  }
+
+  /** The delta in use. Its manifest is fetched when it is this device's to bring something. */
+  #openDelta(): DeltaRoad | undefined {
+    const { delta, turns } = this.#parts;
+    if (this.#coming && turns?.leads !== false) delta.open();
+    const { road } = delta;
+    if (road === undefined) {
+      this.#delta = undefined;
+    } else if (this.#delta?.road !== road) {
+      const missing = (span: number): SpanFill | undefined => this.#parts.missing.get(span);
+      const work = new DeltaWork({ ...this.#parts, road, missing, arrived: (fill, written, there) => { this.#arrived(fill, written, there); }, broke: (error) => { this.broke(error); } });
+      this.#delta = { road, work, pages: new DeltaPages(road) };
+    }
+    return road;
+  }
+
+  get #coming(): boolean {
+    return this.#parts.delta.coming(this.#parts.missing.bytes);
+  }
+
+  #plan(sources: readonly Source[]): void {
+    const { clock, delta, missing, random, turns } = this.#parts;
+    const now = clock.now();
+    const wants = missing.wants(now, LATE_MS);
+    const road = delta.road;
+    const roads: RoadsParts = { missing, holdings: this.#holdings, inFlight: this.#inFlight, turns, road, deltaComing: this.#coming, lacksPage: (source, page) => this.#delta?.pages.lacks(source, page) === true };
+    if (road !== undefined && this.#delta !== undefined) {
+      for (const { source, page } of this.#delta.pages.steps(wants, sources, roads, now, random).slice(0, this.#inFlight.room)) this.#startPage(source, page, this.#delta);
+    }
+    const { room } = this.#inFlight;
+    if (room === 0) return;
+    const offers: readonly Offer[] = offersFrom(sources, roads);
+    for (const step of nextSteps(wants, offers, random).slice(0, room)) {
+      const source = sources.find(({ name }) => name === step.source);
+      const fill = missing.get(step.span);
+      // One segment brings several spans: another of them may just have been planned for.
+      if (fill === undefined || (fill.asked.length > 0 && !fill.late)) continue;
+      if (step.road === 'content') {
+        if (source !== undefined) this.#startContent(source, fill);
+      } else if (this.#delta !== undefined && (source !== undefined || step.source === HERE)) {
+        this.#startSegment(source, this.#delta.road.segmentOf(step.span), this.#delta);
+      }
+    }
+  }
+
+  #startContent(source: Source, fill: SpanFill): void {
+    this.#start(source.name, [fill], (started) => this.#content.fetch(source, fill, {
+      alive: () => { this.#alive([fill], started); },
+      arrived: () => {
+        // The next one is asked for while this one is still being written.
+        started.arrived = true;
+        this.#wake();
+      },
+    }), (error) => {
+      if (!isShoalError(error, 'NOT_HELD') || !this.#holdings.deny('spans', source, fill.span)) this.#failed(source, error);
+    }, source);
+  }
+
+  #startSegment(source: Source | undefined, segment: number, { road, work }: DeltaInUse): void {
+    const fills = fillsOf(segment, road, this.#parts.missing, this.#parts.missing.isWhole);
+    if (fills.length === 0 || !work.fits(segment)) return;
+    this.#start(source?.name ?? HERE, fills, (started) => work.segment(segment, source, this.#parts.signal, {
+      alive: () => { this.#alive(fills, started); },
+      arrived: () => {
+        started.arrived = source !== undefined;
+        // Work of our own is not late, and asking others would not help.
+        for (const each of [started, ...fills]) each.since = Infinity;
+        this.#wake();
+      },
+    }), (error) => {
+      if (source === undefined) return;
+      if (!isShoalError(error, 'NOT_HELD')) this.#failed(source, error);
+      else if (source.kind === 'peer') this.#holdings.deny('segments', source, segment);
+      else road.absent(segment);
+    }, source);
+  }
+
+  #startPage(source: Source, page: number, { pages, road, work }: DeltaInUse): void {
+    const request = pages.start(source, page, this.#parts.clock.now());
+    const alive = (): void => {
+      request.since = this.#parts.clock.now();
+      this.#parts.onAlive();
+    };
+    this.#start(source.name, [], () => work.page(source, page, this.#parts.signal, alive), (error) => {
+      if (isShoalError(error, 'NOT_HELD') && source.kind === 'peer') pages.without(source, page);
+      else if (isShoalError(error, 'NOT_HELD')) pages.absent(page, road);
+      else this.#failed(source, error);
+    }, source, () => {
+      pages.end(source, page);
+    });
+  }
+
+  /** Runs `work` as a request for `fills` to the source called `name`. */
+  #start(name: string, fills: readonly SpanFill[], work: (started: Running) => Promise<void>, failed: (error: unknown) => void, source: Source | undefined, ended: () => void = () => undefined): void {
+    const started = this.#inFlight.start(name);
+    for (const fill of fills) {
+      fill.asked = [...fill.asked, name];
+      fill.since = started.since;
+    }
+    const running = work(started).then(() => {
+      if (source !== undefined) this.#parts.standing.succeeded(source);
+    }, failed).finally(() => {
+      for (const fill of fills) {
+        fill.asked = fill.asked.filter((each) => each !== name);
+        fill.since = this.#parts.clock.now();
+      }
+      ended();
+      this.#inFlight.end(name, started);
+      this.#running.delete(running);
+      this.#parts.onEnded();
+      this.#wake();
+    });
+    this.#running.add(running);
+  }
+
+  #alive(fills: readonly SpanFill[], started: Running): void {
+    const now = this.#parts.clock.now();
+    // Words alone do not count for ever.
+    if (now - this.#lastArrival > GATEWAY_PATIENCE_MS) return;
+    for (const each of [started, ...fills]) each.since = now;
+    this.#parts.onAlive();
+  }
+
+  #arrived(fill: SpanFill, written: number, there: number): void {
+    this.#lastArrival = this.#parts.clock.now();
+    this.#parts.onArrived(fill, written, there);
+  }
+
+  #giveUp(sources: readonly Source[]): void {
+    const { clock, index, missing, standing, turns } = this.#parts;
+    const now = clock.now();
+    if (turns?.othersAtWork === true) this.#waited = now;
+    const idle = now - this.#waited > PATIENCE_MS && this.#inFlight.none;
+    const hopeless = this.idle && sources.every((source) => standing.banned(source));
+    if (missing.size > 0 && ((idle && now - this.#lastArrival > PATIENCE_MS) || hopeless)) {
+      throw standing.nobody(`${String(missing.size)} of ${String(index.spans)} spans`, sources);
+    }
+  }
+
+  #failed(source: Source, error: unknown): void {
+    if (this.#broken !== undefined || this.#parts.signal.aborted) return;
+    this.#parts.standing.failed(source, error);
+  }
+}

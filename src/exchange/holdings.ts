@@ -1,0 +1,90 @@
+import type { Bitmap } from '../core/bitmap.ts';
+import type { Clock } from '../core/clock.ts';
+import type { ObjectId } from '../core/ids.ts';
+import type { ContentKey } from '../core/wire.ts';
+import type { PeerHolding, Source } from './source.ts';
+
+/** How often what peers hold is asked again while something is missing, milliseconds. */
+const HOLDING_MS = 1_000;
+/** The same while who has the best base is still being found out, and while small payloads go round. */
+const HOLDING_SOON_MS = 250;
+/** An answer is not waited for any longer before the sources that have answered are used, milliseconds. */
+const WAIT_MS = 250;
+
+export interface HoldingsParts {
+  readonly key: ContentKey;
+  readonly spans: number;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly onHolding: (source: Source, holding: PeerHolding) => void;
+  readonly onFailure: (source: Source, error: unknown) => void;
+  /** Called after every answer. */
+  readonly onAnswer: () => void;
+}
+
+/** What the sources hold, as they said when they were asked last. */
+export class Holdings {
+  readonly #parts: HoldingsParts;
+  readonly #spans = new Map<string, Bitmap | 'all'>();
+  readonly #segments = new Map<string, Bitmap>();
+  /** What a source did not have although it said so: it is not believed about that again. */
+  readonly #denied = { spans: new Map<string, Set<number>>(), segments: new Map<string, Set<number>>() };
+  #asked = -Infinity;
+  #askedOfDelta = false;
+
+  constructor(parts: HoldingsParts) {
+    this.#parts = parts;
+  }
+
+  /** The spans that a source says it has; `all` when it can get whatever it has not. */
+  spans(source: Source): Bitmap | 'all' | undefined {
+    return this.#spans.get(source.name);
+  }
+
+  /** The segments that a source says it has, with their map pages. */
+  segments(source: Source): Bitmap | undefined {
+    return this.#segments.get(source.name);
+  }
+
+  /** A source turned out not to have what it says. Says whether it had said so. */
+  deny(of: 'spans' | 'segments', source: Source, index: number): boolean {
+    const held = of === 'spans' ? this.#spans.get(source.name) : this.#segments.get(source.name);
+    if (held === undefined || held === 'all') return false;
+    this.#denied[of].set(source.name, (this.#denied[of].get(source.name) ?? new Set<number>()).add(index));
+    held.delete(index);
+    return true;
+  }
+
+  /**
+   * Asks `sources`, unless that was done just now. The first time, and the first time for a delta, it waits for answers, but
+   * not for all of them: nothing is to be fetched from afar that is near.
+   */
+  async refresh(sources: readonly Source[], soon: boolean, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
+    const { clock } = this.#parts;
+    const first = this.#spans.size === 0 || (delta !== undefined && !this.#askedOfDelta);
+    if (!first && clock.now() - this.#asked < (soon ? HOLDING_SOON_MS : HOLDING_MS)) return;
+    this.#asked = clock.now();
+    this.#askedOfDelta ||= delta !== undefined;
+    const asking = Promise.all(sources.map((source) => this.#ask(source, delta)));
+    if (!first) return;
+    let cancel: () => void = () => undefined;
+    await Promise.race([asking, new Promise<void>((resolve) => (cancel = clock.after(WAIT_MS, resolve)))]);
+    cancel();
+  }
+
+  async #ask(source: Source, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
+    const { key, onAnswer, onFailure, onHolding, signal, spans } = this.#parts;
+    try {
+      const holding = await source.holding(key, spans, signal);
+      for (const span of this.#denied.spans.get(source.name) ?? []) holding?.spans.delete(span);
+      this.#spans.set(source.name, holding?.spans ?? 'all');
+      if (holding !== undefined) onHolding(source, holding);
+      const segments = delta === undefined || holding?.base !== delta.base ? undefined : await source.deltaHolding?.(key, delta.base, delta.segments, signal);
+      for (const segment of this.#denied.segments.get(source.name) ?? []) segments?.delete(segment);
+      if (segments !== undefined) this.#segments.set(source.name, segments);
+    } catch (error) {
+      onFailure(source, error);
+    }
+    onAnswer();
+  }
+}

@@ -1,0 +1,171 @@
+import type { Offer } from '../plan/schedule.ts';
+import type { DeltaRoad } from './delta-road.ts';
+import type { Holdings } from './holdings.ts';
+import type { InFlight } from './in-flight.ts';
+import type { MissingSpans } from './missing.ts';
+import type { Source, SourceKind } from './source.ts';
+import type { SpanFill } from './span-fill.ts';
+import type { BackhaulTurns } from './turns.ts';
+
+/** The name under which this device itself offers what it can rebuild without asking anybody. */
+export const HERE = '';
+/** Segments that it rebuilds at a time that way. */
+const HERE_MOST = 2;
+/**
+ * What a byte costs over the link to a source. A byte over the backhaul costs more than any span over the LAN; on the LAN
+ * fewer bytes are better.
+ */
+const COST: Readonly<Record<SourceKind, number>> = { peer: 1, gateway: 1, origin: 10_000_000 };
+/** Added to the cost of a source with a late request: more than any link costs. */
+const SLOW_COST = 100_000_000;
+/** One fewer than a client's connections to one host: index pages are not to wait behind spans on a slow link. A LAN is none. */
+const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 4, gateway: 3, origin: 3 };
+
+export interface RoadsParts {
+  readonly missing: MissingSpans;
+  readonly holdings: Holdings;
+  readonly inFlight: InFlight;
+  readonly turns: BackhaulTurns | undefined;
+  /** The delta in use. */
+  readonly road: DeltaRoad | undefined;
+  /** A delta will soon be in use: until then nothing it may make is fetched in another way over the backhaul. */
+  readonly deltaComing: boolean;
+  /** Whether a source turned out not to have a map page. */
+  readonly lacksPage: (source: Source, page: number) => boolean;
+}
+
+/** All that `sources`, and this device itself, can give of what is missing now, for the planner. */
+export function offersFrom(sources: readonly Source[], parts: RoadsParts): readonly Offer[] {
+  const groups = new Groups(parts);
+  const near = new NearPages(sources, parts);
+  return [
+    ...sources.flatMap((source) => [contentFrom(source, parts, near), ...(parts.road === undefined || source.delta === undefined ? [] : [deltaFrom(source, parts.road, parts, groups)])]),
+    ...(parts.road === undefined ? [] : [rebuiltHere(parts.road, parts, groups)]),
+  ];
+}
+
+/** The map pages that `source` can give. */
+export function pagesFrom(source: Source, road: DeltaRoad, parts: RoadsParts): Offer {
+  const held = parts.holdings.segments(source);
+  return {
+    ...linkTo(source, parts.inFlight),
+    road: 'delta',
+    bytes: (page) => {
+      if (parts.lacksPage(source, page)) return undefined;
+      const { firstSegment, size } = road.page(page);
+      if (source.kind !== 'peer') return mayCross(source, road.firstSpan(firstSegment), parts.turns) ? size : undefined;
+      const segments = road.manifest.pages[page]?.segments ?? 0;
+      for (let segment = firstSegment; segment < firstSegment + segments; segment++) if (held?.has(segment) === true) return size;
+      return undefined;
+    },
+  };
+}
+
+/** The fills that a step of the delta road brings: all of a segment, or nothing while one of them is still looked at or on its way. */
+export function fillsOf(segment: number, road: DeltaRoad, missing: MissingSpans, isWhole: (span: number) => boolean): readonly SpanFill[] {
+  const fills: SpanFill[] = [];
+  for (const span of road.spansOf(segment)) {
+    const fill = missing.get(span);
+    if (fill === undefined ? !isWhole(span) : fill.asked.length > 0 && !fill.late) return [];
+    if (fill !== undefined) fills.push(fill);
+  }
+  return fills;
+}
+
+function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing, road, turns }: RoadsParts, near: NearPages): Offer {
+  const held = holdings.spans(source);
+  return {
+    ...linkTo(source, inFlight),
+    road: 'content',
+    bytes: (span) => {
+      const fill = missing.get(span);
+      if (fill === undefined || held === undefined) return undefined;
+      // What a delta may make is waited for, unless that takes too long: a moment on the LAN, and longer before the backhaul is crossed for more.
+      const hope = !fill.late && fill.chunks === undefined;
+      if (hope && (deltaComing || near.has(span))) return undefined;
+      if (held !== 'all') return held.has(span) ? fill.lacking : undefined;
+      if (hope && road?.makes(span) === true) return undefined;
+      return mayCross(source, span, turns) ? fill.lacking : undefined;
+    },
+  };
+}
+
+function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, turns }: RoadsParts, groups: Groups): Offer {
+  const held = holdings.segments(source);
+  return {
+    ...linkTo(source, inFlight),
+    road: 'delta',
+    bytes: (span) => {
+      const segment = road.segmentOf(span);
+      if (!road.usable(segment) || !road.hasPage(road.pageOf(segment)) || road.hasPayload(segment)) return undefined;
+      if (!(source.kind === 'peer' ? held?.has(segment) === true : mayCross(source, road.firstSpan(segment), turns))) return undefined;
+      const fills = groups.size(segment, road);
+      return fills === 0 ? undefined : (road.segments[segment]?.payload?.size ?? 0) / fills;
+    },
+  };
+}
+
+function rebuiltHere(road: DeltaRoad, { inFlight }: RoadsParts, groups: Groups): Offer {
+  return {
+    source: HERE,
+    road: 'delta',
+    costPerByte: 0,
+    inFlight: inFlight.of(HERE),
+    mostInFlight: HERE_MOST,
+    bytes: (span) => {
+      const segment = road.segmentOf(span);
+      if (!road.usable(segment) || !road.hasPage(road.pageOf(segment)) || !road.hasPayload(segment)) return undefined;
+      return groups.size(segment, road) === 0 ? undefined : 0;
+    },
+  };
+}
+
+/** Whether it is this device that has `span`, or the segment that begins there, brought over the backhaul. */
+function mayCross({ kind }: Source, span: number, turns: BackhaulTurns | undefined): boolean {
+  if (turns === undefined) return true;
+  // A gateway asks once whoever asks it: only that the best base is used is to be agreed upon.
+  return kind === 'origin' ? turns.mine(span) : turns.leads;
+}
+
+function linkTo({ name, kind }: Source, inFlight: InFlight): Pick<Offer, 'source' | 'costPerByte' | 'inFlight' | 'mostInFlight'> {
+  // A stuck source is the last choice until it answers, however near it is.
+  return { source: name, costPerByte: COST[kind] + (inFlight.slow(name) ? SLOW_COST : 0), inFlight: inFlight.of(name), mostInFlight: IN_FLIGHT[kind] };
+}
+
+/** The spans whose map page is not here yet, and can be had at once: a segment will be the smaller form of them. */
+class NearPages {
+  readonly #road: DeltaRoad | undefined;
+  readonly #offers: readonly Offer[];
+  readonly #known = new Map<number, boolean>();
+
+  constructor(sources: readonly Source[], parts: RoadsParts) {
+    const { road } = parts;
+    this.#road = road;
+    this.#offers = road === undefined ? [] : sources.map((source) => pagesFrom(source, road, parts));
+  }
+
+  has(span: number): boolean {
+    const road = this.#road;
+    if (road?.makes(span) !== true) return false;
+    const page = road.pageOf(road.segmentOf(span));
+    const near = this.#known.get(page) ?? (!road.hasPage(page) && this.#offers.some((offer) => offer.bytes(page) !== undefined));
+    this.#known.set(page, near);
+    return near;
+  }
+}
+
+/** How many spans each segment would bring now; counted once for all offers. */
+class Groups {
+  readonly #parts: RoadsParts;
+  readonly #sizes = new Map<number, number>();
+
+  constructor(parts: RoadsParts) {
+    this.#parts = parts;
+  }
+
+  size(segment: number, road: DeltaRoad): number {
+    const known = this.#sizes.get(segment) ?? fillsOf(segment, road, this.#parts.missing, this.#parts.missing.isWhole).length;
+    this.#sizes.set(segment, known);
+    return known;
+  }
+}

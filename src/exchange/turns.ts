@@ -1,0 +1,15 @@
+import type { DeltaChoice, DeltaOffer } from './delta-choice.ts';
+import type { PeerHolding, Source } from './source.ts';
+
+/** Who of a site asks the origin for what. The gateway asks once whoever asks it: there only who has the best base counts. */
+export interface BackhaulTurns {
+  /** Told what a neighbour says that it has. */
+  saw(source: Source, holding: PeerHolding): void;
+  /** Told what this device rebuilds from, if anything, and which deltas there are: who needs the fewest bytes brings things. */
+  decided(choice: DeltaChoice | undefined, offers: readonly DeltaOffer[]): void;
+  mine(span: number): boolean;
+  /** Nobody who is at work needs fewer bytes than this device. */
+  readonly leads: boolean;
+  /** Others bring what is not this device's turn. */
+  readonly othersAtWork: boolean;
+}
