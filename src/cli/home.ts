@@ -1,5 +1,8 @@
 import type { Command } from 'commander';
+import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { ShoalError, messageOf } from '../core/errors.ts';
+import type { OwnAuthority } from '../identity/authority.ts';
 import { wholeNumber } from './numbers.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import { DELTA_HELP, deltaConfigOf, deltasAfter, withDeltaOptions } from './deltas.ts';
@@ -17,19 +20,35 @@ export function addInit(program: Command): void {
     .option('--home <dir>', 'where', DEFAULT_HOME)
     .option('--offline <dir>', 'put the offline keys into a home of their own, to be kept on another machine')
     .option('--namespace <name>', 'namespace of all content')
+    .option('--fleet-ca <file>', 'your own CA for device certificates, PEM: the issuing certificate first, the root last')
+    .option('--fleet-key <file>', 'private key of the issuing certificate, PKCS#8 PEM, P-256 or P-384')
     .option('--json', 'one JSON object on standard output')
-    .addHelpText('after', '\nExamples:\n  shoal init --home fleet\n  shoal init --home server --offline /media/stick/keys')
-    .action(async (options: { home: string; offline?: string; namespace?: string; json?: boolean }) => {
+    .addHelpText('after', '\nExamples:\n  shoal init --home fleet\n  shoal init --home server --offline /media/stick/keys\n  shoal init --home fleet --fleet-ca devices-ca.pem --fleet-key devices-ca.key')
+    .action(async (options: { home: string; offline?: string; namespace?: string; fleetCa?: string; fleetKey?: string; json?: boolean }) => {
+      const own = await ownAuthority(options.fleetCa, options.fleetKey);
       const { initHome } = await import('../trust/repository/init.ts');
       const { trustHome } = await import('../trust/repository/home.ts');
       const made = await initHome(trustHome(options.home), {
         ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
         ...(options.offline === undefined ? {} : { offline: trustHome(options.offline) }),
       });
+      const { makeFleet } = await import('../roles/fleet.ts');
+      const fleet = await makeFleet(trustHome(options.home), own);
       say(`Home made in ${made.home}. Devices need ${made.trustRoot}.`);
       say(`Keys that authorise software are in ${made.offlineKeys}: keep a copy where no network reaches.`);
-      if (options.json === true) emit({ ok: true, ...made });
+      say(`Certificates of devices come from ${fleet.ca}: next, shoal token --help.`);
+      if (options.json === true) emit({ ok: true, ...made, fleet: fleet.fleet });
     });
+}
+
+async function ownAuthority(ca: string | undefined, key: string | undefined): Promise<OwnAuthority | undefined> {
+  if (ca === undefined && key === undefined) return undefined;
+  if (ca === undefined || key === undefined) throw new ShoalError('BAD_USAGE', '--fleet-ca and --fleet-key belong together');
+  try {
+    return { certificates: await readFile(ca, 'utf8'), key: await readFile(key, 'utf8') };
+  } catch (cause) {
+    throw new ShoalError('UNREADABLE', `cannot read the certificate authority: ${messageOf(cause)}`, { cause });
+  }
 }
 
 export function addPublish(program: Command): void {

@@ -31,6 +31,9 @@ export function complain(error: unknown, where: string): void {
   say(`shoal: ${where}: ${error instanceof Error ? error.message : String(error)}`);
 }
 
+/** The price of the flag stands where it is asked for. */
+export const INSECURE_LISTEN = 'listen outside this machine without TLS: whoever reaches the port can fetch, whoever is on the way can see what';
+
 export function addOrigin(program: Command, version: string): void {
   program
     .command('origin')
@@ -40,13 +43,16 @@ export function addOrigin(program: Command, version: string): void {
     .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8470 })
     .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
     .option('--upload-token <file>', 'take uploads from whoever has the token in this file; it is made when there is none')
-    .addHelpText('after', '\nExamples:\n  shoal origin --home fleet --listen 0.0.0.0:8470\n  shoal origin --home server --upload-token server/upload.token')
-    .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string }) => {
+    .option('--tls', 'speak TLS on loopback as well')
+    .option('--name <host...>', 'further names and addresses in its certificate, for clients that know no fleets')
+    .option('--insecure-http', INSECURE_LISTEN)
+    .addHelpText('after', '\nOn loopback it speaks plain HTTP, for this machine and for a proxy in front of it. Everywhere else it speaks TLS 1.3 with\ncertificates of the fleet: devices enrol first (shoal token, shoal enroll).\n\nExamples:\n  shoal origin --home fleet --listen 0.0.0.0:8470\n  shoal origin --home server --upload-token server/upload.token')
+    .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string; tls?: boolean; name?: string[]; insecureHttp?: boolean }) => {
       const { startHomeOrigin } = await import('../roles/home-origin.ts');
       const uploadTokens = options.uploadToken === undefined ? [] : await tokensIn(options.uploadToken);
       const { sentence } = await import('./deltas.ts');
       const onDelta = (outcome: Parameters<typeof sentence>[0]): void => say(sentence(outcome));
-      await runUntilTold('origin', await startHomeOrigin({ home: options.home, listen: options.listen, version, uploadTokens, onDelta, onError: complain }));
+      await runUntilTold('origin', await startHomeOrigin({ home: options.home, listen: options.listen, version, uploadTokens, onDelta, onError: complain, names: options.name ?? [], ...(options.tls === undefined ? {} : { tls: options.tls }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) }));
     });
 }
 

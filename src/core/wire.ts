@@ -39,8 +39,8 @@ export const wire = {
   upload: (id: string): string => `${API}/uploads/${id}`,
   /** The signed revocation list, which members pass on to each other. */
   revocations: `${API}/fleet/revocations`,
-  /** For gateways: which products an artifact belongs to. */
-  products: ({ namespace, root }: ContentKey): string => `${API}/fleet/products/${namespace}/${root}`,
+  /** For gateways: what an artifact is used for. */
+  uses: (root: ObjectId): string => `${API}/fleet/uses/${root}`,
   /** Enrolment at an origin: open to whoever knows a token, or has an identity key. */
   anchors: `${API}/fleet/anchors`,
   enrol: `${API}/fleet/enroll`,

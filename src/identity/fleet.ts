@@ -63,6 +63,13 @@ export class Fleet {
     return readWhole(this.#files, this.#list, REVOCATIONS_MAX_BYTES);
   }
 
+  /** The list when it was written at another time than `seen` (milliseconds since the epoch). */
+  async revocationsSince(seen: number | undefined): Promise<{ readonly list: Uint8Array; readonly modified: number } | undefined> {
+    const modified = (await this.#files.stat(this.#list))?.modified;
+    const list = modified === undefined || modified === seen ? undefined : await this.revocations();
+    return list === undefined || modified === undefined ? undefined : { list, modified };
+  }
+
   close(): void {
     this.registry.close();
   }

@@ -16,18 +16,19 @@ export class OriginMember implements Member {
   readonly revocations: Revocations;
   readonly client = undefined;
   readonly today: () => number;
-  #server: TlsMaterial;
+  #server: TlsMaterial | undefined;
+  #seen: number | undefined;
   #cancel: () => void = () => undefined;
 
-  /** `hosts`: names and addresses for clients that know no fleets, in the certificate. */
-  static async open(fleet: Fleet, hosts: readonly string[], today: () => number): Promise<OriginMember> {
-    const member = new OriginMember(fleet, hosts, today, await material(fleet, hosts, today()));
+  /** `hosts`: names and addresses for clients that know no fleets, in the certificate; undefined for an origin that does not listen with TLS. */
+  static async open(fleet: Fleet, hosts: readonly string[] | undefined, today: () => number): Promise<OriginMember> {
+    const member = new OriginMember(fleet, hosts ?? [], today, hosts === undefined ? undefined : await material(fleet, hosts, today()));
     if ((await fleet.revocations()) === undefined) await fleet.signRevocations();
     await member.look();
     return member;
   }
 
-  private constructor(fleet: Fleet, hosts: readonly string[], today: () => number, server: TlsMaterial) {
+  private constructor(fleet: Fleet, hosts: readonly string[], today: () => number, server: TlsMaterial | undefined) {
     this.#fleet = fleet;
     this.#hosts = hosts;
     this.#server = server;
@@ -40,17 +41,21 @@ export class OriginMember implements Member {
   }
 
   get server(): TlsMaterial {
+    if (this.#server === undefined) throw new TypeError('this origin does not listen with TLS');
     return this.#server;
   }
 
   /** Takes the list that `shoal revoke` may have written since. */
   async look(): Promise<void> {
-    const bytes = await this.#fleet.revocations();
-    if (bytes !== undefined) this.revocations.adopt(bytes);
+    const bytes = await this.#fleet.revocationsSince(this.#seen);
+    if (bytes === undefined) return;
+    this.#seen = bytes.modified;
+    this.revocations.adopt(bytes.list);
   }
 
   /** Renews its certificate from now on, until stopped. */
   start(clock: Clock, failed: (error: unknown) => void): void {
+    if (this.#server === undefined) return;
     this.#cancel = clock.after(CERTIFICATE_LIFE_MS * CERTIFICATE_RENEW_AFTER, () => {
       this.renew().catch(failed);
       this.start(clock, failed);

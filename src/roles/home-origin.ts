@@ -10,6 +10,8 @@ import { DeltaRunner } from './origin/delta-runner.ts';
 import type { NewRelease } from './origin/delta-runner.ts';
 import { HomeUploads } from './origin/upload-desk.ts';
 import type { DeltaOutcome } from '../publish/deltas.ts';
+import { startFleetDesk } from './origin/fleet-desk.ts';
+import type { FleetDesk } from './origin/fleet-desk.ts';
 
 export interface HomeOriginOptions {
   /** A whole home, or the server half of one. */
@@ -21,6 +23,13 @@ export interface HomeOriginOptions {
   readonly uploadTokens?: readonly string[];
   /** Told what became of each delta of a release that was uploaded. */
   readonly onDelta?: (outcome: DeltaOutcome) => void;
+  /**
+   * Speaks TLS with the fleet's certificates, which enrolled devices have. Default: wherever it can be reached from outside,
+   * unless `insecureHttp`. `names`: further names and addresses for clients that know no fleets.
+   */
+  readonly tls?: boolean;
+  readonly names?: readonly string[];
+  readonly insecureHttp?: boolean;
   /** Told what went wrong where nobody asked: signing, deltas, garbage collection, damaged content. */
   readonly onError?: (error: unknown, where: string) => void;
 }
@@ -34,7 +43,10 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origi
   const store = await PackStore.open(home.paths.store);
   const tokens = options.uploadTokens ?? [];
   let deltas: DeltaRunner | undefined;
+  let fleet: FleetDesk | undefined;
   try {
+    fleet = await startFleetDesk(home, { ...options, uploads: tokens.length > 0 });
+    const desk = fleet;
     const runner = (deltas = await DeltaRunner.open({ home, ...(options.onDelta === undefined ? {} : { onOutcome: options.onDelta }), ...(options.onError === undefined ? {} : { onError: options.onError }) }));
     const noteReleases = (releases: readonly NewRelease[]): Promise<void> =>
       // The release is out, and the uploader is told so, whatever becomes of its deltas.
@@ -47,6 +59,8 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origi
       resign,
       collect: () => collectHome(home, store),
       ...(tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock, noteReleases), tokens } }),
+      ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),
+      ...desk?.forOrigin,
       ...(options.onError === undefined ? {} : { onError: options.onError }),
     });
     return {
@@ -54,10 +68,12 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origi
       close: async () => {
         await runner.close();
         await origin.close();
+        await desk?.close();
       },
     };
   } catch (error) {
     await deltas?.close();
+    await fleet?.close();
     await store.close();
     throw error;
   }

@@ -1,7 +1,10 @@
 import { Gauge } from 'prom-client';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
+import type { EnrolmentDesk } from '../identity/desk.ts';
+import type { Access } from '../serve/access.ts';
 import type { MetadataProvider } from '../serve/content.ts';
+import { enrolRoutes } from '../serve/enroll-routes.ts';
 import { PeerRegistry } from '../serve/peers.ts';
 import { StoreContent } from '../serve/store-content.ts';
 import { createSurface } from '../serve/surface.ts';
@@ -10,6 +13,7 @@ import { uploadRoutes } from '../serve/upload-routes.ts';
 import type { UploadDesk } from '../serve/upload-routes.ts';
 import type { GcReport, PrunableStore } from '../store/types.ts';
 import { Periodic } from './periodic.ts';
+import { checkListener } from './plain-http.ts';
 
 export interface OriginOptions {
   /** What is served. Closed with the origin. */
@@ -27,6 +31,12 @@ export interface OriginOptions {
   readonly gcMs?: number;
   /** Who takes uploads, and the tokens that open it; ended with the origin. Nobody can upload without. */
   readonly uploads?: { readonly desk: UploadDesk & { close(): Promise<void> }; readonly tokens: readonly string[] };
+  /** TLS with the fleet's certificates; plain HTTP without it. */
+  readonly access?: Access;
+  /** Gives devices their certificates. */
+  readonly enrolment?: EnrolmentDesk;
+  /** Listens without TLS where others can reach it. */
+  readonly insecureHttp?: boolean;
   readonly limits?: SurfaceOptions['limits'];
   readonly clock?: Clock;
   /** Told what went wrong where nobody asked: signing, gc, damaged content (with its URL). */
@@ -57,6 +67,7 @@ const GC_MS = 24 * 3_600_000;
 /** Starts an origin over a store and a TUF repository. Throws what the first signing throws: an origin that cannot sign is no use. */
 export async function startOrigin(options: OriginOptions): Promise<Origin> {
   const { store, metadata, clock = systemClock, resign, uploads, gcMs = GC_MS } = options;
+  checkListener(options.listen.host, options.access !== undefined, options.insecureHttp);
   const report = (where: string) => (error: unknown) => options.onError?.(error, where);
   const signed = (await resign?.()) ?? [];
   const surface = await createSurface({
@@ -66,7 +77,11 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     metadata,
     peers: new PeerRegistry(() => clock.now()),
     clock,
-    ...(uploads === undefined ? {} : { control: uploadRoutes(uploads.desk, uploads.tokens) }),
+    control: (app) => {
+      if (uploads !== undefined) uploadRoutes(uploads.desk, uploads.tokens)(app);
+      if (options.enrolment !== undefined) enrolRoutes(options.enrolment)(app);
+    },
+    ...(options.access === undefined ? {} : { access: options.access }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.onError === undefined ? {} : { onError: options.onError }),
   });

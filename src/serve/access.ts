@@ -13,6 +13,12 @@ import type { Member } from '../identity/tls.ts';
 import { deltaEnds, parseMetadataFile, productOf } from '../trust/roles.ts';
 import { Handshakes } from './handshakes.ts';
 
+/** A release of `product` in `namespace` consists of an artifact. */
+export interface Use {
+  readonly namespace: string;
+  readonly product: string;
+}
+
 /** Who may reach a host that speaks TLS with the fleet, and what they may have of it. */
 export interface Access {
   readonly member: Member;
@@ -23,8 +29,8 @@ export interface Access {
   readonly open?: readonly string[];
   /** Whether this host has anything to do with `caller`. Whoever it does not admit is a stranger. */
   admits(caller: Holder): boolean;
-  /** The products an artifact belongs to, in `namespace` or in any; none when it is not known here. */
-  products(root: ObjectId, namespace?: string): Promise<readonly string[]>;
+  /** What an artifact is used for; nothing when it is not known here. */
+  uses(root: ObjectId): Promise<readonly Use[]>;
 }
 
 /** What a request may be answered. Where there is no `Access`, everything: the host listens on loopback, or was told to. */
@@ -117,7 +123,9 @@ export class Callers implements Permissions {
   async artifact({ raw }: FastifyRequest, root: ObjectId, namespace?: string): Promise<boolean> {
     const holder = this.of(raw.socket);
     if (holder === undefined) return false;
-    return holder.products === 'all' || mayHave(holder, await this.#access.products(root, namespace));
+    if (holder.products === 'all') return true;
+    const uses = await this.#access.uses(root);
+    return mayHave(holder, uses.filter((use) => namespace === undefined || use.namespace === namespace).map(({ product }) => product));
   }
 
   metadata({ raw }: FastifyRequest, file: string): boolean {

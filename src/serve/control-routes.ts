@@ -11,7 +11,7 @@ import type { App } from './context.ts';
 import type { SurfaceMetrics } from './metrics.ts';
 import { matchesEtag } from './negotiate.ts';
 import type { PeerRegistry } from './peers.ts';
-import { Announcement, BaseParams, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, Products, SiteParams, TargetParams } from './schemas.ts';
+import { Announcement, BaseParams, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, RootParams, SiteParams, TargetParams, Uses } from './schemas.ts';
 
 export interface ControlContext {
   readonly role: string;
@@ -41,7 +41,7 @@ export function controlRoutes(app: App, context: ControlContext): void {
       if (bytes === undefined) throw notFound(file);
       return answerFile(request, reply, bytes, NUMBERED.test(file) ? CACHE_IMMUTABLE : 'no-cache', METADATA);
     });
-    app.get(`${API}/tuf/targets/*`, { schema: { summary: 'TUF targets: release manifests', tags: ['trust'], params: TargetParams } }, async (request, reply) => {
+    app.get(`${API}/tuf/targets/*`, { schema: { summary: 'TUF targets: release manifests', tags: ['trust'], params: TargetParams, Uses } }, async (request, reply) => {
       const path = request.params['*'];
       const bytes = (await may.target(request, path)) ? await metadata.target(path) : undefined;
       if (bytes === undefined) throw notFound('the target');
@@ -105,7 +105,7 @@ export function controlRoutes(app: App, context: ControlContext): void {
 }
 
 /** What members of a fleet ask each other, where certificates say who they are. */
-function fleetRoutes(app: App, { member, products }: Access, may: Permissions): void {
+function fleetRoutes(app: App, { member, uses }: Access, may: Permissions): void {
   app.addHook('onRequest', async (_request, reply) => {
     if (member.revocations.number >= 0) void reply.header(HEADER_REVOCATIONS, String(member.revocations.number));
     await Promise.resolve();
@@ -116,11 +116,10 @@ function fleetRoutes(app: App, { member, products }: Access, may: Permissions): 
     void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream' });
     return reply.send(Buffer.from(bytes));
   });
-  app.get(`${API}/fleet/products/:namespace/:root`, { schema: { summary: 'For gateways: the products an artifact belongs to', tags: ['identity'], params: KeyParams, response: { 200: Products } } }, async (request, reply) => {
+  app.get(`${API}/fleet/uses/:root`, { schema: { summary: 'For gateways: what an artifact is used for', tags: ['identity'], params: RootParams, response: { 200: Uses } } }, async (request, reply) => {
     if (!may.host(request)) throw notFound('what you ask for');
     void reply.header('cache-control', CACHE_NEVER);
-    const { namespace, root } = request.params;
-    return { products: [...(await products(root as ObjectId, namespace))] };
+    return { uses: (await uses(request.params.root as ObjectId)).map(({ namespace, product }) => ({ namespace, product })) };
   });
 }
 

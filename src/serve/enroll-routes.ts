@@ -1,7 +1,9 @@
 import { Type } from '@fastify/type-provider-typebox';
+import { isShoalError } from '../core/errors.ts';
 import { ENROL_BODY_MAX_BYTES } from '../core/limits.ts';
 import { CACHE_NEVER, wire } from '../core/wire.ts';
 import type { EnrolmentDesk } from '../identity/desk.ts';
+import { sendError } from './answers.ts';
 import type { App } from './context.ts';
 
 const Base64 = Type.String({ minLength: 1, maxLength: 512, pattern: '^[A-Za-z0-9+/]+={0,2}$' });
@@ -15,6 +17,11 @@ export function enrolRoutes(desk: Pick<EnrolmentDesk, 'anchors' | 'enrol' | 'ren
       app.addHook('onRequest', async (_request, reply) => {
         void reply.header('cache-control', CACHE_NEVER);
         await Promise.resolve();
+      });
+      // One answer for everything that is wrong: a stranger learns nothing of the form either.
+      app.setErrorHandler(async (error, _request, reply) => {
+        const busy = isShoalError(error, 'BUSY');
+        await sendError(reply, { status: busy ? 503 : 403, code: busy ? 'BUSY' : 'REFUSED', message: busy ? 'too many requests' : 'refused' });
       });
       const about = (summary: string): { readonly summary: string; readonly tags: string[] } => ({ summary, tags: ['identity'] });
       const strict = { additionalProperties: false };

@@ -35,5 +35,6 @@ export const Holdings = Type.Object({
   artifacts: Type.Array(Type.Object({ namespace: Type.String(), root: Type.String(), size: Type.Integer(), spans: Type.Integer(), held: Type.Integer() })),
 });
 export const Peers = Type.Object({ peers: Type.Array(Type.Object({ instance: Type.String(), url: Type.String(), roots: Type.Array(Type.String()) })) });
-export const Products = Type.Object({ products: Type.Array(Type.String()) });
+export const RootParams = Type.Object({ root: Id });
+export const Uses = Type.Object({ uses: Type.Array(Type.Object({ namespace: Type.String(), product: Type.String() })) });
 export const Health = Type.Object({ role: Type.String(), version: Type.String(), instance: Type.String() }, { additionalProperties: true });

@@ -55,7 +55,7 @@ async function host(member: TestMember, more: Partial<Access> = {}): Promise<{ r
     access: {
       member,
       admits: (caller) => mayHave(caller, ['os']),
-      products: (root) => Promise.resolve(root === sample.key.root ? ['os'] : []),
+      uses: (root) => Promise.resolve(root === sample.key.root ? [{ namespace: 'default', product: 'os' }] : []),
       ...more,
     },
   });
@@ -160,7 +160,8 @@ describe('a listener with certificates of the fleet', () => {
     expect([await status(first, path), await status(second, path)]).toEqual([200, 200]);
     member.revocations.adopt(fleet.authority.revocations([{ device: one.holder.device, until: now + 1e9 }], 0, now));
     expect([await status(first, path), await status(second, path)]).toEqual([expect.stringMatching(/^HTTP_/), 200]);
-    now += CERTIFICATE_LIFE_MS;
+    // Certificates were issued since the test began, seconds ago.
+    now += CERTIFICATE_LIFE_MS + 60_000;
     expect(await status(second, path)).toMatch(/^HTTP_/);
     now = Date.now();
     await member.renew(now - 3_600_000);
@@ -202,9 +203,9 @@ describe('a listener with certificates of the fleet', () => {
     member.revocations.adopt(list);
     const answer = await client.request(url + wire.revocations, 10_000);
     expect([answer.headers.get('shoal-revocations'), Buffer.from(answer.body)]).toEqual(['7', Buffer.from(list)]);
-    expect(await status(client, url + wire.products(sample.key))).toBe(404);
+    expect(await status(client, url + wire.uses(sample.key.root))).toBe(404);
     const gateway = talk(await device('all', { role: 'gateway' }));
-    expect(JSON.parse(Buffer.from((await gateway.request(url + wire.products(sample.key), 10_000)).body).toString())).toEqual({ products: ['os'] });
+    expect(JSON.parse(Buffer.from((await gateway.request(url + wire.uses(sample.key.root), 10_000)).body).toString())).toEqual({ uses: [{ namespace: 'default', product: 'os' }] });
   });
 
   it('is not slowed by those who begin handshakes and go no further', async () => {
