@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
+import { keepHeapSmall } from '../kernel/heap.ts';
 import type { DeltaOutcome } from '../publish/deltas.ts';
 import type { DeltaConfig } from '../trust/repository/home.ts';
 import { DEFAULT_HOME } from './home.ts';
@@ -106,6 +107,7 @@ export function addDelta(program: Command): void {
         if (options.json === true) emit({ ok: true, removed });
         return;
       }
+      keepHeapSmall();
       const { signal, end } = interruptible('interrupted; what was made stays');
       const bar = progress('deltas');
       try {

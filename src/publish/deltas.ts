@@ -101,7 +101,7 @@ class Workshop {
     this.#listed ??= this.#list();
     const entry = (await this.#listed).get(`${base.root} ${target.root}`);
     if (entry !== undefined && (await this.#whole(entry))) return { result: 'kept', bytes: entry.bytes, contentBytes: undefined, seconds: seconds() };
-    const indexBytes = indexBudget(memoryBytes, base.size, target.size, `${artifact} of ${from} and ${to}`);
+    const indexBytes = indexBudget(memoryBytes, base.size, target.size, `${artifact} of ${from} and ${to}`, STORE_BYTES);
     const contentBytes = await contentCost(this.#store, base.root, target.root, signal);
     if (contentBytes <= LEAST_BYTES) return { result: 'useless', bytes: undefined, contentBytes, seconds: seconds() };
     const spanEnds = await this.#load(base, target, signal);
@@ -161,6 +161,8 @@ class Workshop {
   }
 }
 
+/** What reading both out of the store leaves behind until it is collected, and the store itself. */
+const STORE_BYTES = 96 * 1024 * 1024;
 /** A delta that saves less than a tenth is not worth what it costs: space at the origin, time and memory on the device. */
 const WORTH_SHARE = 0.9;
 /** No delta is smaller: a manifest with one segment. */

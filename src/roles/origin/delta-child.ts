@@ -1,5 +1,6 @@
 import { setPriority } from 'node:os';
 import { ShoalError, isShoalError, messageOf } from '../../core/errors.ts';
+import { keepHeapSmall } from '../../kernel/heap.ts';
 import { releaseDeltas } from '../deltas.ts';
 import type { DeltaNews } from './delta-runner.ts';
 
@@ -18,6 +19,7 @@ process.once('disconnect', end).once('SIGTERM', end);
 // A Ctrl-C at a terminal goes to both: the origin decides.
 process.on('SIGINT', () => undefined);
 setPriority(NICE);
+keepHeapSmall();
 
 const tell = (news: DeltaNews): Promise<void> => new Promise((resolve) => {
   if (process.connected) process.send?.(news, () => { resolve(); });
