@@ -23,7 +23,7 @@ export type { Evidence } from './exchange/standing.ts';
 /** Publishing. */
 export { type InitOptions, type InitReport, initHome } from './trust/repository/init.ts';
 export { type HomeConfig, type TrustHome, trustHome } from './trust/repository/home.ts';
-export { type ReleaseDeltasOptions, releaseDeltas, removeDeltas } from './roles/deltas.ts';
+export { type ReleaseDeltasOptions, type WishedDeltas, releaseDeltas, removeDeltas } from './roles/deltas.ts';
 export type { DeltaOutcome } from './publish/deltas.ts';
 export { type AcceptFilesReport, type PublishFilesOptions, type PublishFilesReport, acceptStaging, publishFiles } from './roles/publish.ts';
 export { type UploadReleaseOptions, uploadRelease } from './roles/upload.ts';

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import type { DeltaOutcome } from '../publish/deltas.ts';
+import type { WishedDeltas } from '../roles/deltas.ts';
 import type { DeltaConfig } from '../trust/repository/home.ts';
 import { DEFAULT_HOME } from './home.ts';
 import { byteCount, wholeNumber } from './numbers.ts';
@@ -13,6 +14,7 @@ export interface DeltaOptions {
   readonly deltasFrom?: string;
   readonly deltaMemory?: number;
   readonly deltaSeconds?: number;
+  readonly deltasFirst?: boolean;
 }
 
 export const DELTA_HELP = `
@@ -21,6 +23,8 @@ what changed. --deltas-from says from which others:
   --deltas-from last:1        from the release before only
   --deltas-from 1.2.0,1.3.1   from these, because devices still run them
   --deltas-from none          from none; "shoal delta NAME" makes them later
+With --deltas-first devices are offered the release only when its deltas are there or --delta-seconds are over: no device
+then fetches whole content because it asked too early.
 A delta that would save nothing is thrown away, and one that cannot be made never fails the release. The defaults of a
 home are in its config.json, under "deltas".`;
 
@@ -48,6 +52,17 @@ export function sentence(outcome: DeltaOutcome): string {
   const content = formatBytes(outcome.contentBytes ?? 0);
   if (outcome.result === 'made') return `${which}: ${formatBytes(outcome.bytes)} instead of ${content}, ${outcome.seconds.toFixed(1)} s`;
   return `no ${which}: ${outcome.bytes === undefined ? '' : `it would have ${formatBytes(outcome.bytes)}, `}without one ${content} are fetched`;
+}
+
+/** Lets the release wait for its deltas. */
+export function withDeltasFirst(command: Command): Command {
+  return command.option('--deltas-first', 'offer devices the release when its deltas are there, not before');
+}
+
+/** What `--deltas-first` asks for; nothing without it. */
+export function firstOf(options: DeltaOptions, signal: AbortSignal, bar: Progress): { readonly deltasFirst?: WishedDeltas } {
+  if (options.deltasFirst !== true) return {};
+  return { deltasFirst: { deltas: deltaConfigOf(options), signal, onProgress: bar.update, onOutcome: tellWith(bar) } };
 }
 
 /** Says what became of a delta as soon as it is known, beside a progress bar. */

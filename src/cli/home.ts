@@ -5,7 +5,7 @@ import { ShoalError, messageOf } from '../core/errors.ts';
 import type { OwnAuthority } from '../identity/authority.ts';
 import { wholeNumber } from './numbers.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
-import { DELTA_HELP, deltaConfigOf, deltasAfter, withDeltaOptions } from './deltas.ts';
+import { DELTA_HELP, deltaConfigOf, deltasAfter, firstOf, withDeltaOptions, withDeltasFirst } from './deltas.ts';
 import type { DeltaOptions } from './deltas.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 import { sayMissing } from './settle.ts';
@@ -65,13 +65,14 @@ export function addPublish(program: Command): void {
     .option('--staging <dir>', 'only sign and pack into this directory, for "shoal accept" on the server')
     .option('--level <n>', 'zstd level of what is stored, 1 to 19', wholeNumber(1, 19), 19)
     .option('--json', 'one JSON object on standard output');
-  withDeltaOptions(command)
+  withDeltasFirst(withDeltaOptions(command))
     .addHelpText('after', `${DELTA_HELP}\n\nExamples:\n  shoal publish rootfs.img --name gateway-os --version 1.4.0\n  shoal publish rootfs.img --name gateway-os --version 1.5.0 --deltas-from 1.3.0,1.4.0 --delta-memory 4G\n  shoal publish image=rootfs.img boot=u-boot.bin --name os --version 2 --staging out`)
     .action(async (paths: string[], options: DeltaOptions & { name: string; version: string; hardware?: string[]; minSource?: number; home: string; staging?: string; level: number; json?: boolean }) => {
       keepHeapSmall();
       const { publishFiles } = await import('../roles/publish.ts');
       const { checkDeltaWish } = await import('../roles/deltas.ts');
       const bar = progress('publishing');
+      const deltaBar = progress('deltas');
       const publishing = interruptible('interrupted; nothing was published');
       try {
         const wish = deltaConfigOf(options);
@@ -81,23 +82,26 @@ export function addPublish(program: Command): void {
           const at = text.indexOf('=');
           return at > 0 ? { name: text.slice(0, at), path: text.slice(at + 1) } : { name: basename(text), path: text };
         });
-        const { manifest, addedBytes, staging, signatures, complete, published } = await publishFiles({
+        const { manifest, addedBytes, staging, signatures, complete, published, deltas: early } = await publishFiles({
           home: options.home, product: options.name, version: options.version, artifacts, level: options.level, onProgress: bar.update, signal: publishing.signal,
           ...(options.staging === undefined ? {} : { staging: options.staging }),
+          ...firstOf(options, publishing.signal, deltaBar),
           ...(options.hardware === undefined ? {} : { hardware: options.hardware }),
           ...(options.minSource === undefined ? {} : { minimumSource: options.minSource }),
         });
         bar.stop();
+        deltaBar.stop();
         const size = manifest.artifacts.reduce((sum, each) => sum + each.size, 0);
         say(`${manifest.product} ${manifest.version} (sequence ${String(manifest.sequence)}): ${formatBytes(size)}, of which ${formatBytes(addedBytes)} were new to the store.`);
         if (published) say('Devices can fetch it now.');
         else if (!complete) sayMissing(staging, signatures);
         else say(`Staged in ${staging}; next: shoal upload ${staging} ORIGIN, or shoal accept ${staging} on the server.`);
         publishing.end();
-        const deltas = published ? await deltasAfter(options.home, manifest.product, manifest.version, wish) : {};
+        const deltas = options.deltasFirst === true ? { deltas: early } : published ? await deltasAfter(options.home, manifest.product, manifest.version, wish) : {};
         if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: manifest.artifacts, addedBytes, staging, complete, published, ...deltas });
       } finally {
         bar.stop();
+        deltaBar.stop();
         publishing.end();
       }
     });
@@ -111,17 +115,23 @@ export function addAccept(program: Command): void {
     .argument('<staging>', 'directory that "shoal publish --staging" made')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
     .option('--json', 'one JSON object on standard output');
-  withDeltaOptions(command)
+  withDeltasFirst(withDeltaOptions(command))
     .addHelpText('after', `${DELTA_HELP}\n\nExample:\n  shoal accept out --home server`)
     .action(async (staging: string, options: DeltaOptions & { home: string; json?: boolean }) => {
       const { acceptStaging } = await import('../roles/publish.ts');
-      const { changed, releases } = await acceptStaging(options.home, staging);
+      const bar = progress('deltas');
+      const accepting = interruptible('interrupted; nothing was published');
+      const accepted = acceptStaging(options.home, staging, firstOf(options, accepting.signal, bar));
+      const { changed, releases, deltas: early } = await accepted.finally(() => {
+        bar.stop();
+        accepting.end();
+      });
       for (const { product, version } of releases) say(`${product} ${version} is published.`);
       if (!changed) say('All of it was published before.');
       else if (releases.length === 0) say('Accepted.');
-      const deltas = [];
+      const deltas = [...early];
       let problem = {};
-      for (const { product, version } of releases) {
+      for (const { product, version } of options.deltasFirst === true ? [] : releases) {
         const { deltas: made, ...more } = await deltasAfter(options.home, product, version, deltaConfigOf(options));
         deltas.push(...made);
         problem = { ...problem, ...more };

@@ -47,11 +47,12 @@ export function addVerify(program: Command): void {
       try {
         const report = await verifyHome(home, store, { onProgress: bar.update, discard: options.discard === true });
         bar.stop();
-        const { chunks, objects, bytes, damaged, incomplete, absent, releases } = report;
+        const { chunks, objects, bytes, damaged, incomplete, absent, absentDeltas, releases } = report;
         for (const id of damaged) say(`damaged: ${id}${options.discard === true ? ', discarded' : ''}`);
         for (const { root, missing } of incomplete) say(`incomplete: artifact ${root} lacks ${String(missing.length)} chunks or pages, ${missing[0] ?? ''} first`);
         for (const { product, version, name, root } of absent) say(`absent: ${name} of ${product} ${version}, artifact ${root}`);
-        const sound = damaged.length + incomplete.length + absent.length === 0;
+        for (const { base, target } of absentDeltas) say(`not whole: the delta from ${base} to ${target}; "shoal delta" makes it again`);
+        const sound = damaged.length + incomplete.length + absent.length + absentDeltas.length === 0;
         say(`${String(releases)} releases, ${String(chunks)} chunks, ${String(objects)} pages and objects, ${formatBytes(bytes)} read: ${sound ? 'all as it should be.' : 'NOT sound.'}`);
         if (!sound && options.discard !== true) say('       Run it with --discard, then publish the releases concerned again.');
         if (options.json === true) emit({ ok: sound, ...(sound ? {} : { error: 'STORE_DAMAGED' }), ...report });

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
-import { METADATA_MAX_BYTES } from '../core/limits.ts';
+import { DELTA_MAX_BYTES, METADATA_MAX_BYTES } from '../core/limits.ts';
 import { indexBudget } from '../delta/budget.ts';
 import { makeDelta } from '../delta/make.ts';
 import type { MadeDelta } from '../delta/make.ts';
@@ -12,7 +12,7 @@ import { publishDeltas } from '../trust/repository/online.ts';
 import type { DeltaPair } from './delta-plan.ts';
 import type { DeltaPolicy } from './delta-policy.ts';
 import { contentCost, readStored } from './stored-artifact.ts';
-import { deltaObjects } from './upkeep.ts';
+import { isWhole } from './upkeep.ts';
 
 export type DeltaResult =
   /** Made now and listed, or listed before. */
@@ -100,7 +100,9 @@ class Workshop {
     signal.throwIfAborted();
     this.#listed ??= this.#list();
     const entry = (await this.#listed).get(`${base.root} ${target.root}`);
-    if (entry !== undefined && (await this.#whole(entry))) return { result: 'kept', bytes: entry.bytes, contentBytes: undefined, seconds: seconds() };
+    // What verify has discarded is made again.
+    if (entry !== undefined && (await isWhole(this.#home, this.#store, entry))) return { result: 'kept', bytes: entry.bytes, contentBytes: undefined, seconds: seconds() };
+    if (Math.max(base.size, target.size) > DELTA_MAX_BYTES) throw new ShoalError('ARTIFACT_TOO_LARGE', `deltas are made of at most ${String(DELTA_MAX_BYTES)} bytes`);
     const indexBytes = indexBudget(memoryBytes, base.size, target.size, `${artifact} of ${from} and ${to}`, STORE_BYTES);
     const contentBytes = await contentCost(this.#store, base.root, target.root, signal);
     if (contentBytes <= LEAST_BYTES) return { result: 'useless', bytes: undefined, contentBytes, seconds: seconds() };
@@ -118,13 +120,6 @@ class Workshop {
   async #list(): Promise<Listed> {
     await needDeltasKey(this.#home);
     return new Map((await listedDeltas(this.#home)).map((entry) => [`${entry.base} ${entry.target}`, entry]));
-  }
-
-  /** Whether all of a listed delta is here: what verify has discarded is made again. */
-  async #whole(entry: DeltaEntry): Promise<boolean> {
-    const ids = await deltaObjects(this.#home, entry);
-    for (const id of ids) if ((await this.#store.deltaOf(entry.target, id)) === undefined) return false;
-    return ids.length > 0;
   }
 
   async #load(base: DeltaPair['base'], target: DeltaPair['target'], signal: AbortSignal): Promise<readonly number[]> {

@@ -82,11 +82,18 @@ export function stagedStore(staging: string): string {
   return join(staging, 'store');
 }
 
+export interface AcceptReleaseOptions {
+  /** Runs when the content is all there and nothing of it is visible yet; what it throws ends the acceptance. */
+  readonly beforeVisible?: (releases: readonly ReleaseManifest[]) => Promise<void>;
+  /** How long that may take, milliseconds. */
+  readonly beforeMs?: number;
+}
+
 /**
  * Makes a staged release visible on the server of `home`. `from` is the staging's own store; undefined when the content
  * went into `store` directly. Every byte is verified on its way, and an incomplete artifact is refused by the store.
  */
-export async function acceptRelease(home: TrustHome, staging: string, store: StoreWriter, from: StoreReader | undefined): Promise<AcceptReport> {
+export async function acceptRelease(home: TrustHome, staging: string, store: StoreWriter, from: StoreReader | undefined, options: AcceptReleaseOptions = {}): Promise<AcceptReport> {
   const holds: Lease[] = [];
   try {
     return await acceptStaged(home, staging, {
@@ -100,11 +107,12 @@ export async function acceptRelease(home: TrustHome, staging: string, store: Sto
               stored.push({ namespace, root, size, spans });
             }
           }
-          holds.push(await batch.commit(stored, ACCEPT_HOLD_MS));
+          holds.push(await batch.commit(stored, ACCEPT_HOLD_MS + (options.beforeMs ?? 0)));
         } catch (error) {
           await batch.abort();
           throw error;
         }
+        await options.beforeVisible?.(releases);
       },
     });
   } finally {

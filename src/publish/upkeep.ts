@@ -5,7 +5,7 @@ import { decodeManifest } from '../core/manifest.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
 import type { ContentKey } from '../core/wire.ts';
 import { readWhole } from '../store/durable.ts';
-import type { GcReport, PrunableStore, StoredArtifact, VerifyOptions, VerifyReport } from '../store/types.ts';
+import type { DeltaReader, GcReport, PrunableStore, StoredArtifact, VerifyOptions, VerifyReport } from '../store/types.ts';
 import { sha256 } from '../trust/metadata.ts';
 import { hashedPath, productOf } from '../trust/roles.ts';
 import { readConfig } from '../trust/repository/home.ts';
@@ -102,6 +102,13 @@ async function wantedDeltas(home: TrustHome): Promise<ReadonlyMap<ObjectId, Read
   return wanted;
 }
 
+/** Whether all of a listed delta is in the store, and none of it among `damaged`. */
+export async function isWhole(home: TrustHome, store: DeltaReader, entry: DeltaEntry, damaged: ReadonlySet<ObjectId> = new Set()): Promise<boolean> {
+  const ids = await deltaObjects(home, entry);
+  for (const id of ids) if (damaged.has(id) || (await store.deltaOf(entry.target, id)) === undefined) return false;
+  return ids.length > 0;
+}
+
 /** Ids of map pages and payloads of a listed delta; none when its manifest cannot be read, for then nobody can use them. */
 export async function deltaObjects(home: TrustHome, entry: DeltaEntry): Promise<readonly ObjectId[]> {
   const bytes = await readDeltaManifest(home, entry);
@@ -125,6 +132,8 @@ export interface AbsentArtifact extends ContentKey {
 export interface HomeVerifyReport extends VerifyReport {
   readonly releases: number;
   readonly absent: readonly AbsentArtifact[];
+  /** Deltas that devices are offered and that the store cannot serve whole: they fetch content instead. */
+  readonly absentDeltas: readonly Pick<DeltaEntry, 'base' | 'target'>[];
 }
 
 /** Reads and hashes everything in the store, and looks for every artifact of every live release. */
@@ -134,5 +143,9 @@ export async function verifyHome(home: TrustHome, store: PrunableStore, options:
   const absent = releases.flatMap(({ product, version, namespace, artifacts }) =>
     artifacts.filter(({ root }) => !there.has(`${namespace}/${root}`)).map(({ name, root }) => ({ product, version, name, namespace, root })),
   );
-  return { releases: releases.length, absent, ...(await store.verify(options)) };
+  const report = await store.verify(options);
+  const damaged = new Set(report.damaged);
+  const absentDeltas = [];
+  for (const entry of await listedDeltas(home)) if (!(await isWhole(home, store, entry, damaged))) absentDeltas.push({ base: entry.base, target: entry.target });
+  return { releases: releases.length, absent, absentDeltas, ...report };
 }

@@ -3,13 +3,16 @@ import type { Clock } from '../core/clock.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
 import { basesOf, deltaPairs, releaseCalled } from '../publish/delta-plan.ts';
 import { deltaPolicy } from '../publish/delta-policy.ts';
+import type { DeltaPolicy } from '../publish/delta-policy.ts';
 import { makeDeltas } from '../publish/deltas.ts';
 import type { DeltaOutcome, MakeDeltasOptions } from '../publish/deltas.ts';
+import type { AcceptReleaseOptions } from '../publish/release.ts';
 import { liveReleases, needServer } from '../publish/upkeep.ts';
 import { PackStore } from '../store/pack/store.ts';
+import type { PrunableStore } from '../store/types.ts';
 import { listedDeltas } from '../trust/repository/deltas.ts';
 import { readConfig, trustHome } from '../trust/repository/home.ts';
-import type { DeltaConfig } from '../trust/repository/home.ts';
+import type { DeltaConfig, TrustHome } from '../trust/repository/home.ts';
 import { publishDeltas } from '../trust/repository/online.ts';
 
 export interface ReleaseDeltasOptions extends Pick<MakeDeltasOptions, 'signal' | 'onProgress' | 'onOutcome'> {
@@ -38,17 +41,56 @@ export async function releaseDeltas({ product, version, deltas, ...options }: Re
   if (pairs.length === 0) return [];
   const store = await PackStore.open(home.paths.store);
   try {
-    const { signal, onProgress, onOutcome, clock = systemClock } = options;
-    const { memoryBytes, seconds } = policy;
-    return await makeDeltas(home, store, pairs, {
-      memoryBytes, seconds, clock,
-      ...(signal === undefined ? {} : { signal }),
-      ...(onProgress === undefined ? {} : { onProgress }),
-      ...(onOutcome === undefined ? {} : { onOutcome }),
-    });
+    return await makeDeltas(home, store, pairs, makeOptions(policy, options));
   } finally {
     await store.close();
   }
+}
+
+export type WishedDeltas = Omit<ReleaseDeltasOptions, 'home' | 'product' | 'version'>;
+
+/** The deltas to releases whose content is in the store and that nobody is offered yet. */
+export class DeltasFirst {
+  readonly outcomes: DeltaOutcome[] = [];
+  readonly #home: TrustHome;
+  readonly #store: PrunableStore;
+  readonly #policy: DeltaPolicy;
+  readonly #wish: WishedDeltas;
+
+  /** Throws `BAD_USAGE`, `BAD_CONFIG`. */
+  static async open(home: TrustHome, store: PrunableStore, wish: WishedDeltas): Promise<DeltasFirst> {
+    return new DeltasFirst(home, store, deltaPolicy((await readConfig(home)).deltas, wish.deltas), wish);
+  }
+
+  private constructor(home: TrustHome, store: PrunableStore, policy: DeltaPolicy, wish: WishedDeltas) {
+    this.#home = home;
+    this.#store = store;
+    this.#policy = policy;
+    this.#wish = wish;
+  }
+
+  get options(): AcceptReleaseOptions {
+    return { beforeVisible: (targets) => this.#make(targets), beforeMs: this.#policy.seconds * 1000 };
+  }
+
+  /** Throws only when it is told to stop: then nothing is to become visible. */
+  async #make(targets: readonly ReleaseManifest[]): Promise<void> {
+    const releases = await liveReleases(this.#home);
+    // What comes along together may be updated from one to the next as well.
+    const known = [...releases, ...targets];
+    const pairs = targets.flatMap((target) => deltaPairs(target, basesOf(known, target, this.#policy.from)));
+    this.outcomes.push(...(await makeDeltas(this.#home, this.#store, pairs, makeOptions(this.#policy, this.#wish))));
+    this.#wish.signal?.throwIfAborted();
+  }
+}
+
+function makeOptions({ memoryBytes, seconds }: DeltaPolicy, { signal, onProgress, onOutcome, clock = systemClock }: WishedDeltas): MakeDeltasOptions {
+  return {
+    memoryBytes, seconds, clock,
+    ...(signal === undefined ? {} : { signal }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(onOutcome === undefined ? {} : { onOutcome }),
+  };
 }
 
 /** Whether what is wished for can be meant, before a release is published with it. Throws as `releaseDeltas` does. */

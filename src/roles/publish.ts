@@ -2,8 +2,11 @@ import { join } from 'node:path';
 import type { ReleaseManifest } from '../core/manifest.ts';
 import type { ArtifactInput } from '../publish/artifact.ts';
 import { acceptRelease, publishRelease, stagedStore } from '../publish/release.ts';
+import type { DeltaOutcome } from '../publish/deltas.ts';
 import { nodeFiles } from '../store/files.ts';
 import { PackStore } from '../store/pack/store.ts';
+import { DeltasFirst } from './deltas.ts';
+import type { WishedDeltas } from './deltas.ts';
 import { readConfig, trustHome } from '../trust/repository/home.ts';
 import type { SignatureCount } from '../trust/repository/stage.ts';
 
@@ -24,6 +27,8 @@ export interface PublishFilesOptions {
   /** Bytes read so far of the file at hand, and its size. */
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
+  /** Makes the deltas before devices are offered the release; by default `releaseDeltas` may be called afterwards. */
+  readonly deltasFirst?: WishedDeltas;
 }
 
 export interface PublishFilesReport {
@@ -34,6 +39,8 @@ export interface PublishFilesReport {
   readonly signatures: readonly SignatureCount[];
   /** Enough signatures everywhere. */
   readonly complete: boolean;
+  /** What became of the deltas, when they were to be made first. */
+  readonly deltas: readonly DeltaOutcome[];
   /** Devices are offered it now. Otherwise the staging directory is to be signed further, uploaded or accepted. */
   readonly published: boolean;
 }
@@ -58,11 +65,12 @@ export async function publishFiles(options: PublishFilesOptions): Promise<Publis
       { namespace, ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }), ...(apart ? {} : { holdMs: HOLD_MS }) },
     );
     const published = !apart && staged.complete;
+    const first = published && options.deltasFirst !== undefined ? await DeltasFirst.open(home, store, options.deltasFirst) : undefined;
     if (published) {
-      await acceptRelease(home, staging, store, undefined);
+      await acceptRelease(home, staging, store, undefined, first?.options);
       await hold.release();
     }
-    return { manifest, addedBytes, staging, signatures: staged.signatures, complete: staged.complete, published };
+    return { manifest, addedBytes, staging, signatures: staged.signatures, complete: staged.complete, published, deltas: first?.outcomes ?? [] };
   } finally {
     await store.close();
   }
@@ -72,10 +80,12 @@ export interface AcceptFilesReport {
   /** False when the very same staging was accepted before. */
   readonly changed: boolean;
   readonly releases: readonly ReleaseManifest[];
+  /** What became of the deltas, when they were to be made first. */
+  readonly deltas: readonly DeltaOutcome[];
 }
 
 /** Checks a staging directory and makes what it brings visible to devices. On the server of `home`. */
-export async function acceptStaging(home: string, staging: string): Promise<AcceptFilesReport> {
+export async function acceptStaging(home: string, staging: string, options: Pick<PublishFilesOptions, 'deltasFirst'> = {}): Promise<AcceptFilesReport> {
   const place = trustHome(home);
   await readConfig(place);
   // Without one the content is in the home's own store already, or the staging changes keys alone.
@@ -83,7 +93,9 @@ export async function acceptStaging(home: string, staging: string): Promise<Acce
   try {
     const store = await PackStore.open(place.paths.store, { level: LEVEL });
     try {
-      return await acceptRelease(place, staging, store, from);
+      const first = options.deltasFirst === undefined ? undefined : await DeltasFirst.open(place, store, options.deltasFirst);
+      const { changed, releases } = await acceptRelease(place, staging, store, from, first?.options);
+      return { changed, releases, deltas: first?.outcomes ?? [] };
     } finally {
       await store.close();
     }

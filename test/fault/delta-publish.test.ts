@@ -97,6 +97,20 @@ describe('making deltas', () => {
     expect(await listedAndWhole(directory, 'after an interruption')).toBe(2);
   }, 120_000);
 
+  it('ends a release that waits for them when it is told to: nothing of it is visible, and it can be had again', async () => {
+    const directory = join(folder, 'waiting');
+    await cp(home, directory, { recursive: true });
+    await writeFile(join(folder, 'image'), imageVersion(4));
+    const args = ['publish', join(folder, 'image'), '--name', 'os', '--version', '4', '--home', directory, '--level', '1', '--deltas-first', '--json'];
+    const started = processes.start(args);
+    started.child.stderr?.once('data', () => started.child.kill('SIGINT'));
+    const { code, last, errors } = await started.ended;
+    expect([code, last['error'], errors]).toEqual([1, 'INTERRUPTED', expect.stringContaining('nothing was published')]);
+    expect((await processes.run(['inspect', 'os@4', '--home', directory])).code).toBe(1);
+    const again = await processes.run(args, 60);
+    expect([again.code, again.last]).toEqual([0, expect.objectContaining({ published: true, deltas: [expect.objectContaining({ result: 'kept' }), expect.objectContaining({ result: 'made' })] })]);
+  }, 120_000);
+
   describe.skipIf(needsSmallDisk())('on a full disk', () => {
     it('lists nothing, leaves releases as they are, and is done once there is room', async () => {
       // A store leaves the last 64 MiB of a disk alone; some 20 MiB more hold the releases.

@@ -10,7 +10,7 @@ import { deltaPolicy, parseDeltaChoice } from '../../src/publish/delta-policy.ts
 import { makeDeltas } from '../../src/publish/deltas.ts';
 import type { DeltaOutcome, MakeDeltasOptions } from '../../src/publish/deltas.ts';
 import { contentCost } from '../../src/publish/stored-artifact.ts';
-import { collectHome, deltaObjects, liveReleases } from '../../src/publish/upkeep.ts';
+import { collectHome, deltaObjects, liveReleases, verifyHome } from '../../src/publish/upkeep.ts';
 import { removeDeltas } from '../../src/roles/deltas.ts';
 import type { PrunableStore } from '../../src/store/types.ts';
 import { publishDeltas } from '../../src/trust/repository/online.ts';
@@ -102,6 +102,8 @@ describe('deltas of releases in a store', () => {
     const without: PrunableStore = new Proxy(it_.store, {
       get: (target, key) => (key === 'deltaOf' ? (owner: ObjectId, id: ObjectId) => (id === lost ? Promise.resolve(undefined) : target.deltaOf(owner, id)) : Reflect.get(target, key, target).bind(target)) as unknown,
     });
+    expect((await verifyHome(it_.home, it_.store)).absentDeltas).toEqual([]);
+    expect((await verifyHome(it_.home, without)).absentDeltas).toEqual([{ base: entry?.base, target: entry?.target }]);
     expect(await make(1, {}, without)).toMatchObject([{ result: 'made', bytes: first?.result === 'made' ? first.bytes : 0 }]);
     // The same bytes, so the same list, and no new signature.
     expect(await it_.listed()).toEqual(before);
