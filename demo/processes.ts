@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 const SHOAL = fileURLToPath(new URL('../bin/shoal.mjs', import.meta.url));
@@ -12,17 +14,37 @@ export interface Server {
   readonly url: string;
   /** The next line it prints. Throws when it ended instead. */
   next(): Promise<Json>;
+  /** Ends it as a power cut would. */
+  kill(): Promise<void>;
   /** Ends it gracefully; returns the last line it printed. */
   stop(): Promise<Json>;
 }
 
-/** The processes of a demo: none of them outlives it. */
+/** Where a role runs and listens. */
+export interface Place {
+  /** What its command line begins with, such as `ip netns exec NAME`. */
+  readonly prefix?: readonly string[];
+  readonly listen: string;
+}
+
+/** The processes of a demo or a benchmark: none of them outlives it. */
 export class Processes {
   readonly #running = new Set<ChildProcess>();
+  readonly #program: string;
+
+  /** `program` is what Node runs. Default: the launcher, and so the source of this checkout. */
+  constructor(program: string = SHOAL) {
+    this.#program = program;
+  }
 
   /** Runs a command to its end and returns the JSON object it printed last. */
-  async run(...args: readonly string[]): Promise<Json> {
-    const child = spawn(process.execPath, [SHOAL, ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  run(...args: readonly string[]): Promise<Json> {
+    return this.runIn([], ...args);
+  }
+
+  /** The same behind a prefix, see `Place`. */
+  async runIn(prefix: readonly string[], ...args: readonly string[]): Promise<Json> {
+    const child = this.#spawn(prefix, [...args, '--json']);
     this.#running.add(child);
     let out = '';
     let errors = '';
@@ -34,9 +56,25 @@ export class Processes {
     return JSON.parse(out.trim().split('\n').at(-1) ?? '') as Json;
   }
 
+  /** What `url` answers, asked from behind a prefix: another network may be the only one that reaches it. */
+  async fetchIn(prefix: readonly string[], url: string): Promise<string> {
+    const [command = process.execPath, ...rest] = [...prefix, process.execPath, '-e', 'fetch(process.argv[1]).then((answer) => answer.text()).then((text) => process.stdout.write(text))', url];
+    const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let text = '';
+    child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
+    const [code] = (await once(child, 'close')) as [number | null];
+    if (code !== 0) throw new Error(`${url} does not answer`);
+    return text;
+  }
+
   /** Starts a role on a free port and waits until it says where it is. */
-  async serve(...args: readonly string[]): Promise<Server> {
-    const child = spawn(process.execPath, [SHOAL, ...args, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  serve(...args: readonly string[]): Promise<Server> {
+    return this.serveAt({ listen: '127.0.0.1:0' }, ...args);
+  }
+
+  /** Starts a role somewhere else. */
+  async serveAt({ prefix = [], listen }: Place, ...args: readonly string[]): Promise<Server> {
+    const child = this.#spawn(prefix, [...args, '--listen', listen]);
     this.#running.add(child);
     let errors = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
@@ -50,6 +88,11 @@ export class Processes {
     return {
       url: String((await next())['url']),
       next,
+      kill: async () => {
+        child.kill('SIGKILL');
+        await ended;
+        this.#running.delete(child);
+      },
       stop: async () => {
         child.kill('SIGTERM');
         let last: Json = {};
@@ -59,6 +102,11 @@ export class Processes {
         return last;
       },
     };
+  }
+
+  #spawn(prefix: readonly string[], args: readonly string[]): ChildProcess & { readonly stdout: Readable; readonly stderr: Readable } {
+    const [command = process.execPath, ...rest] = [...prefix, process.execPath, this.#program, ...args];
+    return spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
   }
 
   /** Ends whatever still runs, at once. */
