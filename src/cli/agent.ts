@@ -5,21 +5,23 @@ import type { AgentEvent, FollowedProduct } from '../roles/agent/types.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
 import type { Progress } from './output.ts';
-import { complain, parseListen, runUntilTold } from './serve.ts';
+import { INSECURE_LISTEN, complain, mdnsOf, parseListen, runUntilTold } from './serve.ts';
 
 interface Options {
   readonly origin: string;
   readonly gateway?: string;
   readonly trust: string;
   readonly state?: string;
-  readonly site: string;
+  readonly site?: string;
+  readonly identity?: string;
+  readonly insecureHttp?: boolean;
   readonly base?: string[];
   readonly peer?: string[];
   readonly hardware?: string[];
   readonly poll: number;
   readonly listen: { readonly host: string; readonly port: number };
   readonly advertise?: string;
-  readonly mdns?: string | true;
+  readonly mdns?: string | boolean;
 }
 
 function parseFollowed(text: string, before: readonly FollowedProduct[] = []): readonly FollowedProduct[] {
@@ -45,21 +47,26 @@ export function addAgent(program: Command, version: string): void {
     .requiredOption('--trust <root.json>', 'trust root of the fleet')
     .option('--state <dir>', 'where metadata and what is installed are kept')
     .option('--gateway <url>', 'gateway of this site, asked before the origin')
-    .option('--site <name>', 'devices of one site learn of each other', 'default')
+    .option('--identity <dir>', 'identity of this device (shoal enroll): TLS with the fleet, neighbours of its site and products alone')
+    .option('--site <name>', 'devices of one site learn of each other (default: that of the identity, else "default")')
     .option('--peer <url...>', 'neighbours that need not be announced')
     .option('--base <path...>', 'older files that may have some of the content')
     .option('--hardware <id...>', 'what this device is')
     .option('--poll <seconds>', 'how often to ask for news', parsePoll, 300)
     .option('--listen <host:port>', 'where neighbours are served', parseListen, { host: '127.0.0.1', port: 8472 })
-    .option('--mdns [address]', 'find neighbours and gateways on the LAN by multicast DNS (on the interface with this address)')
+    .option('--mdns [address]', 'find neighbours and gateways on the LAN by multicast DNS (on the interface with this address); with an\nidentity this is on wherever it listens outside this machine')
+    .option('--no-mdns', 'never use multicast DNS')
+    .option('--insecure-http', `${INSECURE_LISTEN}; also talk to hosts so`)
     .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens')
     .addHelpText('after', `
 Prints a JSON line when it is ready, for every release it has installed, and at the end.
 
 Examples:
-  shoal agent os=/var/lib/os.img --origin http://origin:8470 --trust root.json --state /var/lib/shoal
-  shoal agent os=/var/lib/os.img maps=/srv/maps --origin http://origin:8470 --gateway http://gateway:8471 \\
-              --site hall-7 --listen 0.0.0.0:8472 --trust root.json`)
+  shoal agent os=/var/lib/os.img --origin https://origin:8470 --identity /var/lib/shoal/identity --listen 0.0.0.0:8472 \\
+              --trust root.json --state /var/lib/shoal
+  shoal agent os=/var/lib/os.img maps=/srv/maps --origin https://origin:8470 --gateway https://gateway:8471 \\
+              --identity /var/lib/shoal/identity --listen 0.0.0.0:8472 --trust root.json
+  shoal agent os=os.img --origin http://127.0.0.1:8470 --trust root.json`)
     .action(async (products: readonly FollowedProduct[], options: Options) => {
       keepHeapSmall();
       const { startAgent } = await import('../roles/agent/agent.ts');
@@ -69,7 +76,6 @@ Examples:
         products: products.map((each) => ({ ...each, bases: options.base ?? [] })),
         origin: options.origin, trustedRoot, version,
         state: options.state ?? defaultState(trustedRoot),
-        site: options.site,
         peers: options.peer ?? [],
         hardware: options.hardware ?? [],
         listen: options.listen,
@@ -79,7 +85,10 @@ Examples:
         },
         onProgress: (product, done, total) => bars.get(product)?.update(done, total),
         onError: complain,
-        ...(options.mdns === undefined ? {} : { mdns: options.mdns === true ? {} : { interface: options.mdns } }),
+        ...mdnsOf(options),
+        ...(options.site === undefined ? {} : { site: options.site }),
+        ...(options.identity === undefined ? {} : { identity: options.identity }),
+        ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),
         ...(options.gateway === undefined ? {} : { gateway: options.gateway }),
         ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
       });

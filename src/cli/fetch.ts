@@ -14,6 +14,8 @@ interface Options {
   readonly site?: string;
   readonly hardware?: string[];
   readonly state?: string;
+  readonly identity?: string;
+  readonly insecureHttp?: boolean;
   readonly json?: boolean;
 }
 
@@ -29,11 +31,13 @@ export function addFetch(program: Command): void {
     .option('--base <path...>', 'older files that may have some of the content')
     .option('--gateway <url>', 'gateway of this site, asked before the origin')
     .option('--peer <url...>', 'neighbours, asked first')
+    .option('--identity <dir>', 'identity of this device (shoal enroll): TLS with the fleet')
+    .option('--insecure-http', 'talk to hosts outside this machine without TLS: whoever is on the way can see what is fetched')
     .option('--site <name>', 'ask the agents of this site as well')
     .option('--hardware <id...>', 'what this device is')
     .option('--state <dir>', 'where metadata and the highest sequence seen are kept')
     .option('--json', 'one JSON object with the ledger on standard output')
-    .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin http://origin:8470 --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://origin:8470 --trust root.json -o new.img --base old.img')
+    .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin https://origin:8470 --identity /var/lib/shoal/identity --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://127.0.0.1:8470 --trust root.json -o new.img --base old.img')
     .action(async (wanted: string, options: Options) => {
       keepHeapSmall();
       const { fetchRelease } = await import('../roles/fetch.ts');
@@ -57,6 +61,8 @@ export function addFetch(program: Command): void {
           onProgress: bar.update,
           onLie: sayLie,
           ...(options.site === undefined ? {} : { site: options.site }),
+          ...(options.identity === undefined ? {} : { identity: options.identity }),
+          ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),
           ...(version === undefined ? {} : { version }),
           ...(options.gateway === undefined ? {} : { gateway: options.gateway }),
         });

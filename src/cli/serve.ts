@@ -27,6 +27,21 @@ export async function runUntilTold(role: string, running: Running): Promise<void
   emit({ event: 'end', role, ledger: running.ledger() });
 }
 
+interface MdnsFlags {
+  readonly mdns?: string | boolean;
+  readonly identity?: string;
+  readonly listen: { readonly host: string };
+}
+
+/** Multicast DNS: as it was asked for; else where neighbours prove who they are and can reach us at all. */
+export function mdnsOf({ mdns, identity, listen }: MdnsFlags): { readonly mdns?: { readonly interface?: string; readonly optional?: boolean } } {
+  if (mdns === false) return {};
+  if (typeof mdns === 'string') return { mdns: { interface: mdns } };
+  if (mdns === true) return { mdns: {} };
+  const outside = !/^(localhost|127\..*|::1)$/.test(listen.host);
+  return identity !== undefined && outside ? { mdns: { optional: true } } : {};
+}
+
 export function complain(error: unknown, where: string): void {
   say(`shoal: ${where}: ${error instanceof Error ? error.message : String(error)}`);
 }
@@ -66,13 +81,16 @@ export function addGateway(program: Command, version: string): void {
     .option('--max-size <bytes>', 'most the cache may take on disk', wholeNumber(1), 10_000_000_000)
     .option('--poll <seconds>', 'ask the origin for news at most this often', wholeNumber(0), 300)
     .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8471 })
-    .option('--mdns [address]', 'let agents find it on the LAN by multicast DNS (on the interface with this address)')
+    .option('--identity <dir>', 'its identity (shoal enroll, with a token of --role gateway): TLS with the fleet')
+    .option('--mdns [address]', 'let agents find it on the LAN by multicast DNS (on the interface with this address); with an identity\nthis is on wherever it listens outside this machine')
+    .option('--no-mdns', 'never use multicast DNS')
+    .option('--insecure-http', `${INSECURE_LISTEN}; also talk to the origin so`)
     .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
-    .addHelpText('after', '\nExample:\n  shoal gateway --origin http://origin.example:8470 --cache /var/cache/shoal --max-size 20000000000')
-    .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number }; mdns?: string | true }) => {
+    .addHelpText('after', '\nExample:\n  shoal gateway --origin https://origin.example:8470 --identity /var/lib/shoal/identity --listen 0.0.0.0:8471 \\\n                --cache /var/cache/shoal --max-size 20000000000')
+    .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number }; mdns?: string | boolean; identity?: string; insecureHttp?: boolean }) => {
       const { PackCache } = await import('../store/pack/cache.ts');
       const { startGateway } = await import('../roles/gateway.ts');
       const cache = await PackCache.open(options.cache, { maxBytes: options.maxSize });
-      await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, pollMs: options.poll * 1000, onError: complain, ...(options.mdns === undefined ? {} : { mdns: options.mdns === true ? {} : { interface: options.mdns } }) }));
+      await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, pollMs: options.poll * 1000, onError: complain, ...mdnsOf(options), ...(options.identity === undefined ? {} : { identity: options.identity }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) }));
     });
 }

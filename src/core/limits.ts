@@ -200,6 +200,8 @@ export const CERTIFICATE_LIFE_MS = 7 * 86_400_000;
 export const CERTIFICATE_BACKDATE_MS = 86_400_000;
 /** Part of its life after which a device asks for the next one; the rest is for days without the origin. */
 export const CERTIFICATE_RENEW_AFTER = 0.6;
+/** By how much of its life devices differ in that. */
+export const CERTIFICATE_RENEW_SPREAD = 0.2;
 /** A device that cannot judge its certificate, because its clock is not set, asks for another one at most this often. */
 export const CERTIFICATE_RENEW_LEAST_MS = 3_600_000;
 /** PEM of a chain with its CA, and certificates in it. */
@@ -211,6 +213,8 @@ export const IDENTITY_PRODUCTS_MAX = 32;
 export const REVOCATIONS_MAX = 16_384;
 export const REVOCATIONS_MAX_BYTES = 1 * MiB;
 export const REVOCATION_KEPT_MS = 30 * 86_400_000;
+/** What one artifact is used for, as an origin says it to a gateway. */
+export const USES_MAX_BYTES = 64 * KiB;
 /** How soon an origin sees what `shoal revoke` wrote. */
 export const REVOCATIONS_LOOK_MS = 5_000;
 /** Enrolment: a token's uses and life, requests that were refused from one address before it has to wait, and certificates issued in a second. */

@@ -16,6 +16,8 @@ export interface MdnsOptions {
   readonly instance: string;
   readonly port: number;
   readonly role: Seen['role'];
+  /** Whether it speaks TLS with certificates of a fleet. Hosts that do and hosts that do not are nothing to each other. */
+  readonly secure?: boolean;
   /** Address of the interface to speak on. Default: all. */
   readonly interface?: string;
   readonly clock: Clock;
@@ -120,12 +122,12 @@ class MdnsDiscovery implements Discovery {
   }
 
   #records(ttl: number): Answer[] {
-    const { instance, port, role, interface: address } = this.#options;
+    const { instance, port, role, secure, interface: address } = this.#options;
     return [
       { name: SERVICES, type: 'PTR', ttl, data: SERVICE },
       { name: SERVICE, type: 'PTR', ttl, data: this.#name },
       { name: this.#name, type: 'SRV', ttl, data: { port, target: `${instance}.local`, priority: 0, weight: 0 } },
-      { name: this.#name, type: 'TXT', ttl, data: ['txtvers=1', `role=${role}`] },
+      { name: this.#name, type: 'TXT', ttl, data: ['txtvers=1', `role=${role}`, ...(secure === true ? ['tls=1'] : [])] },
       ...(address === undefined ? [] : [{ name: this.#host, type: 'A' as const, ttl, data: address }]),
     ];
   }
@@ -135,8 +137,13 @@ class MdnsDiscovery implements Discovery {
     const now = this.#options.clock.now();
     const roles = new Map<string, Seen['role']>();
     const addresses = new Map<string, string>();
+    const secure = new Set<string>();
     for (const record of records) {
-      if (record.type === 'TXT') roles.set(record.name, [record.data].flat().some((text) => text.toString() === 'role=gateway') ? 'gateway' : 'agent');
+      if (record.type === 'TXT') {
+        const texts = [record.data].flat().map(String);
+        roles.set(record.name, texts.includes('role=gateway') ? 'gateway' : 'agent');
+        if (texts.includes('tls=1')) secure.add(record.name);
+      }
       if (record.type === 'A' && isIPv4(record.data)) addresses.set(record.name, record.data);
     }
     for (const record of records) {
@@ -145,7 +152,8 @@ class MdnsDiscovery implements Discovery {
       if (!isName(instance) || instance === this.#options.instance) continue;
       this.#known.delete(instance);
       if (record.ttl === 0 || record.data.port < 1 || record.data.port > 65_535) continue;
-      const url = `http://${addresses.get(record.data.target) ?? sender}:${String(record.data.port)}`;
+      if (secure.has(record.name) !== (this.#options.secure === true)) continue;
+      const url = `${this.#options.secure === true ? 'https' : 'http'}://${addresses.get(record.data.target) ?? sender}:${String(record.data.port)}`;
       this.#known.set(instance, { instance, url, role: roles.get(record.name) ?? 'agent', until: now + Math.min(record.ttl ?? TTL_S, TTL_S) * 1000 });
       for (const oldest of this.#known.keys()) {
         if (this.#known.size <= PEERS_MAX) break;

@@ -35,22 +35,28 @@ export async function enrolDevice({ files, directory, origin, token, clock, toda
   const parsed = parseToken(token);
   const base = new URL(origin).origin;
   const stranger = new HttpClient({ clock, tls: () => ({ ...TLS_PARAMETERS, rejectUnauthorized: false }) });
-  let ca: string;
+  let first: X509Certificate | undefined;
   try {
-    const answer = JSON.parse(Buffer.from(await post(stranger, base + wire.anchors, { token: parsed.id })).toString('utf8')) as { readonly ca?: unknown };
-    ca = typeof answer.ca === 'string' ? answer.ca : '';
+    first = pinned(await post(stranger, base + wire.anchors, { token: parsed.id }), parsed.pin);
   } finally {
     stranger.close();
   }
-  const anchors = certificatesIn(ca);
-  const [first] = anchors;
-  if (first === undefined || pinOf(first.raw) !== parsed.pin) throw new ShoalError('WRONG_FLEET', `${base} is not the origin that this token is for`, { ids: { origin: base }, hint: 'Look at the URL, and whether the token is whole.' });
+  if (first === undefined) throw new ShoalError('WRONG_FLEET', `${base} is not the origin that this token is for`, { ids: { origin: base }, hint: 'Look at the URL, and whether the token is whole.' });
   const client = new HttpClient({ clock, tls: timeless([first], undefined) });
   try {
     const { request, key } = await Credentials.enrolment(files, directory, parsed);
     return await Credentials.enrolled(files, directory, parseGrant(await post(client, base + wire.enrol, request)), key, base, today);
   } finally {
     client.close();
+  }
+}
+
+function pinned(answer: Uint8Array, pin: string): X509Certificate | undefined {
+  try {
+    const { ca } = JSON.parse(Buffer.from(answer).toString('utf8')) as { readonly ca?: unknown };
+    return certificatesIn(String(ca)).find(({ raw }) => pinOf(raw) === pin);
+  } catch {
+    return undefined; // No certificates at all.
   }
 }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { KeyObject } from 'node:crypto';
 import { ShoalError, messageOf } from '../core/errors.ts';
-import { CERTIFICATES_MAX_BYTES, CERTIFICATE_RENEW_AFTER, REVOCATIONS_MAX_BYTES } from '../core/limits.ts';
+import { CERTIFICATES_MAX_BYTES, CERTIFICATE_RENEW_AFTER, CERTIFICATE_RENEW_SPREAD, REVOCATIONS_MAX_BYTES } from '../core/limits.ts';
 import { makeDirectories, readWhole, writeDurably } from '../store/durable.ts';
 import type { Files } from '../store/files.ts';
 import { certificatesIn } from './certificates.ts';
@@ -126,7 +126,9 @@ export class Credentials implements Member {
   get due(): boolean {
     const { from, to } = lifeOf(this.#kept.client);
     const now = this.today();
-    return now < from || now >= from + (to - from) * CERTIFICATE_RENEW_AFTER;
+    // A fleet that was enrolled on one day does not come back on one day.
+    const share = CERTIFICATE_RENEW_AFTER + (Number.parseInt(this.#holder.device.slice(0, 2), 16) / 255 - 0.5) * CERTIFICATE_RENEW_SPREAD;
+    return now < from || now >= from + (to - from) * share;
   }
 
   async renewal(): Promise<Pending<RenewRequest>> {

@@ -39,9 +39,9 @@ export const TLS_PARAMETERS = {
 } as const satisfies SecureContextOptions;
 
 /** Whose certificate the other side showed, or undefined when it showed none that is good now. */
-export function holderAt(socket: TLSSocket, { fleet, revocations, today }: Member): Holder | undefined {
+export function holderAt(socket: TLSSocket, member: Member, certificate = socket.getPeerX509Certificate()): Holder | undefined {
   if (!socket.authorized) return undefined;
-  const certificate = socket.getPeerX509Certificate();
+  const { fleet, revocations, today } = member;
   // A session that is taken up again was verified when it began: the date and the list are looked at each time.
   if (certificate === undefined || !validAt(certificate, today())) return undefined;
   const holder = holderOf(certificate.subjectAltName);
@@ -69,7 +69,7 @@ export type Expected = 'host' | 'neighbour';
 export class FleetClient {
   readonly #member: Member;
   #context: SecureContext | undefined;
-  readonly #sessions = new Map<string, Buffer>();
+  readonly #sessions = new Map<string, Session>();
 
   constructor(member: Member) {
     this.#member = member;
@@ -83,17 +83,22 @@ export class FleetClient {
   optionsFor(expected: Expected): (origin: URL) => ClientTls {
     return ({ origin }) => {
       const context = (this.#context ??= this.#newContext());
-      const session = this.#sessions.get(origin);
+      const known = this.#sessions.get(origin);
+      // Node gives a client the certificate of the other side once, and not at all when a session is taken up again.
+      let certificate = known?.certificate;
       return {
         secureContext: context,
         ALPNProtocols: ['http/1.1'],
         // Members are known by their names in the fleet, not by addresses, which change.
         checkServerIdentity: () => undefined,
-        verify: (socket) => this.#refusal(socket, expected, origin),
-        remember: (next) => {
-          if (context === this.#context) this.#remember(origin, next);
+        verify: (socket) => {
+          if (!socket.isSessionReused()) certificate = socket.getPeerX509Certificate();
+          return certificate === undefined ? refusal(origin, undefined) : this.#refusal(socket, certificate, expected, origin);
         },
-        ...(session === undefined ? {} : { session }),
+        remember: (session) => {
+          if (context === this.#context) this.#remember(origin, session === undefined || certificate === undefined ? undefined : { session, certificate });
+        },
+        ...(known === undefined ? {} : { session: known.session }),
       };
     };
   }
@@ -104,15 +109,13 @@ export class FleetClient {
     return tls.createSecureContext({ ...TLS_PARAMETERS, ...material });
   }
 
-  #refusal(socket: TLSSocket, expected: Expected, origin: string): ShoalError | undefined {
-    const holder = holderAt(socket, this.#member);
+  #refusal(socket: TLSSocket, certificate: X509Certificate, expected: Expected, origin: string): ShoalError | undefined {
+    const holder = holderAt(socket, this.#member, certificate);
     const good = holder !== undefined && (expected === 'neighbour' || holder.role === 'origin' || holder.role === 'gateway');
-    if (good) return undefined;
-    const why = holder === undefined ? 'has no good certificate of this fleet' : `is the ${holder.role} ${holder.device}, neither origin nor gateway`;
-    return new ShoalError('HTTP_CONNECT', `${origin} ${why}`, { ids: { origin }, retry: 'elsewhere' });
+    return good ? undefined : refusal(origin, holder);
   }
 
-  #remember(origin: string, session: Buffer | undefined): void {
+  #remember(origin: string, session: Session | undefined): void {
     this.#sessions.delete(origin);
     if (session !== undefined) this.#sessions.set(origin, session);
     for (const oldest of this.#sessions.keys()) {
@@ -120,6 +123,17 @@ export class FleetClient {
       this.#sessions.delete(oldest);
     }
   }
+}
+
+interface Session {
+  readonly session: Buffer;
+  /** What the other side showed when it began. */
+  readonly certificate: X509Certificate;
+}
+
+function refusal(origin: string, holder: Holder | undefined): ShoalError {
+  const why = holder === undefined ? 'has no good certificate of this fleet' : `is the ${holder.role} ${holder.device}, neither origin nor gateway`;
+  return new ShoalError('HTTP_CONNECT', `${origin} ${why}`, { ids: { origin }, retry: 'elsewhere' });
 }
 
 /** Reads when a PEM certificate began and ends, milliseconds since the epoch. */

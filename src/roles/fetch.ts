@@ -6,7 +6,6 @@ import { parseName } from '../core/names.ts';
 import { BaseIndexes } from '../exchange/base-index.ts';
 import type { Ledger } from '../exchange/ledger.ts';
 import type { Evidence } from '../exchange/standing.ts';
-import { HttpUpstream } from '../exchange/upstream.ts';
 import { UpstreamMetadata } from '../exchange/upstream-metadata.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Files } from '../store/files.ts';
@@ -17,9 +16,15 @@ import { Liars } from './device/liars.ts';
 import { namedSources, standingOf } from './device/named.ts';
 import type { NamedHosts } from './device/named.ts';
 import { Neighbours } from './device/neighbours.ts';
+import { checkEntitled, membershipOf, upstreamOf } from './membership.ts';
 import type { Periodic } from './periodic.ts';
+import { checkHost } from './plain-http.ts';
 
 export interface FetchOptions extends NamedHosts {
+  /** Where `shoal enroll` put this device's identity: it talks TLS with the fleet's certificates. */
+  readonly identity?: string;
+  /** Talks to named hosts without TLS outside this machine. */
+  readonly insecureHttp?: boolean;
   readonly product: string;
   /** The newest when undefined. */
   readonly version?: string;
@@ -49,9 +54,13 @@ export interface FetchReport {
 /** Brings one release to this machine: trust first, then content from whoever is nearest, then the files in their places. */
 export async function fetchRelease(options: FetchOptions): Promise<FetchReport> {
   const { clock = systemClock, files = nodeFiles, gateway, origin } = options;
-  const metadataHosts = [...(gateway === undefined ? [] : [gateway]), origin].map((url) => new HttpUpstream(url, clock));
-  const sources = namedSources(options, clock);
-  const neighbours = options.site === undefined ? undefined : new Neighbours({ hosts: () => metadataHosts, site: parseName('site', options.site), self: undefined, clock });
+  for (const url of [origin, ...(gateway === undefined ? [] : [gateway]), ...(options.peers ?? [])]) checkHost(url, options.insecureHttp);
+  const member = await membershipOf((holder) => {
+    checkEntitled(holder, [options.product], options.site);
+  }, { ...options, files, clock });
+  const metadataHosts = [...(gateway === undefined ? [] : [gateway]), origin].map((url) => upstreamOf(url, clock, member, 'host'));
+  const sources = namedSources(options, clock, member);
+  const neighbours = options.site === undefined ? undefined : new Neighbours({ hosts: () => metadataHosts, site: parseName('site', options.site), self: undefined, clock, link: member });
   let news: Periodic | undefined;
   try {
     const trust = await TufClient.open({
@@ -90,6 +99,7 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
     return { manifest, paths, ledger: { ...ledger, control: ledger.control + control } };
   } finally {
     await news?.stop();
+    await member?.close();
     await Promise.all([...metadataHosts, ...sources, ...(neighbours === undefined ? [] : [neighbours])].map((each) => each.close()));
   }
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Gauge } from 'prom-client';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
+import { ShoalError } from '../core/errors.ts';
 import { GATEWAY_POLL_MS } from '../core/limits.ts';
 import type { Discovery } from '../discover/types.ts';
 import { PeerRegistry } from '../serve/peers.ts';
@@ -10,9 +11,13 @@ import type { SurfaceOptions } from '../serve/surface.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Files } from '../store/files.ts';
 import type { CacheStore } from '../store/types.ts';
+import { accessOf } from './device/access.ts';
+import { discover } from './discover.ts';
 import { GatewayContent } from './gateway/content.ts';
 import { GatewayMetadata } from './gateway/metadata.ts';
-import { HttpUpstream } from '../exchange/upstream.ts';
+import { GatewayUses } from './gateway/uses.ts';
+import { membershipOf, upstreamOf } from './membership.ts';
+import { checkHost, checkListener } from './plain-http.ts';
 import type { UpstreamTotals } from '../exchange/upstream.ts';
 
 export interface GatewayOptions {
@@ -25,8 +30,12 @@ export interface GatewayOptions {
   readonly version: string;
   /** At most how often the origin is asked for news, milliseconds. Default five minutes. */
   readonly pollMs?: number;
-  /** Makes itself known on the LAN by multicast DNS, on one interface or on all. Off by default. */
-  readonly mdns?: { readonly interface?: string; readonly udpPort?: number };
+  /** Where `shoal enroll` put its identity: it talks TLS with the fleet's certificates; without, it may listen on loopback only. */
+  readonly identity?: string;
+  /** Listens, and talks to the origin, without TLS outside this machine. */
+  readonly insecureHttp?: boolean;
+  /** Makes itself known on the LAN by multicast DNS, on one interface or on all. `optional`: goes on where the port cannot be had. */
+  readonly mdns?: { readonly interface?: string; readonly udpPort?: number; readonly optional?: boolean };
   readonly limits?: SurfaceOptions['limits'];
   readonly clock?: Clock;
   readonly today?: () => number;
@@ -50,7 +59,13 @@ export interface Gateway {
 /** Starts a gateway: everything it is asked for it fetches once, verifies, keeps and serves. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { cache, clock = systemClock, files = nodeFiles, today = Date.now } = options;
-  const upstream = new HttpUpstream(options.origin, clock);
+  checkHost(options.origin, options.insecureHttp);
+  checkListener(options.listen.host, options.identity !== undefined, options.insecureHttp);
+  const member = await membershipOf(({ role }) => {
+    if (role !== 'gateway') throw new ShoalError('NOT_A_GATEWAY', `the identity in ${options.identity ?? ''} is that of an ${role}`, { hint: 'Enrol it with a token of "shoal token --role gateway".' });
+  }, { ...options, files, clock, today });
+  const upstream = upstreamOf(options.origin, clock, member, 'host');
+  const uses = await GatewayUses.open(files, join(options.directory, 'uses'), upstream, clock);
   const metadata = await GatewayMetadata.open({ directory: join(options.directory, 'metadata'), files, upstream, clock, today, pollMs: options.pollMs ?? GATEWAY_POLL_MS });
   const content = await GatewayContent.open(cache, upstream, clock);
   const surface = await createSurface({
@@ -60,10 +75,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     metadata,
     peers: new PeerRegistry(() => clock.now()),
     clock,
+    ...(member === undefined ? {} : { access: accessOf(member, (root) => uses.of(root)) }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.onError === undefined ? {} : { onError: options.onError }),
   });
   const { registry } = surface.metrics;
+  member?.measure(registry);
   new Gauge({
     name: 'shoal_upstream_received_bytes',
     help: 'Bytes received from the upstream since the start, heads included, by plane.',
@@ -86,19 +103,20 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   let discovery: Discovery | undefined;
   if (options.mdns !== undefined) {
     try {
-      const { startMdns } = await import('../discover/mdns.ts');
-      discovery = await startMdns({ instance: surface.instance, port: Number(new URL(url).port), role: 'gateway', clock, ...options.mdns });
+      discovery = await discover({ ...options.mdns, instance: surface.instance, port: Number(new URL(url).port), role: 'gateway', secure: member !== undefined, clock }, options.onError);
     } catch (error) {
       await surface.close(0);
       throw error;
     }
   }
+  member?.keep();
   return {
     url,
     ledger: () => ({ upstream: { ...upstream.totals }, served: { ...surface.metrics.totals } }),
     close: async () => {
       await discovery?.close();
       await surface.close();
+      await member?.close();
       await upstream.close();
       await cache.close();
     },

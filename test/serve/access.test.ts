@@ -8,9 +8,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
 import { CERTIFICATE_LIFE_MS, HANDSHAKES_PER_NETWORK } from '../../src/core/limits.ts';
 import { wire } from '../../src/core/wire.ts';
-import type { HttpClient } from '../../src/exchange/http.ts';
+import { HttpClient } from '../../src/exchange/http.ts';
 import type { Fleet } from '../../src/identity/fleet.ts';
 import { mayHave } from '../../src/identity/holder.ts';
+import { FleetClient } from '../../src/identity/tls.ts';
 import type { Member } from '../../src/identity/tls.ts';
 import { createSurface } from '../../src/serve/surface.ts';
 import type { Access } from '../../src/serve/access.ts';
@@ -93,10 +94,25 @@ describe('a listener with certificates of the fleet', () => {
     const { body, status: code } = await one.request(path, 10_000_000);
     expect([code, Buffer.compare(body, sample.spans[0]?.bytes ?? Buffer.alloc(0))]).toEqual([200, 0]);
     expect(await status(every, path)).toBe(200);
+    // Another client of the same device goes on with the session of the first, and proves as much.
+    const [again, session] = [await device(), { reused: 0 }];
+    const connect = new FleetClient(again).optionsFor('neighbour');
+    for (let turn = 0; turn < 3; turn++) {
+      const client = new HttpClient({ tls: (origin) => {
+        const { verify, ...options } = connect(origin);
+        return { ...options, verify: (socket) => {
+          if (socket.isSessionReused()) session.reused++;
+          return verify?.(socket);
+        } };
+      } });
+      expect(await status(client, path)).toBe(200);
+      client.close();
+    }
+    expect(session.reused).toBe(2);
     expect(await status(one, url + wire.span({ ...sample.key, root: 'a'.repeat(64) as never }, 0))).toBe(404);
     // Of the right fleet, but with nothing to do with what is here: not even HTTP.
     expect(await status(other, path)).toMatch(/^HTTP_/);
-    expect(surface.metrics.totals.requests).toBe(3);
+    expect(surface.metrics.totals.requests).toBe(6);
     // With a gateway, which admits all products, the same device is told that there is no such thing.
     const gateway = await host(await makeMember(fleet, { role: 'gateway', products: 'all' }), { admits: () => true });
     for (const asked of [wire.span(sample.key, 0), wire.page(sample.key, sample.key.root), wire.artifact(sample.key), wire.holding(sample.key)]) expect([asked, await status(other, gateway.url + asked), await status(one, gateway.url + asked)]).toEqual([asked, 404, 200]);

@@ -2,7 +2,6 @@ import { networkInterfaces } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
 import { parseName } from '../../core/names.ts';
 import { DeltaCache } from '../../exchange/delta-cache.ts';
-import { HttpUpstream } from '../../exchange/upstream.ts';
 import type { Upstream } from '../../exchange/upstream.ts';
 import { UpstreamMetadata } from '../../exchange/upstream-metadata.ts';
 import type { Discovery } from '../../discover/types.ts';
@@ -13,6 +12,10 @@ import { nodeFiles } from '../../store/files.ts';
 import { TufClient } from '../../trust/client/client.ts';
 import { Liars } from '../device/liars.ts';
 import { Neighbours } from '../device/neighbours.ts';
+import { accessOf } from '../device/access.ts';
+import { discover } from '../discover.ts';
+import { checkEntitled, membershipOf, upstreamOf } from '../membership.ts';
+import { checkHost, checkListener } from '../plain-http.ts';
 import { DeviceState } from './state.ts';
 import { HeldMetadata } from './metadata.ts';
 import { RunningAgent } from './running.ts';
@@ -22,16 +25,22 @@ import type { Agent, AgentOptions } from './types.ts';
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { clock = systemClock, files = nodeFiles, today = Date.now } = options;
   for (const { product } of options.products) parseName('product', product);
-  const site = parseName('site', options.site ?? 'default');
+  checkListener(options.listen.host, options.identity !== undefined, options.insecureHttp);
+  for (const url of [options.origin, ...(options.gateway === undefined ? [] : [options.gateway]), ...(options.peers ?? [])]) checkHost(url, options.insecureHttp);
+  const member = await membershipOf((holder) => {
+    checkEntitled(holder, options.products.map(({ product }) => product), options.site);
+  }, { ...options, files, clock, today });
+  const site = parseName('site', options.site ?? member?.holder.site ?? 'default');
   const state = await DeviceState.open(files, options.state);
-  const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => new HttpUpstream(url, clock));
-  const fixed = (options.peers ?? []).map((url) => new HttpUpstream(url, clock));
+  const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => upstreamOf(url, clock, member, 'host'));
+  const fixed = (options.peers ?? []).map((url) => upstreamOf(url, clock, member, 'neighbour'));
   const deltaCache = new DeltaCache();
   const content = new FileContent(deltaCache);
   const metadata = new HeldMetadata(files, state.directory);
   let surface: Surface | undefined;
   let neighbours: Neighbours | undefined;
   let discovery: Discovery | undefined;
+  let running: RunningAgent | undefined;
   /** The gateway that was named, those that were seen, the origin. */
   const nearest = (): readonly Upstream[] => [...hosts.slice(0, -1), ...(neighbours?.gateways ?? []).map(({ upstream }) => upstream), ...hosts.slice(-1)];
   try {
@@ -50,22 +59,24 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       content,
       metadata,
       clock,
+      ...(member === undefined ? {} : { access: accessOf(member, (root) => running?.uses(root) ?? []) }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.onError === undefined ? {} : { onError: options.onError }),
     });
     const url = await surface.listen(options.listen.host, options.listen.port);
     const self = { instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin };
     if (options.mdns !== undefined) {
-      const { startMdns } = await import('../../discover/mdns.ts');
-      discovery = await startMdns({ instance: self.instance, port: Number(new URL(self.url).port), role: 'agent', clock, ...options.mdns });
+      discovery = await discover({ ...options.mdns, instance: self.instance, port: Number(new URL(self.url).port), role: 'agent', secure: member !== undefined, clock }, options.onError);
     }
-    neighbours = new Neighbours({ hosts: nearest, discovery, site, self, clock });
-    const running = new RunningAgent(options, { clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
+    neighbours = new Neighbours({ hosts: nearest, discovery, site, self, clock, link: member });
+    running = new RunningAgent(options, { member, clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
     await running.serveInstalled();
+    member?.keep();
     return running.start(url);
   } catch (error) {
     await discovery?.close();
     await surface?.close(0);
+    await member?.close();
     await Promise.all([...hosts, ...fixed].map((host) => host.close()));
     state.close();
     throw error;

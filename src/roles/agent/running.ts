@@ -12,6 +12,7 @@ import type { Source } from '../../exchange/source.ts';
 import type { HttpUpstream } from '../../exchange/upstream.ts';
 import type { Discovery } from '../../discover/types.ts';
 import type { FileContent } from '../../serve/file-content.ts';
+import type { Use } from '../../serve/access.ts';
 import type { Surface } from '../../serve/surface.ts';
 import type { Files } from '../../store/files.ts';
 import { PageFile } from '../../store/page-file.ts';
@@ -25,6 +26,7 @@ import { ServedFile, localIndex } from '../device/served-file.ts';
 import type { DeviceState } from './state.ts';
 import type { HeldMetadata } from './metadata.ts';
 import type { InstalledRelease } from './state.ts';
+import type { Membership } from '../membership.ts';
 import { Periodic } from '../periodic.ts';
 import type { Agent, AgentEvent, AgentOptions, FollowedProduct } from './types.ts';
 
@@ -41,6 +43,7 @@ export interface AgentParts {
   readonly deltaCache: DeltaCache;
   readonly metadata: HeldMetadata;
   readonly surface: Surface;
+  readonly member: Membership | undefined;
   readonly liars: Liars;
 }
 
@@ -54,12 +57,13 @@ export class RunningAgent {
   readonly #stop = new AbortController();
   /** Roots of what is being installed: told to the neighbours before the first byte is here. */
   #coming: readonly ObjectId[] = [];
+  #following: ReleaseManifest | undefined;
   #turn: Promise<void> = Promise.resolve();
 
   constructor(options: AgentOptions, parts: AgentParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#fixed = namedSources(options, parts.clock);
+    this.#fixed = namedSources(options, parts.clock, parts.member);
   }
 
   /** Offers what earlier runs installed. */
@@ -82,6 +86,12 @@ export class RunningAgent {
       }
       this.#served.set(release.manifest.product, served);
     }
+  }
+
+  /** What an artifact that is here, or on its way here, is used for. */
+  uses(root: ObjectId): readonly Use[] {
+    const manifests = [...this.#parts.state.all.map(({ manifest }) => manifest), ...(this.#following === undefined ? [] : [this.#following])];
+    return manifests.filter(({ artifacts }) => artifacts.some((artifact) => artifact.root === root)).map(({ namespace, product }) => ({ namespace, product }));
   }
 
   start(url: string): Agent {
@@ -107,6 +117,7 @@ export class RunningAgent {
         await surface.close();
         await Promise.all([neighbours.close(), ...hosts.map((host) => host.close()), ...this.#fixed.map((source) => source.close())]);
         for (const served of this.#served.values()) for (const file of served) await file.close();
+        await this.#parts.member?.close();
         state.close();
       },
     };
@@ -149,6 +160,7 @@ export class RunningAgent {
     if (known !== undefined && same(known.manifest, manifest) && (await state.unchanged(known))) return;
     this.#tell({ event: 'updating', product, version: manifest.version, sequence: manifest.sequence });
     this.#coming = manifest.artifacts.map(({ root }) => root);
+    this.#following = manifest;
     const news = neighbours.watch(this.#stop.signal);
     try {
       // Without neighbours it goes on all the same.
@@ -178,6 +190,7 @@ export class RunningAgent {
     } finally {
       await news.stop();
       this.#coming = [];
+      this.#following = undefined;
     }
   }
 
@@ -210,7 +223,8 @@ export class RunningAgent {
   }
 
   #measure(): void {
-    const { state, surface } = this.#parts;
+    const { member, state, surface } = this.#parts;
+    member?.measure(surface.metrics.registry);
     const registers = [surface.metrics.registry];
     new Gauge({
       name: 'shoal_installed_sequence', help: 'Sequence number of the installed release, by product.', labelNames: ['product'] as const, registers,

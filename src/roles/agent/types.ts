@@ -25,13 +25,20 @@ export type AgentEvent =
 
 export interface AgentOptions extends NamedHosts {
   readonly products: readonly FollowedProduct[];
-  /** Devices of one site are told of each other. Default `default`. */
+  /**
+   * Where `shoal enroll` put this device's identity. With it, it talks TLS with the fleet's certificates, and serves
+   * neighbours of its site and its products; without, it may listen on loopback only.
+   */
+  readonly identity?: string;
+  /** Listens, and talks to named hosts, without TLS outside this machine. */
+  readonly insecureHttp?: boolean;
+  /** Devices of one site are told of each other. Default: that of its identity, else `default`. */
   readonly site?: string;
   /**
-   * Finds neighbours and gateways on the LAN by multicast DNS, on one interface or on all. Off by default: until hosts
-   * prove who they are, anybody there can offer to serve, and see that somebody asks.
+   * Finds neighbours and gateways on the LAN by multicast DNS, on one interface or on all. `optional`: goes on without where
+   * the port cannot be had. Without an identity anybody there can offer to serve, and see that somebody asks.
    */
-  readonly mdns?: { readonly interface?: string; readonly udpPort?: number };
+  readonly mdns?: { readonly interface?: string; readonly udpPort?: number; readonly optional?: boolean };
   /** The provisioned root.json. */
   readonly trustedRoot: Uint8Array;
   /** Where metadata, marks and what is installed are kept. One agent at a time. */

@@ -1,8 +1,10 @@
 import type { Clock } from '../../core/clock.ts';
 import { HttpSource } from '../../exchange/source.ts';
-import type { Source } from '../../exchange/source.ts';
+import type { Source, SourceKind } from '../../exchange/source.ts';
 import { Standing } from '../../exchange/standing.ts';
 import type { Evidence } from '../../exchange/standing.ts';
+import type { Link } from '../../exchange/upstream.ts';
+import { upstreamOf } from '../membership.ts';
 import type { Liars } from './liars.ts';
 
 /** Hosts that a device was told of, by URL. */
@@ -15,12 +17,9 @@ export interface NamedHosts {
 }
 
 /** The named hosts as sources, nearest first. The caller's to close. */
-export function namedSources({ origin, gateway, peers = [] }: NamedHosts, clock: Clock): readonly Source[] {
-  return [
-    ...peers.map((url) => new HttpSource('peer', url, clock)),
-    ...(gateway === undefined ? [] : [new HttpSource('gateway', gateway, clock)]),
-    new HttpSource('origin', origin, clock),
-  ];
+export function namedSources({ origin, gateway, peers = [] }: NamedHosts, clock: Clock, link?: Link): readonly Source[] {
+  const source = (kind: SourceKind, url: string): Source => new HttpSource(kind, url, clock, upstreamOf(url, clock, link, kind === 'peer' ? 'neighbour' : 'host'));
+  return [...peers.map((url) => source('peer', url)), ...(gateway === undefined ? [] : [source('gateway', gateway)]), source('origin', origin)];
 }
 
 /**

@@ -11,9 +11,9 @@ import { HttpSource } from '../../exchange/source.ts';
 import type { Source } from '../../exchange/source.ts';
 import type { DeltaOffer } from '../../exchange/delta-choice.ts';
 import type { BackhaulTurns } from '../../exchange/download.ts';
-import { HttpUpstream } from '../../exchange/upstream.ts';
-import type { Upstream } from '../../exchange/upstream.ts';
+import type { HttpUpstream, Link, Upstream } from '../../exchange/upstream.ts';
 import { SiteTurns } from '../../plan/site.ts';
+import { upstreamOf } from '../membership.ts';
 import { Periodic } from '../periodic.ts';
 
 export interface NeighboursOptions {
@@ -25,6 +25,8 @@ export interface NeighboursOptions {
   /** This device, as it announces itself; undefined when it only looks who else is there. */
   readonly self: { readonly instance: string; readonly url: string } | undefined;
   readonly clock: Clock;
+  /** With it neighbours are talked to over TLS alone. */
+  readonly link?: Link | undefined;
 }
 
 /** Neighbours asked for trust files: each that answers nothing costs time. */
@@ -88,7 +90,7 @@ export class Neighbours {
 
   /** Takes note of who was seen on the LAN, and of who is on the site's list when there is a new one. */
   async lookAround(listed?: readonly Listed[]): Promise<void> {
-    const { clock, discovery, self } = this.#options;
+    const { clock, discovery, link, self } = this.#options;
     const seen = discovery?.seen ?? [];
     await this.#noteGateways(seen.filter(({ role }) => role === 'gateway').slice(0, GATEWAYS_MAX));
     const agents = seen.filter(({ role }) => role === 'agent').map(({ instance, url }) => ({ instance, url, roots: undefined }));
@@ -102,11 +104,12 @@ export class Neighbours {
     }
     if (this.#closed) return;
     for (const [url, { instance, roots }] of now) {
+      if (link !== undefined && !url.startsWith('https:')) continue;
       const known = this.#known.get(url);
       // Another instance at the same place is the same device after a restart.
       if (known?.instance === instance) known.roots = roots;
       else {
-        const upstream = known?.upstream ?? new HttpUpstream(url, clock);
+        const upstream = known?.upstream ?? upstreamOf(url, clock, this.#options.link, 'neighbour');
         this.#known.set(url, { instance, upstream, source: known?.source ?? new HttpSource('peer', url, clock, upstream), roots, has: new Map() });
       }
     }
@@ -126,7 +129,7 @@ export class Neighbours {
     }
     for (const url of urls) {
       if (this.#gateways.has(url) || this.#closed) continue;
-      const upstream = new HttpUpstream(url, this.#options.clock);
+      const upstream = upstreamOf(url, this.#options.clock, this.#options.link, 'host');
       this.#gateways.set(url, { upstream, source: new HttpSource('gateway', url, this.#options.clock, upstream) });
     }
   }
