@@ -145,9 +145,12 @@ struct PageWork : Work {
     std::vector<double> out;
     out.reserve(covers.size() * 4);
     for (const shoal_delta_cover& c : covers) {
-      const bool runs = c.base >> 63;
+      // As in src/delta/types.ts: a run's byte, -1 for base bytes, -2 for a table.
+      const bool runs = c.base >> 63, table = c.base >> 62 & 1;
+      const uint64_t base = c.base & ~(uint64_t{3} << 62);
       out.insert(out.end(), {static_cast<double>(c.target), static_cast<double>(c.length),
-                             runs ? 0 : static_cast<double>(c.base), runs ? static_cast<double>(c.base & 0xFF) : -1});
+                             runs ? 0 : static_cast<double>(base),
+                             runs ? static_cast<double>(base & 0xFF) : table ? -2.0 : -1.0});
     }
     return Doubles(env, out);
   }

@@ -29,7 +29,7 @@ int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_
   if (codec != SHOAL_DELTA_SITES) return SHOAL_DELTA_BAD_ARGUMENT;
   size_t left = size;
   for (size_t i = 0; i < piece_count; i++) {
-    if (pieces[i].length > left || pieces[i].length == 0 || pieces[i].kind > SHOAL_DELTA_FILL)
+    if (pieces[i].length > left || pieces[i].length == 0 || pieces[i].kind > SHOAL_DELTA_TABLE)
       return SHOAL_DELTA_BAD_ARGUMENT;
     left -= pieces[i].length;
   }

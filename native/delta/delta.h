@@ -33,7 +33,8 @@ enum shoal_delta_codec {
 };
 
 /* Target bytes [target, target+length) resemble base bytes [base, base+length); if the top bit of `base` is set they
- * resemble a run of the byte in its lowest 8 bits instead. */
+ * resemble a run of the byte in its lowest 8 bits instead; if the bit below is set, the stretch is pairs of 32-bit numbers
+ * whose steps from pair to pair resemble those in the base. */
 typedef struct {
   uint64_t target, base, length;
 } shoal_delta_cover;
@@ -42,6 +43,7 @@ enum shoal_delta_piece_kind {
   SHOAL_DELTA_LITERAL = 0, /* no prediction */
   SHOAL_DELTA_BASE = 1,    /* base bytes */
   SHOAL_DELTA_FILL = 2,    /* a run of one byte value */
+  SHOAL_DELTA_TABLE = 3,   /* base bytes that are pairs of 32-bit numbers going up together */
 };
 
 /* A stretch of a segment. `base` is the lower 32 bits of where its first byte lies in the base; 0 unless kind is BASE. */

@@ -7,6 +7,7 @@
 #include "match.h"
 #include "parallel.h"
 #include "residual.h"
+#include "tables.h"
 
 namespace shoal::delta {
 namespace {
@@ -31,8 +32,10 @@ class Encoder {
 
   int32_t run(const uint64_t* ends, size_t count, const MatchOptions& match, uint32_t segmentPayload, Owned& out) {
     if (!findCovers(base_, baseSize_, target_, targetSize_, match, progress_, covers_)) return SHOAL_DELTA_CANCELLED;
+    coverTables(base_, baseSize_, target_, targetSize_, covers_);
     thin(ends, count);
     cut(ends, count, segmentPayload, out);
+    alignTables(out);
     payloads_.resize(out.segments.size());
     std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
     parallelFor(out.segments.size(), threads_, [&](size_t i) {
@@ -68,13 +71,15 @@ class Encoder {
         memset(out + (at - begin), 0, from - at);
         pieces.push_back({static_cast<uint32_t>(from - at), SHOAL_DELTA_LITERAL, 0});
       }
-      if (c.base & kFill)
-        memset(out + (from - begin), static_cast<int>(c.base & 0xFF), to - from);
-      else
-        memcpy(out + (from - begin), base_ + c.base + (from - c.target), to - from);
-      const bool runs = (c.base & kFill) != 0;
-      pieces.push_back({static_cast<uint32_t>(to - from), runs ? SHOAL_DELTA_FILL : SHOAL_DELTA_BASE,
-                        runs ? 0 : static_cast<uint32_t>(c.base + (from - c.target))});
+      const uint32_t length = static_cast<uint32_t>(to - from);
+      if (c.base & kFill) {
+        memset(out + (from - begin), static_cast<int>(c.base & 0xFF), length);
+        pieces.push_back({length, SHOAL_DELTA_FILL, 0});
+      } else {
+        const uint64_t place = (c.base & ~kTable) + (from - c.target);
+        memcpy(out + (from - begin), base_ + place, length);
+        pieces.push_back({length, c.base & kTable ? SHOAL_DELTA_TABLE : SHOAL_DELTA_BASE, static_cast<uint32_t>(place)});
+      }
       at = to;
     }
     if (at < end) {
@@ -107,7 +112,9 @@ class Encoder {
       predict(begin, end, buffer.data(), pieces);
       uint64_t wrong = 0, plain = 0, at = 0;
       for (const Piece& p : pieces) {
-        if (p.kind != SHOAL_DELTA_LITERAL)
+        if (p.kind == SHOAL_DELTA_TABLE)
+          wrong += p.length / 32;
+        else if (p.kind != SHOAL_DELTA_LITERAL)
           for (uint64_t k = at; k < at + p.length; k++) wrong += buffer[k] != target_[begin + k];
         else
           plain += p.length;
@@ -130,6 +137,22 @@ class Encoder {
       covers += coverAt(ends[i]) - coverAt(last);
     }
     if (targetSize_ > begin) out.segments.push_back({begin, targetSize_, 0, 0, 0, 0});
+  }
+
+  // A segment's part of a table begins with a pair: up to seven bytes give way where a segment ends within one.
+  void alignTables(const Owned& out) {
+    std::vector<Cover> cut;
+    size_t segment = 0;
+    for (Cover c : covers_) {
+      while (c.base & kTable && out.segments[segment].target_end <= c.target) segment++;
+      for (size_t s = segment; c.base & kTable && c.length > 0 && c.target + c.length > out.segments[s].target_end; s++) {
+        const uint64_t here = out.segments[s].target_end - c.target, next = std::min(c.length, (here + 7) & ~uint64_t{7});
+        cut.push_back({c.target, c.base, here});
+        c = {c.target + next, c.base + next, c.length - next};
+      }
+      if (c.length > 0) cut.push_back(c);
+    }
+    covers_.swap(cut);
   }
 
   int32_t encode(shoal_delta_segment& segment, std::vector<uint8_t>& payload) const {

@@ -1,5 +1,5 @@
-// Codes a stretch that nothing predicts: what followed the last five bytes earlier in the segment, else orders 1 to 3
-// mixed. Stretches that look random pass beside the coder.
+// Codes a stretch that nothing predicts: what followed the last five bytes earlier in the segment, else byte by byte, in
+// one of two ways. Stretches that look random pass beside the coder.
 #ifndef SHOAL_DELTA_LITERALS_H
 #define SHOAL_DELTA_LITERALS_H
 
@@ -9,7 +9,9 @@
 #include <cstring>
 #include <vector>
 
+#include "mixed.h"
 #include "model.h"
+#include "nibbles.h"
 #include "sites.h"
 
 namespace shoal::delta {
@@ -17,24 +19,26 @@ namespace shoal::delta {
 constexpr size_t kLiteralBlock = 1024;
 constexpr size_t kLeastRandom = 192;
 constexpr uint32_t kLeastRepeat = 5;
-constexpr unsigned kLineBits = 12;  // lines of 16 bits' models, one for each half of a byte
-constexpr uint32_t kLiteralLimit = 30;
+constexpr unsigned kSeenBits = 15;
+
+enum LiteralWay : uint8_t { kMixedWay = 0, kNibbleWay = 1 };
 
 struct LiteralState {
   Bit random, repeats[64];
-  uint32_t seen[65536];
-  Bit order1[256][256];
-  Bit lines[2][16 << kLineBits];
-  Mix<3, 16> mix[256];
+  uint32_t seen[1 << kSeenBits];
+  LiteralWay way;
+  MixedBytes mixed;
+  NibbleBytes nibbles;
 
-  void reset() {
+  void reset(LiteralWay w) {
+    way = w;
     random.state = kEven;
     fill(repeats, 64, 0xC0000000u);
     memset(seen, 0, sizeof seen);
-    fill(order1[0], 65536, kEven);
-    fill(lines[0], 2 * (16 << kLineBits), kEven);
-    for (auto& m : mix)
-      for (auto& w : m.weight) w = 16384;
+    if (way == kMixedWay)
+      mixed.reset();
+    else
+      nibbles.reset();
   }
 };
 
@@ -94,7 +98,7 @@ class Literals {
     for (size_t i = begin; i < end; i++) {
       const uint32_t recent = i >= 4 ? load32(p_ + i - 4) : 0;  // the newest byte on top
       const uint32_t fifth = i >= 5 ? p_[i - 5] : 0;
-      uint32_t& seen = s_.seen[((recent + fifth * 0x9E3779B1u) * 0x85EBCA6Bu) >> 16];
+      uint32_t& seen = s_.seen[((recent + fifth * 0x9E3779B1u) * 0x85EBCA6Bu) >> (32 - kSeenBits)];
       if (from == 0) {
         const uint32_t n = seen == 0 ? 0 : common(seen, i);
         if (n >= kLeastRepeat) {
@@ -114,7 +118,8 @@ class Literals {
         }
         from = 0;
       }
-      p_[i] = static_cast<uint8_t>(byte(recent, want));
+      p_[i] = static_cast<uint8_t>(s_.way == kMixedWay ? s_.mixed.byte(coder_, recent, want)
+                                                      : s_.nibbles.byte(coder_, recent, want));
     }
     from_ = from;
     last_ = end;
@@ -125,35 +130,6 @@ class Literals {
     uint32_t n = 0;
     while (n < 16 && n < a && p_[a - 1 - n] == p_[b - 1 - n]) n++;
     return n;
-  }
-
-  uint32_t byte(uint32_t recent, uint32_t want) {
-    const uint32_t h[2] = {((recent >> 16) + 0x10000u) * 0x9E3779B1u, ((recent >> 8) + 0x1000000u) * 0x85EBCA6Bu};
-    Bit* order1 = s_.order1[recent >> 24];
-    uint32_t node = 1;
-    for (int half = 4; half >= 0; half -= 4) {
-      Bit* line[2];
-      for (int j = 0; j < 2; j++) {
-        uint32_t x = h[j] + node * 0x9E3779B1u;
-        x ^= x >> 15;
-        line[j] = &s_.lines[j][(x * 0x2C1B3C6Du) >> (32 - kLineBits) << 4];
-      }
-      uint32_t sub = 1;
-      for (int k = 3; k >= 0; k--) {
-        Bit &a = order1[node], &b = line[0][sub], &c = line[1][sub];
-        const int32_t in[3] = {stretch(a.p()), stretch(b.p()), stretch(c.p())};
-        Mix<3, 16>& mix = s_.mix[node];
-        const uint32_t p = squash(mix.dot(in));
-        const int bit = coder_.bit(p, want >> (half + k) & 1);
-        mix.train(in, (bit << 16) - static_cast<int32_t>(p));
-        learn<kLiteralLimit>(a, bit);
-        learn<kLiteralLimit>(b, bit);
-        learn<kLiteralLimit>(c, bit);
-        sub = sub << 1 | static_cast<uint32_t>(bit);
-        node = node << 1 | static_cast<uint32_t>(bit);
-      }
-    }
-    return node & 0xFF;
   }
 
   Coder& coder_;

@@ -14,7 +14,7 @@ constexpr unsigned kTableBits = 16;
 
 struct Fields {
   uint64_t gap = 0, length = 0, magnitude = 0, byte = 0;
-  uint32_t negative = 0, fill = 0, back = 0;
+  uint32_t negative = 0, fill = 0, back = 0, table = 0;
 };
 
 // One cover after another: gap before it, length, and where its diagonal went. A number is a size class and the bits
@@ -63,6 +63,8 @@ class MapCoder {
       set(7 + f.negative, m1 << 1 | last_.back, g0 << 10 | l0, m1 << 11 | m2, g0 << 11 | l0 << 1 | last_.back);
       f.magnitude = number(f.magnitude);
     }
+    set(9, last_.table, 0, 0, 0);
+    f.table = bit(1, f.table);
     before_ = last_;
     last_ = f;
   }
@@ -152,7 +154,8 @@ bool encodeMapPage(const Cover* covers, size_t count, uint64_t begin, std::vecto
       map.run(f);
       continue;
     }
-    const int64_t here = static_cast<int64_t>(c.base) - static_cast<int64_t>(c.target);
+    f.table = (c.base & kTable) != 0;
+    const int64_t here = static_cast<int64_t>(c.base & ~kTable) - static_cast<int64_t>(c.target);
     const int64_t move = here - diagonal;
     f.back = here == before;
     f.negative = move < 0;
@@ -190,7 +193,7 @@ bool decodeMapPage(const uint8_t* page, size_t size, uint64_t begin, uint64_t en
     const int64_t from = static_cast<int64_t>(target) + here;
     if (from < 0 || static_cast<uint64_t>(from) > baseSize || f.length > baseSize - static_cast<uint64_t>(from))
       return false;
-    covers[i] = {target, static_cast<uint64_t>(from), f.length};
+    covers[i] = {target, static_cast<uint64_t>(from) | (f.table ? kTable : 0), f.length};
     before = diagonal;
     diagonal = here;
   }

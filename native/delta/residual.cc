@@ -3,58 +3,89 @@
 #include <memory>
 #include <new>
 
+#include "bytes.h"
 #include "literals.h"
 #include "range_coder.h"
 #include "sites.h"
+#include "table.h"
 
 namespace shoal::delta {
 namespace {
 
 struct State {
+  ChangeState changes;
   SiteState sites;
+  TableState tables;
   LiteralState literals;
+
+  explicit State(LiteralWay way) {
+    changes.reset();
+    sites.reset();
+    tables.reset();
+    literals.reset(way);
+  }
 };
 
-constexpr size_t kHead = 3;
+constexpr size_t kHead = 7;
+
+// The small way costs some eight times what a changed byte does: it is for segments that have time to spare.
+LiteralWay chooseWay(const uint8_t* prediction, const uint8_t* target, size_t size, const Piece* pieces, size_t count) {
+  uint64_t literals = 0, wrong = 0, at = 0;
+  for (size_t i = 0; i < count; i++) {
+    const size_t length = pieces[i].length;
+    if (pieces[i].kind == SHOAL_DELTA_LITERAL)
+      literals += length;
+    else if (pieces[i].kind != SHOAL_DELTA_TABLE)
+      wrong += length - countEqual(prediction + at, target + at, length);
+    at += length;
+  }
+  return (8 * literals + wrong) * 16 > size ? kNibbleWay : kMixedWay;
+}
 
 template <class Coder>
-bool run(Coder& coder, Aside& aside, uint8_t* bytes, const uint8_t* target, uint32_t origin, const Piece* pieces,
-         size_t count) {
-  const std::unique_ptr<State> state(new (std::nothrow) State);
-  if (!state) return false;
-  state->sites.reset();
-  state->literals.reset();
-  Sites<Coder> sites(coder, state->sites, bytes, target);
-  Literals<Coder> literals(coder, state->literals, bytes, target, aside);
+void run(Coder& coder, Coder& cold, State& state, Aside& aside, uint8_t* bytes, const uint8_t* target, uint32_t origin,
+         const Piece* pieces, size_t count) {
+  Sites<Coder> sites(coder, cold, state.sites, state.changes, bytes, target);
+  Literals<Coder> literals(coder, state.literals, bytes, target, aside);
   uint32_t at = 0;
   for (size_t i = 0; i < count; i++) {
     const Piece& p = pieces[i];
     const uint32_t end = at + p.length;
-    if (p.kind == SHOAL_DELTA_LITERAL)
-      literals.run(at, end);
-    else if (p.kind == SHOAL_DELTA_BASE)
-      sites.run(at, end, p.base - at, origin + at - p.base);
-    else
-      sites.run(at, end, 0, 0);
+    switch (p.kind) {
+      case SHOAL_DELTA_LITERAL: literals.run(at, end); break;
+      case SHOAL_DELTA_BASE: sites.run(at, end, p.base - at, origin + at - p.base); break;
+      case SHOAL_DELTA_FILL: sites.run(at, end, 0, 0); break;
+      default: codeTable(coder, state.tables, state.changes, bytes, target, at, end);
+    }
     at = end;
   }
-  return true;
+  sites.finish();
 }
+
+size_t u24(const uint8_t* p) { return p[0] | static_cast<size_t>(p[1]) << 8 | static_cast<size_t>(p[2]) << 16; }
 
 }  // namespace
 
 bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint32_t origin, const Piece* pieces,
                    size_t count, std::vector<uint8_t>& payload) {
-  (void)size;
-  std::vector<uint8_t> coded;
+  const LiteralWay way = chooseWay(prediction, target, size, pieces, count);
+  const std::unique_ptr<State> state(new (std::nothrow) State(way));
+  if (!state) return false;
+  std::vector<uint8_t> coded, distances;
   payload.assign(kHead, 0);
-  RangeEncoder coder(coded);
+  payload[0] = way;
+  RangeEncoder coder(coded), cold(distances);
   Aside aside;
   aside.out = &payload;
-  if (!run(coder, aside, prediction, target, origin, pieces, count)) return false;
+  run(coder, cold, *state, aside, prediction, target, origin, pieces, count);
   coder.finish();
+  cold.finish();
   const size_t passed = payload.size() - kHead;
-  for (size_t k = 0; k < kHead; k++) payload[k] = static_cast<uint8_t>(passed >> 8 * k);
+  for (size_t k = 0; k < 3; k++) {
+    payload[1 + k] = static_cast<uint8_t>(passed >> 8 * k);
+    payload[4 + k] = static_cast<uint8_t>(distances.size() >> 8 * k);
+  }
+  payload.insert(payload.end(), distances.begin(), distances.end());
   payload.insert(payload.end(), coded.begin(), coded.end());
   return true;
 }
@@ -62,16 +93,17 @@ bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint
 int32_t decodePayload(const uint8_t* payload, size_t payloadSize, uint8_t* prediction, size_t size, uint32_t origin,
                       const Piece* pieces, size_t count) {
   (void)size;
-  if (payloadSize < kHead) return SHOAL_DELTA_DAMAGED;
-  const size_t passed = payload[0] | static_cast<size_t>(payload[1]) << 8 | static_cast<size_t>(payload[2]) << 16;
-  if (passed > payloadSize - kHead) return SHOAL_DELTA_DAMAGED;
+  if (payloadSize < kHead || payload[0] > kNibbleWay) return SHOAL_DELTA_DAMAGED;
+  const size_t passed = u24(payload + 1), distances = u24(payload + 4), rest = payloadSize - kHead;
+  if (passed > rest || distances > rest - passed) return SHOAL_DELTA_DAMAGED;
+  const std::unique_ptr<State> state(new (std::nothrow) State(static_cast<LiteralWay>(payload[0])));
+  if (!state) return SHOAL_DELTA_NO_MEMORY;
   Aside aside;
   aside.in = payload + kHead;
   aside.end = aside.in + passed;
-  RangeDecoder coder(aside.end, payloadSize - kHead - passed);
-  return run(coder, aside, prediction, static_cast<const uint8_t*>(nullptr), origin, pieces, count)
-             ? SHOAL_DELTA_OK
-             : SHOAL_DELTA_NO_MEMORY;
+  RangeDecoder cold(aside.end, distances), coder(aside.end + distances, rest - passed - distances);
+  run(coder, cold, *state, aside, prediction, static_cast<const uint8_t*>(nullptr), origin, pieces, count);
+  return SHOAL_DELTA_OK;
 }
 
 }  // namespace shoal::delta

@@ -1,8 +1,9 @@
 // Corrects a predicted stretch. Where rebuilt code differs from its prediction, whole 32-bit fields moved by amounts
 // that were seen before: of a branch to the same target, of the same value, after the same two bytes. So the coder goes
-// from one *site* to the next, a position whose two preceding bytes often come before a change, and asks there one
-// question: did the field change by what the best of four small caches says? Everything between sites costs one bit per
-// 64 bytes. The contexts are bytes of the target before the site: the same on both sides.
+// from one *site* to the next, a position whose context often comes before a change, and asks there one question: did
+// the field change by what the best of four small caches says? Everything between sites costs one bit per 64 bytes, and
+// the changes there a number each. Contexts are bytes of the target before the site and bytes of the prediction at it:
+// the same on both sides.
 #ifndef SHOAL_DELTA_SITES_H
 #define SHOAL_DELTA_SITES_H
 
@@ -11,20 +12,17 @@
 #include <cstdint>
 #include <cstring>
 
+#include "change.h"
 #include "model.h"
 
 namespace shoal::delta {
-
-inline uint32_t load32(const uint8_t* p) {
-  return p[0] | static_cast<uint32_t>(p[1]) << 8 | static_cast<uint32_t>(p[2]) << 16 | static_cast<uint32_t>(p[3]) << 24;
-}
-inline uint32_t log2Floor(uint32_t v) { return 31 - static_cast<uint32_t>(__builtin_clz(v)); }
 
 constexpr uint32_t kCaches = 4;
 constexpr unsigned kCacheBits = 13;
 constexpr uint32_t kTagMask = 0x7FFFC;  // bits of a key that a cache entry keeps; the two below count confirmations
 constexpr unsigned kBucket = 12;        // branch targets and pointers are remembered by 4 KiB
-constexpr uint32_t kHot = 800;          // of 4095: how often a change must follow two bytes to make a site
+constexpr uint32_t kPairs = 65536;      // contexts of two bytes; above them the 2^15 of zeros and of ones
+constexpr uint32_t kHot = 800;          // of 4095: how often a change must follow a context to make a site
 constexpr size_t kColdReach = 64;
 constexpr size_t kCleanBlock = 64;
 
@@ -34,15 +32,18 @@ struct Moved {
 };
 
 struct SiteState {
-  uint16_t gate[65536];
+  uint64_t hot[kPairs / 64];  // gates of pairs that are open; those of zeros and ones always have to be looked at
+  uint16_t gate[kPairs + 32768];
   uint16_t rate[256][kCaches];
   uint8_t best[256];
   Moved cache[kCaches][1 << kCacheBits];
-  Bit agrees[1 << 14], zero[1 << 12], second[512], cold[16], coldAt[7][64];
-  Bit size[256][32], sign[32], small[16][128], high[32][8], middle[32][32], low[32][16];
-  Bit runs[8][32], runBits[32][32];
+  Bit agrees[1 << 14], zero[1 << 12], second[512];
+  GammaState blocks, distances;
 
   void reset() {
+    memset(hot, 0, sizeof hot);
+    setHot(0, true);
+    setHot(0xFFFF, true);
     memset(gate, 0, sizeof gate);
     for (auto& row : rate)
       for (auto& r : row) r = 32768;
@@ -51,16 +52,13 @@ struct SiteState {
     fill(agrees, 1 << 14, kEven);
     fill(zero, 1 << 12, kEven);
     fill(second, 512, kEven);
-    fill(cold, 16, 0x08000000u);
-    fill(coldAt[0], 7 * 64, kEven);
-    fill(size[0], 256 * 32, kEven);
-    fill(sign, 32, kEven);
-    fill(small[0], 16 * 128, kEven);
-    fill(high[0], 32 * 8, kEven);
-    fill(middle[0], 32 * 32, kEven);
-    fill(low[0], 32 * 16, kEven);
-    fill(runs[0], 8 * 32, kEven);
-    fill(runBits[0], 32 * 32, kEven);
+    blocks.reset();
+    distances.reset();
+  }
+  bool isHot(uint32_t pair) const { return hot[pair >> 6] >> (pair & 63) & 1; }
+  void setHot(uint32_t pair, bool on) {
+    const uint64_t bit = uint64_t{1} << (pair & 63);
+    hot[pair >> 6] = on ? hot[pair >> 6] | bit : hot[pair >> 6] & ~bit;
   }
 };
 
@@ -68,13 +66,20 @@ template <class Coder>
 class Sites {
  public:
   // `bytes`: the segment, the target up to where the coder is, the prediction from there. The encoder passes the target.
-  Sites(Coder& coder, SiteState& state, uint8_t* bytes, const uint8_t* target)
-      : coder_(coder), s_(state), p_(bytes), t_(target) {}
+  // `cold`: codes how far apart changes without a gate are.
+  Sites(Coder& coder, Coder& cold, SiteState& state, ChangeState& changes, uint8_t* bytes, const uint8_t* target)
+      : coder_(coder), cold_(cold), s_(state), changes_(changes), p_(bytes), t_(target) {
+    if (Coder::kDecodes) coldLeft_ = codeGamma(cold_, s_.distances, 0);
+  }
+  // After the last stretch.
+  void finish() {
+    if (!Coder::kDecodes) codeGamma(cold_, s_.distances, coldLeft_);
+  }
 
   // `toBase`: base position minus position in the segment. `shift`: target position minus base position.
   void run(size_t begin, size_t end, uint32_t toBase, uint32_t shift) {
     toBase_ = toBase;
-    shift_ = shift;
+    diagonal_[0] = shift;
     size_t i = begin, cleanFrom = begin;
     bool first = true, skipped = false;
     while (i < end) {
@@ -84,28 +89,9 @@ class Sites {
         skipped = true;
         continue;
       }
-      const size_t stop = std::min(end, i + kColdReach);
-      size_t j = i;
-      uint32_t context = before(i);
-      while (j < stop && s_.gate[context] < kHot) {
-        context = context >> 8 | static_cast<uint32_t>(p_[j]) << 8;
-        j++;
-      }
-      bool isCold = false;
-      if (j > i) {
-        const uint32_t length = static_cast<uint32_t>(j - i);
-        uint32_t offset = 0;
-        if (!Coder::kDecodes)
-          while (offset < length && p_[i + offset] == t_[i + offset]) offset++;
-        const uint32_t row = (log2Floor(length) + 1) * 2 + (i - cleanFrom < 32 ? 1 : 0);
-        if (plain(coder_, s_.cold[row], offset < length)) {
-          i += coldOffset(length, offset);
-          isCold = true;
-        } else {
-          i = j;
-          if (j == stop) continue;
-        }
-      }
+      const size_t stop = std::min(end, i + kColdReach), j = nextGate(i, stop, end);
+      const bool isCold = j > i && coldChange(i, j);
+      if (!isCold && i == stop) continue;
       const uint32_t width = site(i, end, isCold);
       if (width != 0) {
         i += width;
@@ -121,53 +107,74 @@ class Sites {
   uint32_t before(size_t i) const {
     return (i >= 2 ? p_[i - 2] : 0u) | (i >= 1 ? static_cast<uint32_t>(p_[i - 1]) << 8 : 0u);
   }
+  // Two bytes of zeros or of ones say little: which bytes of the field are zeros, the byte before these two, and how the
+  // field lies in the base say more.
+  uint32_t contextAt(uint32_t pair, size_t i, size_t end) const {
+    if (pair != 0 && pair != 0xFFFF) return pair;
+    uint32_t used = 0;
+    if (i + 4 <= end) {
+      const uint32_t v = load32(p_ + i), top = (((v & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | v) & 0x80808080u;
+      used = (top * 0x00204081u) >> 28;
+    }
+    const uint32_t third = i >= 3 ? p_[i - 3] : 0;
+    return kPairs + ((pair & 1) | used << 1 | ((static_cast<uint32_t>(i) + toBase_) & 3) << 5 | third << 7);
+  }
 
-  // Whole blocks without a change: a number in Elias' gamma code with learned bits.
+  // The first position from i on whose gate is open; `stop` if there is none before.
+  size_t nextGate(size_t i, size_t stop, size_t end) const {
+    uint32_t pair = before(i);
+    for (; i < stop; i++) {
+      if (s_.isHot(pair) && ((pair != 0 && pair != 0xFFFF) || s_.gate[contextAt(pair, i, end)] >= kHot)) break;
+      pair = pair >> 8 | static_cast<uint32_t>(p_[i]) << 8;
+    }
+    return i;
+  }
+
+  // Is there a change in [i, j), where no gate is open? `i` becomes its place, or j.
+  bool coldChange(size_t& i, size_t j) {
+    const uint32_t length = static_cast<uint32_t>(j - i);
+    uint32_t offset;
+    if constexpr (Coder::kDecodes) {
+      offset = std::min(coldLeft_, length);
+    } else {
+      for (offset = 0; offset < length && p_[i + offset] == t_[i + offset];) offset++;
+    }
+    i += offset;
+    if constexpr (Coder::kDecodes)
+      coldLeft_ -= offset;
+    else
+      coldLeft_ += offset;
+    if (offset == length) return false;
+    if constexpr (Coder::kDecodes) {
+      coldLeft_ = codeGamma(cold_, s_.distances, 0);
+    } else {
+      codeGamma(cold_, s_.distances, coldLeft_);
+      coldLeft_ = 0;
+    }
+    return true;
+  }
+
+  // Whole blocks without a change.
   size_t cleanBlocks(size_t i, size_t end) {
     const uint32_t most = static_cast<uint32_t>((end - i) / kCleanBlock);
     if (most == 0) return 0;
-    uint32_t n = 1;
-    if (!Coder::kDecodes) {
-      size_t k = i;
-      while (k + kCleanBlock <= end && memcmp(p_ + k, t_ + k, kCleanBlock) == 0) k += kCleanBlock;
-      n = static_cast<uint32_t>((k - i) / kCleanBlock) + 1;
-    }
-    uint32_t bits = 0;
-    const uint32_t want = log2Floor(n);
-    while (bits < 31 && plain(coder_, s_.runs[lastRun_][bits], bits < want)) bits++;
-    lastRun_ = bits > 7 ? 7 : bits;
-    uint32_t r = 1;
-    for (uint32_t k = bits; k-- > 0;)
-      r = r << 1 | static_cast<uint32_t>(plain(coder_, s_.runBits[bits][k], n >> k & 1));
-    return std::min(r - 1, most);  // more only in a damaged payload
+    uint32_t n = 0;
+    if (!Coder::kDecodes)
+      while (n < most && memcmp(p_ + i + n * kCleanBlock, t_ + i + n * kCleanBlock, kCleanBlock) == 0) n++;
+    return std::min(codeGamma(coder_, s_.blocks, n), most);  // more only in a damaged payload
   }
-
-  uint32_t coldOffset(uint32_t length, uint32_t offset) {
-    const uint32_t bits = length > 1 ? log2Floor(length - 1) + 1 : 0;
-    uint32_t node = 1;
-    for (uint32_t b = bits; b-- > 0;)
-      node = node << 1 | static_cast<uint32_t>(plain(coder_, s_.coldAt[bits][node], offset >> b & 1));
-    return std::min(node - (1u << bits), length - 1);
-  }
-
-  struct Field {
-    uint32_t value, want, mask, room;
-  };
 
   // 0: nothing changed here. Else how many bytes were settled.
   uint32_t site(size_t i, size_t end, bool isCold) {
-    Field f;
-    f.room = static_cast<uint32_t>(std::min<size_t>(4, end - i));
-    f.mask = f.room == 4 ? ~0u : (1u << 8 * f.room) - 1;
-    f.value = read(p_ + i, f.room);
-    f.want = Coder::kDecodes ? 0 : read(t_ + i, f.room);
-    const uint32_t context = before(i), mixed = (context + 1) * 0x9E3779B1u, slot = mixed >> 24;
-    uint32_t key[kCaches] = {};
-    const uint32_t best = s_.best[slot];
-    setKey(key, best, i, f.value, context, mixed);
+    const Field f(p_ + i, Coder::kDecodes ? nullptr : t_ + i, end - i);
+    const uint32_t pair = before(i), context = contextAt(pair, i, end);
+    const uint32_t mixed = (context + 1) * 0x9E3779B1u, slot = mixed >> 24, best = s_.best[slot];
+    const uint32_t key[kCaches] = {((static_cast<uint32_t>(i) + toBase_ + f.value) >> kBucket) * 0x9E3779B1u,
+                                   (((f.value & 0xFFFF) << 8 | pair >> 8) + 1) * 0x85EBCA6Bu,
+                                   (f.value >> kBucket) * 0xC2B2AE35u, mixed};
     Moved& kept = s_.cache[best][key[best] >> (32 - kCacheBits)];
     const uint32_t sure = confirmations(kept, key[best]);
-    const uint32_t guess = sure != 0 ? kept.by - diagonal(best) : 0;
+    const uint32_t guess = sure != 0 ? kept.by - diagonal_[best] : 0;
     bool known = false;
     uint32_t by = 0;
     if (!isCold || guess != 0) {
@@ -180,98 +187,47 @@ class Sites {
       }
     }
     uint16_t& gate = s_.gate[context];
+    if (known) remember(kept, key[best], sure, by + diagonal_[best]);
     if (known && by == 0) {
-      remember(kept, key[best], sure, diagonal(best));
       gate = static_cast<uint16_t>(gate - (gate >> 5));
+      if (gate < kHot && context < kPairs) s_.setHot(context, false);
       return 0;
     }
-    for (uint32_t c = 0; c < kCaches; c++)
-      if (c != best) setKey(key, c, i, f.value, context, mixed);
-    by = changed(f, key, slot, guess, known, by);
+    if (!known) by = changed(f, key, slot, guess);
     gate = static_cast<uint16_t>(gate + (4095 - gate) / 4);
-    const uint32_t out = f.value + by;
-    for (uint32_t k = 0; k < f.room; k++) p_[i + k] = static_cast<uint8_t>(out >> 8 * k);
+    if (gate >= kHot && context < kPairs) s_.setHot(context, true);
+    f.write(p_ + i, by);
     // Only a damaged payload says "changed by nothing".
     return (by & f.mask) == 0 ? 1 : f.room;
   }
 
-  uint32_t changed(const Field& f, const uint32_t* key, uint32_t slot, uint32_t guess, bool known, uint32_t by) {
+  // What the first cache did not foresee: all of them learn.
+  uint32_t changed(const Field& f, const uint32_t* key, uint32_t slot, uint32_t guess) {
     uint16_t* rate = s_.rate[slot];
-    uint32_t sure[kCaches], value[kCaches], second = 0;
+    uint32_t sure[kCaches], value[kCaches], second = 0, by = 0;
     for (uint32_t c = 0; c < kCaches; c++) {
       const Moved& kept = s_.cache[c][key[c] >> (32 - kCacheBits)];
       sure[c] = confirmations(kept, key[c]);
-      value[c] = kept.by - diagonal(c);
+      value[c] = kept.by - diagonal_[c];
       if (sure[c] != 0 && value[c] != guess && value[c] != 0)
         second = std::max(second, (rate[c] + 4 + (sure[c] << 12)) << 2 | c);
     }
-    if (!known && second != 0) {
-      const uint32_t c = second & 3;
-      if (plain(coder_, s_.second[(c * 4 + sure[c]) * 32 + (second >> 15 & 31)], applies(f, value[c]))) {
-        known = true;
-        by = value[c];
-      }
-    }
-    if (!known) by = explicitly(f, slot);
+    const uint32_t c2 = second & 3;
+    if (second != 0 && plain(coder_, s_.second[(c2 * 4 + sure[c2]) * 32 + (second >> 15 & 31)], applies(f, value[c2])))
+      by = value[c2];
+    else
+      by = codeChange(coder_, changes_, slot, f);
     uint32_t top = 0;
     for (uint32_t c = 0; c < kCaches; c++) {
       const int32_t goal = sure[c] != 0 && value[c] == by ? 65535 : 0;
       rate[c] = static_cast<uint16_t>(rate[c] + ((goal - static_cast<int32_t>(rate[c])) >> 5));
       top = std::max(top, static_cast<uint32_t>(rate[c]) << 2 | c);
-      remember(s_.cache[c][key[c] >> (32 - kCacheBits)], key[c], sure[c], by + diagonal(c));
+      remember(s_.cache[c][key[c] >> (32 - kCacheBits)], key[c], sure[c], by + diagonal_[c]);
     }
     s_.best[slot] = static_cast<uint8_t>(top & 3);
     return by;
   }
 
-  // A change nobody foresaw: size class, sign, then its bits, the lowest four last (code moves by multiples of 16).
-  uint32_t explicitly(const Field& f, uint32_t slot) {
-    uint32_t magnitude = 1, negative = 0;
-    if (!Coder::kDecodes) {
-      const uint32_t d = (f.want - f.value) & f.mask;
-      negative = d > f.mask >> 1 ? 1 : 0;
-      magnitude = negative ? (0u - d) & f.mask : d;
-    }
-    const uint32_t want = log2Floor(magnitude);
-    uint32_t node = 1;
-    for (uint32_t b = 5; b-- > 0;)
-      node = node << 1 | static_cast<uint32_t>(plain(coder_, s_.size[slot][node], want >> b & 1));
-    const uint32_t bits = node & 31;
-    negative = static_cast<uint32_t>(plain(coder_, s_.sign[bits], static_cast<int>(negative)));
-    uint32_t r = 1;
-    auto next = [&](Bit& m, uint32_t k) { return static_cast<uint32_t>(plain(coder_, m, magnitude >> k & 1)); };
-    if (bits <= 7) {
-      for (uint32_t k = bits; k-- > 0;) r = r << 1 | next(s_.small[bits + 8 * negative][r], k);
-    } else {
-      uint32_t k = bits;
-      for (int n = 0; n < 3; n++) {
-        k--;
-        r = r << 1 | next(s_.high[bits][r], k);
-      }
-      while (k > 4) {
-        k--;
-        r = r << 1 | next(s_.middle[bits][k], k);
-      }
-      uint32_t tail = 1, low = 0;
-      for (uint32_t b = 0; b < 4; b++) {
-        const uint32_t bit = next(s_.low[bits][tail], b);
-        tail = tail << 1 | bit;
-        low |= bit << b;
-      }
-      r = r << 4 | low;
-    }
-    return negative ? 0u - r : r;
-  }
-
-  void setKey(uint32_t* key, uint32_t c, size_t i, uint32_t value, uint32_t context, uint32_t mixed) const {
-    switch (c) {
-      case 0: key[0] = ((static_cast<uint32_t>(i) + toBase_ + value) >> kBucket) * 0x9E3779B1u; return;
-      case 1: key[1] = (((value & 0xFFFF) << 8 | context >> 8) + 1) * 0x85EBCA6Bu; return;
-      case 2: key[2] = (value >> kBucket) * 0xC2B2AE35u; return;
-      default: key[3] = mixed;
-    }
-  }
-  uint32_t diagonal(uint32_t cache) const { return cache == 0 ? shift_ : 0; }
   static uint32_t confirmations(const Moved& kept, uint32_t key) {
     return ((kept.tag ^ key) & kTagMask) == 0 ? kept.tag & 3 : 0;
   }
@@ -284,18 +240,14 @@ class Sites {
     if (Coder::kDecodes) return 0;
     return by == 0 ? (f.value & 0xFF) == (f.want & 0xFF) : ((f.value + by) & f.mask) == f.want;
   }
-  static uint32_t read(const uint8_t* p, uint32_t room) {
-    if (room == 4) return load32(p);
-    uint32_t v = 0;
-    for (uint32_t k = 0; k < room; k++) v |= static_cast<uint32_t>(p[k]) << 8 * k;
-    return v;
-  }
 
-  Coder& coder_;
+  Coder &coder_, &cold_;
   SiteState& s_;
+  ChangeState& changes_;
   uint8_t* p_;
   const uint8_t* t_;
-  uint32_t toBase_ = 0, shift_ = 0, lastRun_ = 0;
+  uint32_t diagonal_[kCaches] = {};  // only branches have one
+  uint32_t toBase_ = 0, coldLeft_ = 0;
 };
 
 }  // namespace shoal::delta

@@ -13,6 +13,12 @@
 
 namespace {
 
+constexpr uint64_t kMarks = uint64_t{3} << 62;  // what a cover's source is (delta.h)
+
+uint32_t kindOf(const shoal_delta_cover& c) {
+  return c.base >> 63 ? SHOAL_DELTA_FILL : c.base >> 62 ? SHOAL_DELTA_TABLE : SHOAL_DELTA_BASE;
+}
+
 class Input {
  public:
   Input(const uint8_t* data, size_t size) : data_(data), left_(size) {}
@@ -44,7 +50,8 @@ void fuzzPage(Input in) {
   uint64_t at = begin;
   for (const auto& c : covers) {
     require(c.target >= at && c.length > 0 && c.length <= end - c.target && c.target <= end, "a cover leaves its page");
-    if (!(c.base >> 63)) require(c.base <= base && c.length <= base - c.base, "a cover leaves the base");
+    const uint64_t from = c.base & ~kMarks;
+    if (!(c.base >> 63)) require(from <= base && c.length <= base - from, "a cover leaves the base");
     at = c.target + c.length;
   }
 }
@@ -54,7 +61,7 @@ void fuzzSegment(Input in) {
   size_t size = 0;
   for (uint32_t n = in.next() % 16; n > 0; n--) {
     const uint32_t length = in.next() | (in.next() % 32) << 8;
-    const uint32_t kind = in.next() % 3;
+    const uint32_t kind = in.next() % 4;
     pieces.push_back({length, kind, in.next()});
     size += length;
   }
@@ -104,8 +111,8 @@ void fuzzRoundTrip(Input in) {
       if (from >= to) continue;
       if (from > at) pieces.push_back({static_cast<uint32_t>(from - at), SHOAL_DELTA_LITERAL, 0});
       for (uint64_t k = from; k < to; k++)
-        buffer[k - s.target_begin] = c.base >> 63 ? static_cast<uint8_t>(c.base) : base[c.base + (k - c.target)];
-      pieces.push_back({static_cast<uint32_t>(to - from), c.base >> 63 ? SHOAL_DELTA_FILL : SHOAL_DELTA_BASE,
+        buffer[k - s.target_begin] = c.base >> 63 ? static_cast<uint8_t>(c.base) : base[(c.base & ~kMarks) + (k - c.target)];
+      pieces.push_back({static_cast<uint32_t>(to - from), kindOf(c),
                         c.base >> 63 ? 0 : static_cast<uint32_t>(c.base + (from - c.target))});
       at = to;
     }

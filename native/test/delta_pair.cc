@@ -11,6 +11,12 @@
 
 namespace {
 
+constexpr uint64_t kMarks = uint64_t{3} << 62;  // what a cover's source is (delta.h)
+
+uint32_t kindOf(const shoal_delta_cover& c) {
+  return c.base >> 63 ? SHOAL_DELTA_FILL : c.base >> 62 ? SHOAL_DELTA_TABLE : SHOAL_DELTA_BASE;
+}
+
 std::vector<uint8_t> readFile(const char* path) {
   std::vector<uint8_t> bytes;
   FILE* file = fopen(path, "rb");
@@ -73,8 +79,8 @@ int main(int argc, char** argv) {
       if (c.base >> 63)
         memset(buffer.data() + (from - s.target_begin), static_cast<int>(c.base & 0xFF), to - from);
       else
-        memcpy(buffer.data() + (from - s.target_begin), base.data() + c.base + (from - c.target), to - from);
-      pieces.push_back({static_cast<uint32_t>(to - from), c.base >> 63 ? SHOAL_DELTA_FILL : SHOAL_DELTA_BASE,
+        memcpy(buffer.data() + (from - s.target_begin), base.data() + (c.base & ~kMarks) + (from - c.target), to - from);
+      pieces.push_back({static_cast<uint32_t>(to - from), kindOf(c),
                         c.base >> 63 ? 0 : static_cast<uint32_t>(c.base + (from - c.target))});
       at = to;
     }

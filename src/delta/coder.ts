@@ -1,58 +1,74 @@
 import type { BitCoder } from './model.ts';
 
-/** Binary range coder with 16-bit probabilities: the twin of native/delta/range_coder.h (docs/delta.md, "Range coder"). */
+/**
+ * Range coder with 16-bit probabilities in 48 bits of state, which a JavaScript number holds exactly: the twin of
+ * native/delta/range_coder.h (docs/delta.md, "Range coder").
+ */
+const TOP = 2 ** 48;
+const LEAST = 2 ** 32;
+
 export class RangeEncoder implements BitCoder {
   readonly decodes = false;
   #out = new Uint8Array(1024);
   #length = 0;
   #low = 0;
-  #range = 0xffff_ffff;
-  #pending = 0;
-  #cache = 0;
-  #started = false;
+  #range = TOP - 1;
 
   bit(p: number, bit: number): number {
-    const bound = (this.#range >>> 16) * p;
+    const bound = Math.floor(this.#range / 65536) * p;
     if (bit !== 0) {
       this.#range = bound;
     } else {
       this.#low += bound;
       this.#range -= bound;
     }
-    while (this.#range < 0x0100_0000) {
-      this.#shiftLow();
-      this.#range *= 256;
-    }
+    if (this.#range < LEAST) this.#shift();
     return bit;
   }
 
-  /** All bytes; a decoder reads zeros past the end, so none is kept there. */
+  peek(): number {
+    return 0;
+  }
+
+  take(start: number, width: number): void {
+    const unit = Math.floor(this.#range / 65536);
+    this.#low += unit * start;
+    this.#range = unit * width;
+    if (this.#range < LEAST) this.#shift();
+  }
+
+  /** All bytes. Of the numbers that decode to what was coded, the one with the most zeros at its end: decoders read zeros there. */
   finish(): Uint8Array {
-    for (let i = 0; i < 5; i++) this.#shiftLow();
+    for (let bits = 47; bits >= 0; bits--) {
+      const end = Math.floor((this.#low + this.#range - 1) / 2 ** bits) * 2 ** bits;
+      if (end < this.#low) continue;
+      this.#low = end;
+      break;
+    }
+    for (let i = 0; i < 3; i++) this.#shift();
     while (this.#length > 0 && this.#out[this.#length - 1] === 0) this.#length--;
     return this.#out.slice(0, this.#length);
   }
 
-  #shiftLow(): void {
-    if (this.#low < 0xff00_0000 || this.#low >= 0x1_0000_0000) {
-      const carry = this.#low >= 0x1_0000_0000 ? 1 : 0;
-      if (this.#started) this.#push(this.#cache + carry);
-      this.#started = true;
-      for (; this.#pending > 0; this.#pending--) this.#push(0xff + carry);
-      this.#cache = Math.floor(this.#low / 0x0100_0000) & 0xff;
-    } else {
-      this.#pending++;
+  #shift(): void {
+    if (this.#low >= TOP) {
+      for (let i = this.#length - 1; i >= 0; i--) {
+        const byte = ((this.#out[i] as number) + 1) & 0xff;
+        this.#out[i] = byte;
+        if (byte !== 0) break;
+      }
+      this.#low -= TOP;
     }
-    this.#low = (this.#low % 0x0100_0000) * 256;
-  }
-
-  #push(byte: number): void {
-    if (this.#length === this.#out.length) {
+    if (this.#length + 2 > this.#out.length) {
       const grown = new Uint8Array(this.#out.length * 2);
       grown.set(this.#out);
       this.#out = grown;
     }
-    this.#out[this.#length++] = byte;
+    const high = Math.floor(this.#low / LEAST);
+    this.#out[this.#length++] = high >>> 8;
+    this.#out[this.#length++] = high;
+    this.#low = (this.#low - high * LEAST) * 65536;
+    this.#range *= 65536;
   }
 }
 
@@ -61,16 +77,16 @@ export class RangeDecoder implements BitCoder {
   readonly decodes = true;
   readonly #in: Uint8Array;
   #at = 0;
-  #range = 0xffff_ffff;
+  #range = TOP - 1;
   #code = 0;
 
   constructor(bytes: Uint8Array) {
     this.#in = bytes;
-    for (let i = 0; i < 4; i++) this.#code = ((this.#code << 8) | this.#next()) >>> 0;
+    for (let i = 0; i < 3; i++) this.#code = this.#code * 65536 + this.#next();
   }
 
   bit(p: number, _bit: number): number {
-    const bound = (this.#range >>> 16) * p;
+    const bound = Math.floor(this.#range / 65536) * p;
     let bit = 0;
     if (this.#code < bound) {
       this.#range = bound;
@@ -79,14 +95,30 @@ export class RangeDecoder implements BitCoder {
       this.#code -= bound;
       this.#range -= bound;
     }
-    while (this.#range < 0x0100_0000) {
-      this.#code = ((this.#code << 8) | this.#next()) >>> 0;
-      this.#range *= 256;
-    }
+    if (this.#range < LEAST) this.#shift();
     return bit;
   }
 
+  peek(): number {
+    return Math.min(65535, Math.floor(this.#code / Math.floor(this.#range / 65536)));
+  }
+
+  take(start: number, width: number): void {
+    const unit = Math.floor(this.#range / 65536);
+    this.#code -= unit * start;
+    this.#range = unit * width;
+    if (this.#range < LEAST) this.#shift();
+  }
+
+  #shift(): void {
+    // Only damaged bytes make a code above the range: it is kept within 48 bits.
+    this.#code = (this.#code % LEAST) * 65536 + this.#next();
+    this.#range *= 65536;
+  }
+
   #next(): number {
-    return this.#at < this.#in.length ? (this.#in[this.#at++] as number) : 0;
+    const high = this.#at < this.#in.length ? (this.#in[this.#at++] as number) : 0;
+    const low = this.#at < this.#in.length ? (this.#in[this.#at++] as number) : 0;
+    return (high << 8) | low;
   }
 }

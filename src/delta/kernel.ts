@@ -7,7 +7,7 @@ import type { CodecId, Piece } from './types.ts';
 
 /** The decoders on the best tier there is. Both pass the same vectors. */
 
-/** Covers as four numbers each: target, length, base, fill (-1: base bytes). */
+/** Covers as four numbers each: target, length, base, fill (0 … 255, `BASE` or `TABLE`). */
 export type Covers = Float64Array;
 
 const OK = 0;

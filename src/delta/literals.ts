@@ -1,13 +1,17 @@
-import { learn, models, plain, squash, stretch } from './model.ts';
+import { MixedBytes } from './mixed.ts';
+import { models, plain } from './model.ts';
 import type { BitCoder } from './model.ts';
+import { NibbleBytes } from './nibbles.ts';
 
 /** Codes stretches that nothing predicts: the twin of native/delta/literals.h (docs/delta.md, "Literals"). */
 
 const LITERAL_BLOCK = 1024;
 const LEAST_RANDOM = 192;
 const LEAST_REPEAT = 5;
-const LINE_BITS = 12;
-const LITERAL_LIMIT = 30;
+const SEEN_BITS = 15;
+
+/** How bytes are coded that follow nothing. */
+export const LiteralWay = { MIXED: 0, NIBBLES: 1 } as const;
 
 /** Bytes that pass beside the coder: an encoder collects them, a decoder takes them. Past their end come zeros. */
 export class Aside {
@@ -33,15 +37,14 @@ export class Literals {
   readonly #aside: Aside;
   readonly #random = models(1);
   readonly #repeats = models(64, 0xc000_0000);
-  readonly #seen = new Uint32Array(65536);
-  readonly #order1 = models(65536);
-  readonly #lines = models(2 * (16 << LINE_BITS));
-  readonly #mix = new Int32Array(256 * 3).fill(16384);
+  readonly #seen = new Uint32Array(1 << SEEN_BITS);
+  readonly #bytes: MixedBytes | NibbleBytes;
   #last = 0;
   #from = 0;
   #repeated = 0;
 
-  constructor(coder: BitCoder, bytes: Uint8Array, target: Uint8Array, aside: Aside) {
+  constructor(coder: BitCoder, bytes: Uint8Array, target: Uint8Array, aside: Aside, way: number) {
+    this.#bytes = way === LiteralWay.MIXED ? new MixedBytes(coder) : new NibbleBytes(coder);
     this.#coder = coder;
     this.#p = bytes;
     this.#t = target;
@@ -79,7 +82,7 @@ export class Literals {
     for (let i = begin; i < end; i++) {
       const recent = i >= 4 ? ((p[i - 4] as number) | ((p[i - 3] as number) << 8) | ((p[i - 2] as number) << 16) | ((p[i - 1] as number) << 24)) >>> 0 : 0;
       const fifth = i >= 5 ? (p[i - 5] as number) : 0;
-      const at = Math.imul((recent + Math.imul(fifth, 0x9e37_79b1)) | 0, 0x85eb_ca6b) >>> 16;
+      const at = Math.imul((recent + Math.imul(fifth, 0x9e37_79b1)) | 0, 0x85eb_ca6b) >>> (32 - SEEN_BITS);
       const seen = this.#seen[at] as number;
       if (from === 0 && seen !== 0) {
         const n = this.#common(seen, i);
@@ -100,7 +103,7 @@ export class Literals {
         }
         from = 0;
       }
-      p[i] = this.#byte(recent, want);
+      p[i] = this.#bytes.byte(recent, want);
     }
     this.#from = from;
     this.#last = end;
@@ -111,47 +114,6 @@ export class Literals {
     while (n < 16 && n < a && this.#p[a - 1 - n] === this.#p[b - 1 - n]) n++;
     return n;
   }
-
-  #byte(recent: number, want: number): number {
-    const h0 = Math.imul((recent >>> 16) + 0x10000, 0x9e37_79b1);
-    const h1 = Math.imul((recent >>> 8) + 0x100_0000, 0x85eb_ca6b);
-    const order1 = (recent >>> 24) << 8;
-    const mix = this.#mix;
-    let node = 1;
-    for (let half = 4; half >= 0; half -= 4) {
-      const spread = Math.imul(node, 0x9e37_79b1);
-      const line0 = line((h0 + spread) | 0);
-      const line1 = line((h1 + spread) | 0) + (16 << LINE_BITS);
-      let sub = 1;
-      for (let k = 3; k >= 0; k--) {
-        const a = stretch((this.#order1[order1 + node] as number) >>> 16);
-        const b = stretch((this.#lines[line0 + sub] as number) >>> 16);
-        const c = stretch((this.#lines[line1 + sub] as number) >>> 16);
-        const m = node * 3;
-        const w0 = mix[m] as number;
-        const w1 = mix[m + 1] as number;
-        const w2 = mix[m + 2] as number;
-        const p = squash(((Math.imul(w0, a) + Math.imul(w1, b) + Math.imul(w2, c)) | 0) >> 16);
-        const bit = this.#coder.bit(p, (want >>> (half + k)) & 1);
-        const error = (bit << 16) - p;
-        mix[m] = w0 + ((a * error + 32768) >> 16);
-        mix[m + 1] = w1 + ((b * error + 32768) >> 16);
-        mix[m + 2] = w2 + ((c * error + 32768) >> 16);
-        learn(this.#order1, order1 + node, bit, LITERAL_LIMIT);
-        learn(this.#lines, line0 + sub, bit, LITERAL_LIMIT);
-        learn(this.#lines, line1 + sub, bit, LITERAL_LIMIT);
-        sub = (sub << 1) | bit;
-        node = (node << 1) | bit;
-      }
-    }
-    return node & 0xff;
-  }
-}
-
-/** Where the 16 models of one half of a byte begin. */
-function line(hash: number): number {
-  const x = hash ^ (hash >>> 15);
-  return (Math.imul(x, 0x2c1b_3c6d) >>> (32 - LINE_BITS)) << 4;
 }
 
 function looksRandom(bytes: Uint8Array): boolean {

@@ -1,6 +1,7 @@
 import { RangeDecoder, RangeEncoder } from './coder.ts';
 import { learn, models, plain, squash, stretch } from './model.ts';
 import type { BitCoder } from './model.ts';
+import { BASE, TABLE } from './types.ts';
 import type { Cover } from './types.ts';
 
 /** Pages of the alignment map: the twin of native/delta/map.cc (docs/delta.md, "Map pages"). */
@@ -18,9 +19,10 @@ interface Fields {
   negative: number;
   fill: number;
   back: number;
+  table: number;
 }
 
-const fields = (): Fields => ({ gap: 0, length: 0, magnitude: 0, byte: 0, negative: 0, fill: 0, back: 0 });
+const fields = (): Fields => ({ gap: 0, length: 0, magnitude: 0, byte: 0, negative: 0, fill: 0, back: 0, table: 0 });
 
 const log2Floor = (v: number): number => (v < 2 ** 31 ? 31 - Math.clz32(v) : bitLength(v) - 1);
 
@@ -90,6 +92,8 @@ class MapCoder {
       this.#set(7 + f.negative, (m1 << 1) | last.back, (g0 << 10) | l0, (m1 << 11) | m2, (g0 << 11) | (l0 << 1) | last.back);
       f.magnitude = this.#number(f.magnitude);
     }
+    this.#set(9, last.table, 0, 0, 0);
+    f.table = this.#bit(1, f.table);
     this.#before = last;
     this.#last = { ...f };
   }
@@ -178,6 +182,7 @@ export function encodeMapPage(covers: readonly Cover[], begin: number): Uint8Arr
       map.run(f);
       continue;
     }
+    f.table = fill === TABLE ? 1 : 0;
     const here = base - target;
     const move = here - diagonal;
     f.back = here === before ? 1 : 0;
@@ -212,7 +217,7 @@ export function decodeMapPage(page: Uint8Array, begin: number, end: number, base
     const here = f.back !== 0 ? before : f.negative !== 0 ? diagonal - f.magnitude : diagonal + f.magnitude;
     const base = target + here;
     if (base < 0 || base > baseSize || f.length > baseSize - base) return undefined;
-    covers.push({ target, length: f.length, base, fill: -1 });
+    covers.push({ target, length: f.length, base, fill: f.table !== 0 ? TABLE : BASE });
     before = diagonal;
     diagonal = here;
   }

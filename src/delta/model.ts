@@ -49,11 +49,14 @@ export function learn(models: Uint32Array, at: number, bit: number, limit: numbe
   models[at] = ((next << 16) | (n < limit ? n + 1 : n)) >>> 0;
 }
 
-/** Codes or decodes bits: one model code, two directions. */
+/** Codes or decodes bits and symbols: one model code, two directions. */
 export interface BitCoder {
   readonly decodes: boolean;
   /** `p`: probability of a one, 1 … 65535 of 65536. `bit` is what to encode; a decoder ignores it. Returns the bit. */
   bit(p: number, bit: number): number;
+  /** Where in 65536 the next symbol lies, for a decoder; `take` then says which one it was, or encodes it. */
+  peek(): number;
+  take(start: number, width: number): void;
 }
 
 const PLAIN_LIMIT = 60;

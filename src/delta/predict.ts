@@ -1,5 +1,5 @@
 import { ShoalError } from '../core/errors.ts';
-import { PieceKind } from './types.ts';
+import { PieceKind, TABLE } from './types.ts';
 import type { Covers } from './kernel.ts';
 import type { Piece } from './types.ts';
 
@@ -62,7 +62,7 @@ export async function predict(covers: Covers, begin: number, into: Uint8Array, b
       continue;
     }
     const position = (covers[i + 2] as number) + (from - target);
-    pieces.push({ length: to - from, kind: PieceKind.BASE, base: position % 2 ** 32 });
+    pieces.push({ length: to - from, kind: fill === TABLE ? PieceKind.TABLE : PieceKind.BASE, base: position % 2 ** 32 });
     if (batch > 0 && batch + (to - from) > BATCH_BYTES) {
       await copyFrom(base, copies, into, windows);
       copies = [];

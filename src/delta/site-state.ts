@@ -8,7 +8,9 @@ export const learnable = {
   TAG_MASK: 0x7fffc,
   /** Branch targets and pointers are remembered by 4 KiB. */
   BUCKET: 12,
-  /** Of 4095: how often a change must follow two bytes to make a site. */
+  /** Contexts of two bytes; above them the 2^15 of zeros and of ones. */
+  PAIRS: 65536,
+  /** Of 4095: how often a change must follow a context to make a site. */
   HOT: 800,
   COLD_REACH: 64,
   CLEAN_BLOCK: 64,
@@ -24,22 +26,12 @@ export interface SiteState {
   readonly agrees: Uint32Array;
   readonly zero: Uint32Array;
   readonly second: Uint32Array;
-  readonly cold: Uint32Array;
-  readonly coldAt: Uint32Array;
-  readonly size: Uint32Array;
-  readonly sign: Uint32Array;
-  readonly small: Uint32Array;
-  readonly high: Uint32Array;
-  readonly middle: Uint32Array;
-  readonly low: Uint32Array;
-  readonly runs: Uint32Array;
-  readonly runBits: Uint32Array;
 }
 
 export function newSiteState(): SiteState {
   const entries = learnable.CACHES << learnable.CACHE_BITS;
   return {
-    gate: new Uint16Array(65536),
+    gate: new Uint16Array(learnable.PAIRS + 32768),
     rate: new Uint16Array(256 * learnable.CACHES).fill(32768),
     best: new Uint8Array(256).fill(2),
     cacheBy: new Uint32Array(entries),
@@ -47,15 +39,5 @@ export function newSiteState(): SiteState {
     agrees: models(1 << 14),
     zero: models(1 << 12),
     second: models(512),
-    cold: models(16, 0x0800_0000),
-    coldAt: models(7 * 64),
-    size: models(256 * 32),
-    sign: models(32),
-    small: models(16 * 128),
-    high: models(32 * 8),
-    middle: models(32 * 32),
-    low: models(32 * 16),
-    runs: models(8 * 32),
-    runBits: models(32 * 32),
   };
 }

@@ -1,45 +1,54 @@
-import { learnable } from './site-state.ts';
-import type { SiteState } from './site-state.ts';
+import { Field, Gamma } from './change.ts';
+import type { Changes } from './change.ts';
 import { plain } from './model.ts';
 import type { BitCoder } from './model.ts';
+import { learnable, newSiteState } from './site-state.ts';
+import type { SiteState } from './site-state.ts';
 
 /** Corrects predicted stretches: the twin of native/delta/sites.h, which says what the idea is (docs/delta.md, "Sites"). */
 
-const { CACHES, CACHE_BITS, TAG_MASK, BUCKET, HOT, COLD_REACH, CLEAN_BLOCK } = learnable;
-
-const log2Floor = (v: number): number => 31 - Math.clz32(v);
+const { CACHES, CACHE_BITS, TAG_MASK, BUCKET, PAIRS, HOT, COLD_REACH, CLEAN_BLOCK } = learnable;
 
 export class Sites {
   readonly #coder: BitCoder;
-  readonly #s: SiteState;
+  readonly #s: SiteState = newSiteState();
+  readonly #changes: Changes;
+  readonly #blocks: Gamma;
+  readonly #distances: Gamma;
   readonly #p: Uint8Array;
   readonly #t: Uint8Array;
   #toBase = 0;
   #shift = 0;
-  #lastRun = 0;
-  /** The field in hand: its value, what it is to become (encoder), the bits of it there are, and its bytes. */
-  #value = 0;
-  #want = 0;
-  #mask = 0;
-  #room = 0;
+  /** Positions without a gate: until the next change there, for an encoder since the last. */
+  #coldLeft = 0;
+  readonly #field = new Field();
   readonly #key = new Uint32Array(CACHES);
   readonly #sure = new Uint32Array(CACHES);
   readonly #by = new Uint32Array(CACHES);
 
-  /** `bytes`: the target up to where the coder is, the prediction from there. A decoder passes `bytes` as `target` too. */
-  constructor(coder: BitCoder, state: SiteState, bytes: Uint8Array, target: Uint8Array) {
+  /**
+   * `bytes`: the target up to where the coder is, the prediction from there. A decoder passes `bytes` as `target` too.
+   * `cold` codes how far apart changes without a gate are.
+   */
+  constructor(coder: BitCoder, cold: BitCoder, changes: Changes, bytes: Uint8Array, target: Uint8Array) {
     this.#coder = coder;
-    this.#s = state;
+    this.#changes = changes;
+    this.#blocks = new Gamma(coder);
+    this.#distances = new Gamma(cold);
     this.#p = bytes;
     this.#t = target;
+    if (coder.decodes) this.#coldLeft = this.#distances.code(0);
+  }
+
+  /** After the last stretch. */
+  finish(): void {
+    if (!this.#coder.decodes) this.#distances.code(this.#coldLeft);
   }
 
   /** `toBase`: base position minus position in the segment. `shift`: target position minus base position. Both modulo 2^32. */
   run(begin: number, end: number, toBase: number, shift: number): void {
     this.#toBase = toBase >>> 0;
     this.#shift = shift >>> 0;
-    const p = this.#p;
-    const gate = this.#s.gate;
     let i = begin;
     let cleanFrom = begin;
     let first = true;
@@ -52,26 +61,14 @@ export class Sites {
         continue;
       }
       const stop = Math.min(end, i + COLD_REACH);
-      let j = i;
-      let context = this.#before(i);
-      while (j < stop && (gate[context] as number) < HOT) {
-        context = (context >>> 8) | ((p[j] as number) << 8);
-        j++;
-      }
+      const j = this.#nextGate(i, stop, end);
       let isCold = false;
       if (j > i) {
-        const length = j - i;
-        let offset = 0;
-        if (!this.#coder.decodes) while (offset < length && p[i + offset] === this.#t[i + offset]) offset++;
-        const row = (log2Floor(length) + 1) * 2 + (i - cleanFrom < 32 ? 1 : 0);
-        if (plain(this.#coder, this.#s.cold, row, offset < length ? 1 : 0) !== 0) {
-          i += this.#coldOffset(length, offset);
-          isCold = true;
-        } else {
-          i = j;
-          if (j === stop) continue;
-        }
+        const offset = this.#coldChange(i, j - i);
+        i += offset;
+        isCold = i < j;
       }
+      if (!isCold && i === stop) continue;
       const width = this.#site(i, end, isCold);
       if (width === 0) {
         i++;
@@ -87,50 +84,66 @@ export class Sites {
     return (i >= 2 ? (this.#p[i - 2] as number) : 0) | (i >= 1 ? (this.#p[i - 1] as number) << 8 : 0);
   }
 
+  /** Two bytes of zeros or of ones say little: the field, the byte before them and how the field lies in the base say more. */
+  #contextAt(pair: number, i: number, end: number): number {
+    if (pair !== 0 && pair !== 0xffff) return pair;
+    const p = this.#p;
+    let used = 0;
+    if (i + 4 <= end) for (let k = 0; k < 4; k++) used |= p[i + k] === 0 ? 0 : 1 << k;
+    const third = i >= 3 ? (p[i - 3] as number) : 0;
+    return PAIRS + ((pair & 1) | (used << 1) | (((i + this.#toBase) & 3) << 5) | (third << 7));
+  }
+
+  /** The first position from i on whose gate is open; `stop` if there is none before. */
+  #nextGate(i: number, stop: number, end: number): number {
+    const gate = this.#s.gate;
+    let pair = this.#before(i);
+    let j = i;
+    for (; j < stop && (gate[this.#contextAt(pair, j, end)] as number) < HOT; j++) pair = (pair >>> 8) | ((this.#p[j] as number) << 8);
+    return j;
+  }
+
+  /** How many of `length` positions without a gate come before a change there. */
+  #coldChange(i: number, length: number): number {
+    if (this.#coder.decodes) {
+      const offset = Math.min(this.#coldLeft, length);
+      this.#coldLeft = offset < length ? this.#distances.code(0) : this.#coldLeft - length;
+      return offset;
+    }
+    let offset = 0;
+    while (offset < length && this.#p[i + offset] === this.#t[i + offset]) offset++;
+    this.#coldLeft += offset;
+    if (offset < length) {
+      this.#distances.code(this.#coldLeft);
+      this.#coldLeft = 0;
+    }
+    return offset;
+  }
+
   #cleanBlocks(i: number, end: number): number {
     const most = Math.floor((end - i) / CLEAN_BLOCK);
     if (most === 0) return 0;
-    let n = 1;
+    let n = 0;
     if (!this.#coder.decodes) {
       let k = i;
       const last = i + most * CLEAN_BLOCK;
       while (k < last && this.#p[k] === this.#t[k]) k++;
-      n = Math.floor((k - i) / CLEAN_BLOCK) + 1;
+      n = Math.floor((k - i) / CLEAN_BLOCK);
     }
-    const want = log2Floor(n);
-    let bits = 0;
-    while (bits < 31 && plain(this.#coder, this.#s.runs, this.#lastRun * 32 + bits, bits < want ? 1 : 0) !== 0) bits++;
-    this.#lastRun = Math.min(bits, 7);
-    let r = 1;
-    for (let k = bits; k-- > 0; ) r = ((r << 1) | plain(this.#coder, this.#s.runBits, bits * 32 + k, (n >>> k) & 1)) >>> 0;
-    return Math.min(r - 1, most);
-  }
-
-  #coldOffset(length: number, offset: number): number {
-    const bits = length > 1 ? log2Floor(length - 1) + 1 : 0;
-    let node = 1;
-    for (let b = bits; b-- > 0; ) node = (node << 1) | plain(this.#coder, this.#s.coldAt, bits * 64 + node, (offset >>> b) & 1);
-    return Math.min(node - (1 << bits), length - 1);
-  }
-
-  #read(from: Uint8Array, i: number): number {
-    let v = 0;
-    for (let k = 0; k < this.#room; k++) v |= (from[i + k] as number) << (8 * k);
-    return v >>> 0;
+    return Math.min(this.#blocks.code(n), most);
   }
 
   /** 0: nothing changed here. Else how many bytes were settled. */
   #site(i: number, end: number, isCold: boolean): number {
     const s = this.#s;
-    this.#room = Math.min(4, end - i);
-    this.#mask = this.#room === 4 ? 0xffff_ffff : 2 ** (8 * this.#room) - 1;
-    this.#value = this.#read(this.#p, i);
-    this.#want = this.#coder.decodes ? 0 : this.#read(this.#t, i);
-    const context = this.#before(i);
+    const f = this.#field;
+    f.set(this.#coder, this.#p, this.#t, i, end);
+    const pair = this.#before(i);
+    const context = this.#contextAt(pair, i, end);
     const mixed = Math.imul(context + 1, 0x9e37_79b1) >>> 0;
     const slot = mixed >>> 24;
     const best = s.best[slot] as number;
-    const key = this.#setKey(best, i, context, mixed);
+    const key = this.#setKey(best, i, pair, mixed);
     const kept = (best << CACHE_BITS) + (key >>> (32 - CACHE_BITS));
     const sure = this.#confirmations(kept, key);
     const diagonal = best === 0 ? this.#shift : 0;
@@ -146,23 +159,24 @@ export class Sites {
         known = plain(this.#coder, s.zero, (mixed >>> 20) ^ sure, this.#applies(0)) !== 0;
       }
     }
+    if (known) this.#remember(kept, key, sure, (by + diagonal) >>> 0);
     const gate = s.gate[context] as number;
     if (known && by === 0) {
-      this.#remember(kept, key, sure, diagonal);
       s.gate[context] = gate - (gate >>> 5);
       return 0;
     }
-    for (let c = 0; c < CACHES; c++) if (c !== best) this.#setKey(c, i, context, mixed);
-    by = this.#changed(slot, guess, known, by);
+    if (!known) {
+      for (let c = 0; c < CACHES; c++) if (c !== best) this.#setKey(c, i, pair, mixed);
+      by = this.#changed(slot, guess);
+    }
     s.gate[context] = gate + ((4095 - gate) >> 2);
-    const out = (this.#value + by) >>> 0;
-    for (let k = 0; k < this.#room; k++) this.#p[i + k] = out >>> (8 * k);
-    return (by & this.#mask) === 0 ? 1 : this.#room;
+    f.write(this.#p, i, by);
+    return (by & f.mask) === 0 ? 1 : f.room;
   }
 
-  #changed(slot: number, guess: number, known: boolean, foreseen: number): number {
+  /** What the first cache did not foresee: all of them learn. */
+  #changed(slot: number, guess: number): number {
     const s = this.#s;
-    let by = foreseen;
     let second = 0;
     for (let c = 0; c < CACHES; c++) {
       const key = this.#key[c] as number;
@@ -173,16 +187,10 @@ export class Sites {
       this.#by[c] = value;
       if (sure !== 0 && value !== guess && value !== 0) second = Math.max(second, (((s.rate[slot * CACHES + c] as number) + 4 + (sure << 12)) << 2) | c);
     }
-    let settled = known;
-    if (!settled && second !== 0) {
-      const c = second & 3;
-      const value = this.#by[c] as number;
-      if (plain(this.#coder, s.second, (c * 4 + (this.#sure[c] as number)) * 32 + ((second >>> 15) & 31), this.#applies(value)) !== 0) {
-        settled = true;
-        by = value;
-      }
-    }
-    if (!settled) by = this.#explicitly(slot);
+    const other = second & 3;
+    const value = this.#by[other] as number;
+    const settled = second !== 0 && plain(this.#coder, s.second, (other * 4 + (this.#sure[other] as number)) * 32 + ((second >>> 15) & 31), this.#applies(value)) !== 0;
+    const by = settled ? value : this.#changes.code(slot, this.#field);
     let top = 0;
     for (let c = 0; c < CACHES; c++) {
       const sure = this.#sure[c] as number;
@@ -198,52 +206,11 @@ export class Sites {
     return by;
   }
 
-  /** A change that no cache foresaw: size class, sign, then its bits, the lowest four last. */
-  #explicitly(slot: number): number {
-    const s = this.#s;
-    const coder = this.#coder;
-    let magnitude = 1;
-    let negative = 0;
-    if (!coder.decodes) {
-      const d = ((this.#want - this.#value) & this.#mask) >>> 0;
-      negative = d > this.#mask >>> 1 ? 1 : 0;
-      magnitude = negative === 0 ? d : (-d & this.#mask) >>> 0;
-    }
-    const want = log2Floor(magnitude);
-    let node = 1;
-    for (let b = 5; b-- > 0; ) node = (node << 1) | plain(coder, s.size, slot * 32 + node, (want >>> b) & 1);
-    const bits = node & 31;
-    negative = plain(coder, s.sign, bits, negative);
-    let r = 1;
-    if (bits <= 7) {
-      for (let k = bits; k-- > 0; ) r = (r << 1) | plain(coder, s.small, (bits + 8 * negative) * 128 + r, (magnitude >>> k) & 1);
-    } else {
-      let k = bits;
-      for (let n = 0; n < 3; n++) {
-        k--;
-        r = (r << 1) | plain(coder, s.high, bits * 8 + r, (magnitude >>> k) & 1);
-      }
-      while (k > 4) {
-        k--;
-        r = (r << 1) | plain(coder, s.middle, bits * 32 + k, (magnitude >>> k) & 1);
-      }
-      let tail = 1;
-      let low = 0;
-      for (let b = 0; b < 4; b++) {
-        const bit = plain(coder, s.low, bits * 16 + tail, (magnitude >>> b) & 1);
-        tail = (tail << 1) | bit;
-        low |= bit << b;
-      }
-      r = (r << 4) | low;
-    }
-    return (negative === 0 ? r : -r) >>> 0;
-  }
-
-  #setKey(c: number, i: number, context: number, mixed: number): number {
+  #setKey(c: number, i: number, pair: number, mixed: number): number {
     let key = mixed;
-    if (c === 0) key = Math.imul(((i + this.#toBase + this.#value) >>> 0) >>> BUCKET, 0x9e37_79b1) >>> 0;
-    else if (c === 1) key = Math.imul((((this.#value & 0xffff) << 8) | (context >>> 8)) + 1, 0x85eb_ca6b) >>> 0;
-    else if (c === 2) key = Math.imul(this.#value >>> BUCKET, 0xc2b2_ae35) >>> 0;
+    if (c === 0) key = Math.imul(((i + this.#toBase + this.#field.value) >>> 0) >>> BUCKET, 0x9e37_79b1) >>> 0;
+    else if (c === 1) key = Math.imul((((this.#field.value & 0xffff) << 8) | (pair >>> 8)) + 1, 0x85eb_ca6b) >>> 0;
+    else if (c === 2) key = Math.imul(this.#field.value >>> BUCKET, 0xc2b2_ae35) >>> 0;
     this.#key[c] = key;
     return key;
   }
@@ -261,7 +228,7 @@ export class Sites {
 
   #applies(by: number): number {
     if (this.#coder.decodes) return 0;
-    const same = by === 0 ? ((this.#value ^ this.#want) & 0xff) === 0 : (((this.#value + by) & this.#mask) >>> 0) === this.#want;
+    const same = by === 0 ? ((this.#field.value ^ this.#field.want) & 0xff) === 0 : (((this.#field.value + by) & this.#field.mask) >>> 0) === this.#field.want;
     return same ? 1 : 0;
   }
 }

@@ -4,6 +4,7 @@ import { goldenPair } from '../../fixtures/delta/inputs.ts';
 import { idFromBytes } from '../../src/core/ids.ts';
 import { DeltaApplier } from '../../src/delta/apply.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
+import { LiteralWay } from '../../src/delta/literals.ts';
 import { decodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase, predict } from '../../src/delta/predict.ts';
 import { decodePayload } from '../../src/delta/residual.ts';
@@ -11,7 +12,7 @@ import { Codec } from '../../src/delta/types.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
 
 interface Vectors {
-  readonly golden: { readonly base: string; readonly target: string; readonly segments: readonly { readonly codec: number; readonly length: number }[] };
+  readonly golden: { readonly base: string; readonly target: string; readonly segments: readonly { readonly codec: number; readonly length: number }[]; readonly ways: readonly number[]; readonly tables: number };
   readonly corrupt: readonly { readonly name: string; readonly at: number; readonly to: string; readonly code: string }[];
 }
 
@@ -33,6 +34,9 @@ describe('vectors of docs/delta.md', () => {
     expect([idFromBytes(blake3(base)), idFromBytes(blake3(target))]).toEqual([golden.base, golden.target]);
     // Every codec is there, or the file proves less than it is for.
     expect(new Set(golden.segments.map(({ codec }) => codec))).toEqual(new Set([Codec.COPY, Codec.RAW, Codec.SITES]));
+    // So is every way to predict and to code literals.
+    expect(golden.ways).toEqual([LiteralWay.MIXED, LiteralWay.NIBBLES]);
+    expect(golden.tables).toBeGreaterThan(1);
   });
 
   test('the golden file rebuilds the target', async () => {

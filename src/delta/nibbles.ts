@@ -1,0 +1,99 @@
+import type { BitCoder } from './model.ts';
+
+const SEEN = 31;
+const BITS = 13;
+const HALF = 16;
+
+/** After how many updates a model moves by what share: 2^-this. */
+const shiftAfter = (seen: number): number => (seen < 1 ? 1 : seen < 3 ? 2 : seen < SEEN ? 3 : 4);
+
+function models(count: number): Uint16Array {
+  const all = new Uint16Array(count * HALF);
+  for (let i = 0; i < all.length; i++) all[i] = (i % HALF) << 12;
+  return all;
+}
+
+/** How much of 65536 the value takes in the model at `at`. The first value begins at 0: its place counts updates. */
+function widthOf(model: Uint16Array, at: number, nibble: number): number {
+  const end = nibble === 15 ? 65536 : (model[at + nibble + 1] as number);
+  return end - (nibble === 0 ? 0 : (model[at + nibble] as number));
+}
+
+function learn(model: Uint16Array, at: number, nibble: number): void {
+  const seen = model[at] as number;
+  const shift = shiftAfter(seen);
+  for (let i = 1; i < HALF; i++) {
+    const to = i > nibble ? 0xffff : 0;
+    const x = (model[at + i] as number) ^ to;
+    model[at + i] = (x - (x >>> shift)) ^ to;
+  }
+  model[at] = Math.min(seen + 1, SEEN);
+}
+
+/** The fast way to code a byte nothing predicts: the twin of native/delta/nibbles.h (docs/delta.md, "Literals"). */
+export class NibbleBytes {
+  readonly #coder: BitCoder;
+  readonly #order1 = models(256 * 17);
+  readonly #hashed = models(2 << BITS);
+  /** Two tables, two halves, by updates. */
+  readonly #trust = new Uint16Array(4 * (SEEN + 1)).map((_, i) => (i % (SEEN + 1) === 0 ? 0 : 40000));
+  readonly #ab = new Uint16Array(HALF);
+  readonly #all = new Uint16Array(HALF);
+
+  constructor(coder: BitCoder) {
+    this.#coder = coder;
+  }
+
+  byte(recent: number, want: number): number {
+    const h0 = Math.imul((recent >>> 16) + 0x10000, 0x9e37_79b1);
+    const h1 = Math.imul((recent >>> 8) + 0x100_0000, 0x85eb_ca6b);
+    const order1 = (recent >>> 24) * 17 * HALF;
+    const high = this.#half(order1, place(h0, 0), place(h1, 0) + (HALF << BITS), 0, want >>> 4);
+    const node = 1 + high;
+    return (high << 4) | this.#half(order1 + node * HALF, place(h0, node), place(h1, node) + (HALF << BITS), 1, want & 15);
+  }
+
+  #half(a: number, b: number, c: number, low: number, wanted: number): number {
+    const order1 = this.#order1;
+    const hashed = this.#hashed;
+    const trust = this.#trust;
+    const ab = this.#ab;
+    const all = this.#all;
+    const trustB = low * (SEEN + 1) + (hashed[b] as number);
+    const trustC = (2 + low) * (SEEN + 1) + (hashed[c] as number);
+    const wb = trust[trustB] as number;
+    const wc = trust[trustC] as number;
+    for (let i = 1; i < HALF; i++) {
+      const x = (((order1[a + i] as number) * (65535 - wb)) >>> 16) + (((hashed[b + i] as number) * wb) >>> 16);
+      const y = ((x * (65535 - wc)) >>> 16) + (((hashed[c + i] as number) * wc) >>> 16);
+      ab[i] = x;
+      all[i] = y - (y >>> 8) + 16 * i;
+    }
+    let nibble = wanted;
+    if (this.#coder.decodes) {
+      const at = this.#coder.peek();
+      nibble = 0;
+      for (let i = 1; i < HALF; i++) nibble += (all[i] as number) <= at ? 1 : 0;
+    }
+    this.#coder.take(all[nibble] as number, widthOf(all, 0, nibble));
+    this.#judge(trustB, widthOf(hashed, b, nibble), widthOf(order1, a, nibble));
+    this.#judge(trustC, widthOf(hashed, c, nibble), widthOf(ab, 0, nibble));
+    learn(order1, a, nibble);
+    learn(hashed, b, nibble);
+    learn(hashed, c, nibble);
+    return nibble;
+  }
+
+  #judge(at: number, width: number, other: number): void {
+    if (width === other) return;
+    const trust = this.#trust[at] as number;
+    this.#trust[at] = trust + (((width > other ? 65535 : 0) - trust) >> 6);
+  }
+}
+
+/** Where a model begins. */
+function place(h: number, node: number): number {
+  let x = (h + Math.imul(node, 0x9e37_79b1)) | 0;
+  x ^= x >>> 15;
+  return (Math.imul(x, 0x2c1b_3c6d) >>> (32 - BITS)) * HALF;
+}
