@@ -94,9 +94,9 @@ async function run(bed: TestBed, processes: Processes, folder: string, { name, g
   if (base === undefined) await writeRandom(first, 1);
   await publish(base ?? first, '1');
   const trust = join(home, 'trust', 'root.json');
-  const origin = await processes.serveAt({ prefix: bed.origin, listen: `${bed.originAddress}:${String(PORT)}` }, 'origin', '--home', home);
+  const origin = await processes.serveAt({ prefix: bed.origin, listen: `${bed.originAddress}:${String(PORT)}` }, 'origin', '--home', home, '--insecure-http');
   const host = bed.address(bed.devices);
-  const gate = gateway ? await processes.serveAt({ prefix: bed.device(bed.devices), listen: `${host}:8471` }, 'gateway', '--origin', origin.url, '--cache', join(folder, 'gateway'), '--poll', '1', '--mdns', host) : undefined;
+  const gate = gateway ? await processes.serveAt({ prefix: bed.device(bed.devices), listen: `${host}:8471` }, 'gateway', '--origin', origin.url, '--cache', join(folder, 'gateway'), '--poll', '1', '--mdns', host, '--insecure-http') : undefined;
   const agents: Server[] = [];
   for (let device = 0; device < DEVICES; device++) {
     const place = join(folder, `device-${String(device)}`);
@@ -104,7 +104,7 @@ async function run(bed: TestBed, processes: Processes, folder: string, { name, g
     const output = join(place, 'firmware');
     await copyFile(base ?? first, output);
     const address = bed.address(device);
-    agents.push(await processes.serveAt({ prefix: bed.device(device), listen: `${address}:8472` }, 'agent', `firmware=${output}`, '--origin', origin.url, '--trust', trust, '--state', join(place, 'state'), '--poll', '1', '--mdns', address));
+    agents.push(await processes.serveAt({ prefix: bed.device(device), listen: `${address}:8472` }, 'agent', `firmware=${output}`, '--origin', origin.url, '--trust', trust, '--state', join(place, 'state'), '--poll', '1', '--mdns', address, '--insecure-http'));
   }
   await Promise.all(agents.map((agent) => installed(agent, '1')));
   const before = { content: await sent(processes, bed.origin, origin.url), wire: bed.backhaul };
@@ -120,7 +120,7 @@ async function run(bed: TestBed, processes: Processes, folder: string, { name, g
   await Promise.all(agents.map((agent) => agent.stop()));
   await gate?.stop();
   const loneBefore = await sent(processes, bed.origin, origin.url);
-  await processes.runIn(bed.device(0), 'fetch', 'firmware', '--origin', origin.url, '--trust', trust, '--state', join(folder, 'lone'), '-o', join(folder, 'lone-output'), ...(base === undefined ? [] : ['--base', base]));
+  await processes.runIn(bed.device(0), 'fetch', 'firmware', '--origin', origin.url, '--trust', trust, '--state', join(folder, 'lone'), '-o', join(folder, 'lone-output'), '--insecure-http', ...(base === undefined ? [] : ['--base', base]));
   const least = (await sent(processes, bed.origin, origin.url)) - loneBefore;
   await origin.stop();
   // Kumar and Ross, 2006, all in the smallest form a device can use: the line to the site, a device's own line, and all uploads together.
