@@ -23,6 +23,7 @@ const { values } = parseArgs({
   options: {
     size: { type: 'string', default: '512' },
     rounds: { type: 'string', default: '5' },
+    tls: { type: 'boolean', default: false },
     against: { type: 'string', default: 'curl,libtorrent,webtorrent' },
     json: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
@@ -30,10 +31,10 @@ const { values } = parseArgs({
   },
 });
 if (values.help) {
-  console.error(`npm run bench -- transfer [--size MiB] [--rounds N] [--against curl,libtorrent,webtorrent] [--json] [--check]
+  console.error(`npm run bench -- transfer [--size MiB] [--rounds N] [--against curl,libtorrent,webtorrent] [--tls] [--json] [--check]
 
 Alternating runs, medians, over loopback, every contender to a new file that is synced. Shoal is compiled first and runs as an
-installed copy does. Memory is measured once more with an artifact ${String(LARGER)} times as large. --check exits 1 below the bars.`);
+installed copy does. Memory is measured once more with an artifact ${String(LARGER)} times as large. With --tls Shoal, and Shoal alone, talks mutual TLS. --check exits 1 below the bars.`);
   process.exit(0);
 }
 
@@ -180,10 +181,12 @@ async function largerMemory(): Promise<{ readonly mib: number; readonly receiver
 
 async function main(): Promise<void> {
   compile();
+  // Both ends of Shoal are children: what they are told in the environment makes them members of a fleet.
+  if (values.tls) process.env['BENCH_FLEET'] = String((await measure<{ readonly fleet: string }>(process.execPath, [here('fleet.mjs'), join(folder, 'fleet')])).fleet);
   writeRandom(input, size);
   const before = loadavg()[0] ?? NaN;
   const peer = await shoalPeer(input);
-  const ours: Contender = { name: 'shoal', bar: undefined, how: 'hashed as it leaves and as it arrives, synced as it goes, read back and hashed again, renamed, directory synced', run: () => peer.fetch(), runs: [] };
+  const ours: Contender = { name: 'shoal', bar: undefined, how: `${values.tls ? 'mutual TLS 1.3; ' : ''}hashed as it leaves and as it arrives, synced as it goes, read back and hashed again, renamed, directory synced`, run: () => peer.fetch(), runs: [] };
   const others: Readonly<Record<string, () => Promise<Contender | undefined>>> = { curl, libtorrent, webtorrent };
   const asked = values.against.split(',').flatMap((name) => others[name] ?? []);
   const rivals = (await Promise.all(asked.map((make) => make()))).filter((each) => each !== undefined);

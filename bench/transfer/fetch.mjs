@@ -2,6 +2,9 @@
 import { systemClock } from '../../dist/core/clock.js';
 import { download } from '../../dist/exchange/download.js';
 import { HttpSource } from '../../dist/exchange/source.js';
+import { HttpUpstream } from '../../dist/exchange/upstream.js';
+import { FleetClient } from '../../dist/identity/tls.js';
+import { memberIn } from './fleet.mjs';
 import { FileSlot } from '../../dist/install/file-slot.js';
 import { keepHeapSmall } from '../../dist/kernel/heap.js';
 import { nodeFiles } from '../../dist/store/files.js';
@@ -23,7 +26,9 @@ const files = {
     return file;
   },
 };
-const source = new HttpSource('peer', url, systemClock);
+const link = process.env.BENCH_FLEET === undefined ? undefined : new FleetClient(await memberIn(process.env.BENCH_FLEET));
+const linked = link && { link: { host: link.optionsFor('host'), neighbour: link.optionsFor('neighbour'), heard: () => undefined }, expected: 'neighbour' };
+const source = new HttpSource('peer', url, systemClock, new HttpUpstream(url, systemClock, linked));
 const cpu = () => {
   const { userCPUTime, systemCPUTime } = process.resourceUsage();
   return (userCPUTime + systemCPUTime) / 1e6;

@@ -1,6 +1,7 @@
 // peer FILE PAGES RECORD SPANS: a device that serves a file it has, as the agent does: every chunk hashed as it leaves.
 import { systemClock } from '../../dist/core/clock.js';
 import { keepHeapSmall } from '../../dist/kernel/heap.js';
+import { memberIn } from './fleet.mjs';
 import { ServedFile } from '../../dist/roles/device/served-file.js';
 import { FileContent } from '../../dist/serve/file-content.js';
 import { createSurface } from '../../dist/serve/surface.js';
@@ -14,7 +15,8 @@ const served = new ServedFile({ namespace: 'default', root: record.root }, recor
 served.addAll();
 const content = new FileContent();
 content.add(served);
-const surface = await createSurface({ role: 'agent', version: '0', content });
+const access = process.env.BENCH_FLEET === undefined ? {} : { access: { member: await memberIn(process.env.BENCH_FLEET), admits: () => true, uses: async () => [] } };
+const surface = await createSurface({ role: 'agent', version: '0', content, ...access });
 console.log(JSON.stringify({ url: await surface.listen('127.0.0.1', 0) }));
 process.stdin.resume().on('end', () => {
   const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();

@@ -97,6 +97,8 @@ export function addSign(program: Command): void {
     });
 }
 
+const IDENTITY_TEXT = 'identity of an operator (shoal token --role operator), for an origin that speaks TLS with certificates of the fleet';
+
 export function addJoin(program: Command): void {
   program
     .command('join')
@@ -105,15 +107,16 @@ export function addJoin(program: Command): void {
     .requiredOption('--origin <url>', 'origin')
     .requiredOption('--trust <root.json>', 'trust root of the fleet, from somebody you trust')
     .option('--namespace <name>', 'namespace of all content, when it is not the default')
+    .option('--identity <dir>', IDENTITY_TEXT)
     .option('--home <dir>', 'where', DEFAULT_HOME)
     .option('--json', JSON_TEXT)
     .addHelpText('after', '\nExample:\n  shoal join --origin https://origin.example --trust root.json --home mine && shoal keygen targets --home mine --out targets.pub')
-    .action(async (options: { origin: string; trust: string; namespace?: string; home: string; json?: boolean }) => {
+    .action(async (options: { origin: string; trust: string; namespace?: string; identity?: string; home: string; json?: boolean }) => {
       const { trustHome } = await import('../trust/repository/home.ts');
       const { joinHome } = await import('../trust/repository/sync.ts');
       const trust = await readTrustRoot(options.trust);
       const home = trustHome(options.home);
-      const products = await published(options.origin, (fetcher) => joinHome(home, trust, fetcher, options.namespace));
+      const products = await published(options, (fetcher) => joinHome(home, trust, fetcher, options.namespace));
       say(`Home made in ${home.directory}; it holds no keys yet: shoal keygen ROLE --home ${home.directory} --out FILE.`);
       if (options.json === true) emit({ ok: true, home: home.directory, products });
     });
@@ -126,13 +129,14 @@ export function addSync(program: Command): void {
     .description('Bring an offline home up to date with what others have published, verified against its own root.')
     .requiredOption('--origin <url>', 'origin')
     .option('--discard', 'drop what this home signed and never uploaded')
+    .option('--identity <dir>', IDENTITY_TEXT)
     .option('--home <dir>', 'offline home', DEFAULT_HOME)
     .option('--json', JSON_TEXT)
     .addHelpText('after', '\nExample:\n  shoal sync --origin https://origin.example --home offline')
-    .action(async (options: { origin: string; discard?: boolean; home: string; json?: boolean }) => {
+    .action(async (options: { origin: string; discard?: boolean; identity?: string; home: string; json?: boolean }) => {
       const { trustHome } = await import('../trust/repository/home.ts');
       const { syncOffline } = await import('../trust/repository/sync.ts');
-      const { updated, ahead } = await published(options.origin, (fetcher) => syncOffline(trustHome(options.home), fetcher, { discard: options.discard === true }));
+      const { updated, ahead } = await published(options, (fetcher) => syncOffline(trustHome(options.home), fetcher, { discard: options.discard === true }));
       say(updated.length === 0 ? 'Nothing new.' : `Brought up to date: ${updated.join(', ')}.`);
       if (ahead.length > 0) say(`Signed here and not published yet: ${ahead.join(', ')}. Upload the staging directory, or --discard it.`);
       if (options.json === true) emit({ ok: true, updated, ahead });
@@ -140,15 +144,20 @@ export function addSync(program: Command): void {
 }
 
 /** Runs `work` with a fetcher of what an origin has published. */
-async function published<T>(origin: string, work: (fetcher: MetadataFetcher) => Promise<T>): Promise<T> {
-  const { HttpUpstream } = await import('../exchange/upstream.ts');
+async function published<T>({ origin, identity }: { readonly origin: string; readonly identity?: string }, work: (fetcher: MetadataFetcher) => Promise<T>): Promise<T> {
+  const { membershipOf, upstreamOf } = await import('../roles/membership.ts');
+  const { checkHost } = await import('../roles/plain-http.ts');
+  const { nodeFiles } = await import('../store/files.ts');
   const { UpstreamMetadata } = await import('../exchange/upstream-metadata.ts');
   const { systemClock } = await import('../core/clock.ts');
-  const upstream = new HttpUpstream(origin, systemClock);
+  checkHost(origin, false);
+  const member = await membershipOf(() => undefined, { origin, files: nodeFiles, clock: systemClock, ...(identity === undefined ? {} : { identity }) });
+  const upstream = upstreamOf(origin, systemClock, member, 'host');
   try {
     return await work(new UpstreamMetadata([upstream]));
   } finally {
     await upstream.close();
+    await member?.close();
   }
 }
 

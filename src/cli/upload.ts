@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ShoalError } from '../core/errors.ts';
+import { ShoalError, messageOf } from '../core/errors.ts';
 import { emit, formatBytes, progress, say } from './output.ts';
 
 /** Tokens in a file, one a line; lines that begin with # are comments. Throws `BAD_TOKEN`, `NO_SUCH_FILE`. */
@@ -26,6 +26,15 @@ export async function tokensIn(path: string): Promise<readonly string[]> {
   return readTokens(path);
 }
 
+async function readCa(path: string): Promise<string> {
+  const { readFile } = await import('node:fs/promises');
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new ShoalError('UNREADABLE', `cannot read the CA: ${messageOf(cause)}`, { cause, ids: { path } });
+  }
+}
+
 export function addUpload(program: Command): void {
   program
     .command('upload')
@@ -34,13 +43,14 @@ export function addUpload(program: Command): void {
     .argument('<staging>', 'directory that "shoal publish --staging", rotate or retire made')
     .argument('<origin>', 'URL of an origin that runs with --upload-token')
     .requiredOption('--token <file>', 'file with the token of the origin')
+    .option('--ca <file>', "the fleet's CA (HOME/fleet/ca.pem), for an origin that speaks TLS with certificates of the fleet")
+    .option('--insecure-http', 'send the token to an origin outside this machine without TLS: whoever is on the way has it then')
     .option('--json', 'one JSON object on standard output')
-    .addHelpText('after', '\nOnly what the origin lacks is sent. It checks the signatures before it takes any content, every piece when it arrives,\nand shows the release to devices when all of it is there.\n\nExample:\n  shoal publish rootfs.img --name os --version 2 --home offline --staging out\n  shoal upload out https://origin.example --token upload.token')
-    .action(async (staging: string, origin: string, options: { token: string; json?: boolean }) => {
+    .addHelpText('after', '\nOnly what the origin lacks is sent. It checks the signatures before it takes any content, every piece when it arrives,\nand shows the release to devices when all of it is there.\n\nExample:\n  shoal publish rootfs.img --name os --version 2 --home offline --staging out\n  shoal upload out https://origin.example:8470 --token upload.token --ca ca.pem')
+    .action(async (staging: string, origin: string, options: { token: string; ca?: string; insecureHttp?: boolean; json?: boolean }) => {
       const { uploadRelease } = await import('../roles/upload.ts');
       if (!URL.canParse(origin)) throw new ShoalError('BAD_USAGE', `"${origin}" is not a URL`, { hint: 'For example https://origin.example:8470' });
-      const { protocol, hostname } = new URL(origin);
-      if (protocol === 'http:' && !/^(localhost|127\..*|\[::1\])$/.test(hostname)) say('Warning: the token crosses the network unencrypted; put TLS in front of the origin.');
+      const ca = options.ca === undefined ? undefined : await readCa(options.ca);
       const [token = ''] = await readTokens(options.token);
       const bar = progress('uploading');
       const stop = new AbortController();
@@ -49,7 +59,8 @@ export function addUpload(program: Command): void {
       };
       process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
       try {
-        const { changed, releases, ledger } = await uploadRelease({ staging, origin, token, signal: stop.signal, onProgress: bar.update });
+        const { changed, releases, ledger } = await uploadRelease({
+          staging, origin, token, ...(ca === undefined ? {} : { ca }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }), signal: stop.signal, onProgress: bar.update });
         bar.stop();
         for (const { product, version } of releases) say(`${product} ${version} is published.`);
         if (!changed) say('All of it was published before.');

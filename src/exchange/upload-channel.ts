@@ -4,6 +4,7 @@ import type { ErrorIds } from '../core/errors.ts';
 import { CONTROL_MAX_BYTES, UPLOAD_PATIENCE_MS } from '../core/limits.ts';
 import { wire } from '../core/wire.ts';
 import { HttpClient } from './http.ts';
+import type { TlsFor } from './http-pool.ts';
 
 export interface UploadTotals {
   sent: number;
@@ -26,13 +27,14 @@ export class UploadChannel {
   readonly #token: string;
   readonly #clock: Clock;
   readonly #signal: AbortSignal | undefined;
-  readonly #client = new HttpClient();
+  readonly #client: HttpClient;
 
-  constructor(url: string, token: string, clock: Clock, signal: AbortSignal | undefined) {
+  constructor(url: string, token: string, clock: Clock, signal: AbortSignal | undefined, tls: TlsFor | undefined) {
     this.#base = new URL(url).origin + wire.uploads;
     this.#token = token;
     this.#clock = clock;
     this.#signal = signal;
+    this.#client = new HttpClient({ clock, ...(tls === undefined ? {} : { tls }) });
   }
 
   /** Says whether an error of `put` may mean that the body was too long for the link. */

@@ -9,6 +9,7 @@ import type { UploadArtifact, UploadGap } from '../core/wire.ts';
 import { IndexReader } from '../merkle/reader.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { StoreReader } from '../store/types.ts';
+import type { TlsFor } from './http-pool.ts';
 import { UploadChannel } from './upload-channel.ts';
 import type { UploadTotals } from './upload-channel.ts';
 
@@ -20,6 +21,8 @@ export interface UploadOptions {
   readonly files: ReadonlyMap<string, Uint8Array>;
   /** The content; undefined when the staging directory brings none. */
   readonly content?: StoreReader;
+  /** TLS with the origin. Default: as on the web. */
+  readonly tls?: TlsFor;
   readonly clock?: Clock;
   readonly signal?: AbortSignal;
   /** Artifact bytes that the server has, and in all. */
@@ -45,7 +48,7 @@ const ROUNDS = 4;
  * `HTTP_…` (again) when it cannot be reached for two minutes.
  */
 export async function uploadStaging(options: UploadOptions): Promise<UploadReport> {
-  const channel = new UploadChannel(options.url, options.token, options.clock ?? systemClock, options.signal);
+  const channel = new UploadChannel(options.url, options.token, options.clock ?? systemClock, options.signal, options.tls);
   try {
     for (let round = 1; ; round++) {
       try {

@@ -125,6 +125,20 @@ export class FleetClient {
   }
 }
 
+/** Connections of somebody who is no member, to the origin of the fleet whose CA (PEM) they were given. */
+export function toOriginOf(ca: string): (origin: URL) => ClientTls {
+  return ({ origin }) => ({
+    ...TLS_PARAMETERS,
+    ca,
+    ALPNProtocols: ['http/1.1'],
+    checkServerIdentity: () => undefined,
+    verify: (socket) => {
+      const holder = holderOf(socket.getPeerX509Certificate()?.subjectAltName);
+      return holder?.role === 'origin' ? undefined : refusal(origin, holder);
+    },
+  });
+}
+
 interface Session {
   readonly session: Buffer;
   /** What the other side showed when it began. */
