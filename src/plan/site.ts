@@ -12,7 +12,17 @@ export interface Member {
   readonly weight: number;
   /** What bringing all of it costs the member, bytes of a delta; `Infinity` without one. Undefined: not known yet. */
   readonly bytes?: number | undefined;
+  /** False: it is there, and not known to want the artifact. It is given a moment to hear of it. Default true. */
+  readonly joined?: boolean | undefined;
 }
+
+/**
+ * Spans are dealt out in so many lots, so at most so many members bring things at a time. All others look at these, so that all
+ * agree; and a few that share a slow line finish spans to pass on while many would all be half way.
+ */
+export const LOTS = 8;
+/** For how long a member that does not want the artifact yet is counted as one that brings its share, milliseconds. */
+export const JOIN_MS = 3_000;
 
 /** A member that shows no sign of life for so long loses its turn, milliseconds. */
 export const TAKE_OVER_MS = 10_000;
@@ -26,6 +36,7 @@ interface Seen {
   readonly hash: number;
   readonly weight: number;
   bytes: number | undefined;
+  joined: boolean;
   held: number;
   /** When it was first heard of. */
   readonly since: number;
@@ -59,7 +70,13 @@ export class SiteTurns {
       if (member.instance === this.#selfName) continue;
       const seen = this.#others.get(member.instance);
       if (seen === undefined) this.#others.set(member.instance, this.#first(member));
-      else seen.bytes = member.bytes ?? seen.bytes;
+      else {
+        seen.bytes = member.bytes ?? seen.bytes;
+        if (!seen.joined && member.joined !== false) {
+          seen.joined = true;
+          seen.alive = this.#now();
+        }
+      }
     }
   }
 
@@ -86,18 +103,20 @@ export class SiteTurns {
 
   /** Whether no member that is at work needs fewer bytes than this device. */
   get leads(): boolean {
-    for (const seen of this.#others.values()) if (this.#inTime(seen) && this.#rank(seen) < this.#rank(this.#self)) return false;
+    for (const seen of this.#others.values()) if (seen.joined && this.#inTime(seen) && this.#rank(seen) < this.#rank(this.#self)) return false;
     return true;
   }
 
   /** Whether it is this device's turn to bring `span` over the backhaul. */
   mine(span: number): boolean {
-    const own = score(this.#self, span);
     const rank = this.#rank(this.#self);
+    const lot = span % LOTS;
+    const own = score(this.#self, lot);
     for (const seen of this.#others.values()) {
       if (!this.#inTime(seen)) continue;
-      const other = this.#rank(seen);
-      if (other < rank || (other === rank && score(seen, span) > own)) return false;
+      // Of who has not joined nobody knows what it needs.
+      const other = seen.joined ? this.#rank(seen) : rank;
+      if (other < rank || (other === rank && score(seen, lot) > own)) return false;
     }
     return true;
   }
@@ -107,22 +126,36 @@ export class SiteTurns {
     return bytes ?? (this.#now() - since <= UNDECIDED_MS ? -1 : Infinity);
   }
 
-  #inTime({ alive }: Seen): boolean {
-    return this.#now() - alive <= TAKE_OVER_MS;
+  #inTime({ alive, joined, since }: Seen): boolean {
+    return joined ? this.#now() - alive <= TAKE_OVER_MS : this.#now() - since <= JOIN_MS;
   }
 
-  #first({ instance, weight, bytes }: Member): Seen {
+  #first({ instance, weight, bytes, joined = true }: Member): Seen {
     const now = this.#now();
-    return { hash: textHash(`${this.#root} ${instance}`), weight, bytes, held: 0, since: now, grew: now, alive: now };
+    return { hash: hashOf(this.#root, instance), weight, bytes, joined, held: 0, since: now, grew: now, alive: now };
   }
+}
+
+/** The same members, those first that bring something of `root` when all are at work, then those that would take over. */
+export function bringersFirst<M extends Pick<Member, 'instance' | 'weight'>>(root: string, members: readonly M[]): readonly M[] {
+  const places = new Map<M, number>(members.map((member) => [member, Infinity]));
+  for (let lot = 0; lot < LOTS; lot++) {
+    const scored = members.map((member) => ({ member, score: score({ hash: hashOf(root, member.instance), weight: member.weight }, lot) }));
+    for (const [place, { member }] of scored.sort((a, b) => b.score - a.score).entries()) places.set(member, Math.min(place, places.get(member) ?? place));
+  }
+  return members.toSorted((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
+}
+
+function hashOf(root: string, instance: string): number {
+  return textHash(`${root} ${instance}`);
 }
 
 /** Weighted rendezvous: −w / ln u wins with probability proportional to w (Efraimidis and Spirakis, 2006, in logarithms). */
-function score({ hash, weight }: Seen, span: number): number {
-  return -weight / Math.log((mix(hash ^ Math.imul(span + 1, 0x9e3779b1)) + 0.5) / 2 ** 32);
+function score({ hash, weight }: Pick<Seen, 'hash' | 'weight'>, lot: number): number {
+  return -weight / Math.log((mix(hash ^ Math.imul(lot + 1, 0x9e3779b1)) + 0.5) / 2 ** 32);
 }
 
-/** FNV-1a, 32 bits. Not a secret: whoever chooses a name to win every turn gains work, and is passed over when idle. */
+/** FNV-1a, 32 bits, mixed. Not a secret: whoever chooses a name to win every turn gains work, and is passed over when idle. */
 function textHash(text: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SiteTurns, TAKE_OVER_MS, UNDECIDED_MS, WORK_UNSEEN_MS } from '../../src/plan/site.ts';
+import { JOIN_MS, LOTS, SiteTurns, TAKE_OVER_MS, UNDECIDED_MS, WORK_UNSEEN_MS, bringersFirst } from '../../src/plan/site.ts';
 import type { Member } from '../../src/plan/site.ts';
 
 const ROOT = 'ab'.repeat(32);
@@ -22,18 +22,21 @@ describe('the turns of a site', () => {
     );
   });
 
-  it('share the spans evenly, or by weight', () => {
-    const names = ['a', 'b', 'c', 'd'];
-    for (const self of names) {
-      const turns = turnsOf(self, names);
-      const mine = Array.from({ length: 4_000 }, (_, span) => turns.mine(span)).filter(Boolean).length;
-      // Five standard deviations around a quarter.
-      expect(Math.abs(mine - 1_000)).toBeLessThan(5 * Math.sqrt(4_000 * 0.25 * 0.75));
-    }
-    const light = new SiteTurns(member('light', 0.1), ROOT, () => 0);
-    light.members([member('heavy', 0.9)]);
-    const mine = Array.from({ length: 4_000 }, (_, span) => light.mine(span)).filter(Boolean).length;
-    expect(Math.abs(mine - 400)).toBeLessThan(5 * Math.sqrt(4_000 * 0.1 * 0.9));
+  it('share the work evenly, or by weight, over many artifacts', () => {
+    const roots = Array.from({ length: 1_000 }, (_, at) => `root-${String(at)}`);
+    const share = (self: Member, others: readonly Member[]): number => {
+      const mine = roots.map((root) => {
+        const turns = new SiteTurns(self, root, () => 0);
+        turns.members(others);
+        return Array.from({ length: LOTS }, (_, span) => turns.mine(span)).filter(Boolean).length;
+      });
+      return mine.reduce((sum, each) => sum + each, 0);
+    };
+    const all = roots.length * LOTS;
+    const names = ['a', 'b', 'c', 'd'].map((name) => member(name));
+    // Five standard deviations around a quarter, and around a tenth.
+    for (const self of names) expect(Math.abs(share(self, names) - all / 4)).toBeLessThan(5 * Math.sqrt(all * 0.25 * 0.75));
+    expect(Math.abs(share(member('light', 0.1), [member('heavy', 0.9)]) - all / 10)).toBeLessThan(5 * Math.sqrt(all * 0.1 * 0.9));
   });
 
   it('move only what was a leaving member\'s', () => {
@@ -63,6 +66,40 @@ describe('the turns of a site', () => {
     }
     for (; now < WORK_UNSEEN_MS + 2 * TAKE_OVER_MS; now += 1_000) turns.saw('b', 0, true);
     expect(turns.mine(span)).toBe(true);
+  });
+});
+
+describe('members that have not heard of the artifact yet', () => {
+  const idle = (instance: string): Member => ({ ...member(instance), joined: false });
+
+  it('are waited for a moment, as if they brought their share, and no longer', () => {
+    let now = 0;
+    const turns = new SiteTurns(member('a'), ROOT, () => now);
+    turns.members([idle('b')]);
+    const spans = Array.from({ length: 100 }, (_, each) => each);
+    expect(spans.map((span) => turns.mine(span))).toEqual(spans.map((span) => turnsOf('a', ['b']).mine(span)));
+    now = JOIN_MS + 1;
+    expect(spans.every((span) => turns.mine(span))).toBe(true);
+    expect(turns.othersAtWork).toBe(false);
+    turns.members([{ ...idle('b'), joined: true }]);
+    expect(spans.map((span) => turns.mine(span))).toEqual(spans.map((span) => turnsOf('a', ['b']).mine(span)));
+  });
+});
+
+describe('a site of many', () => {
+  it('has a few that bring everything, the same for all, each span exactly once', () => {
+    const names = Array.from({ length: 60 }, (_, at) => `device-${String(at)}`);
+    const all = names.map((self) => turnsOf(self, names));
+    const bringers = new Set<string>();
+    for (let span = 0; span < 500; span++) {
+      const owners = names.filter((_, at) => all[at]?.mine(span) === true);
+      expect(owners).toHaveLength(1);
+      for (const owner of owners) bringers.add(owner);
+    }
+    expect(bringers.size).toBeLessThanOrEqual(LOTS);
+    expect(bringers.size).toBeGreaterThan(LOTS / 2);
+    // Whoever looks at the first few sees all of them.
+    expect(bringersFirst(ROOT, names.map((instance) => ({ instance, weight: 1 }))).slice(0, bringers.size).map(({ instance }) => instance).sort()).toEqual([...bringers].sort());
   });
 });
 
@@ -130,10 +167,12 @@ interface World {
   readonly news: number;
   /** What all of it costs each, bytes; Infinity for those without a delta. Default: nobody has one. */
   readonly bytes?: readonly number[];
+  /** All know all others before there is anything to bring. */
+  readonly acquainted?: boolean;
 }
 
 /** A site on a virtual clock, in steps of a quarter second: who crosses the backhaul for what, until all living devices have all. */
-function simulate({ devices, spans, joins, dies, crossing, news, bytes = [] }: World, seed: number): { readonly crossings: number; readonly lost: number; readonly finished: boolean; readonly by: readonly number[] } {
+function simulate({ devices, spans, joins, dies, crossing, news, bytes = [], acquainted = false }: World, seed: number): { readonly crossings: number; readonly lost: number; readonly finished: boolean; readonly by: readonly number[] } {
   let now = 0;
   let crossings = 0;
   /** Spans that a dying device had and no living one. */
@@ -155,8 +194,8 @@ function simulate({ devices, spans, joins, dies, crossing, news, bytes = [] }: W
     for (const [at, own] of turns.entries()) {
       if (!lives(at)) continue;
       // Members that died are on the list for a while: here, for ever.
-      const known = names.flatMap((name, other) => (other !== at && (joins[other] ?? 0) + news <= now ? [{ name, other }] : []));
-      own.members(known.map(({ name, other }) => member(name, 1, bytes[other])));
+      const known = names.flatMap((name, other) => (other !== at && (acquainted || (joins[other] ?? 0) + news <= now) ? [{ name, other }] : []));
+      own.members(known.map(({ name, other }) => ({ ...member(name, 1, bytes[other]), joined: (joins[other] ?? 0) <= now })));
       const mine = held[at] ?? new Set();
       const mineComing = coming[at] ?? new Map<number, number>();
       for (const [span, due] of mineComing) {
@@ -210,6 +249,15 @@ describe('a site whose members come, go and die', () => {
   it('crosses exactly once when all know each other from the start', () => {
     const { crossings, finished } = simulate({ devices: 8, spans: 200, joins: Array<number>(8).fill(0), dies: [], crossing: 30_000, news: 0 }, 1);
     expect([finished, crossings]).toEqual([true, 200]);
+  });
+
+  it('crosses exactly once when neighbours that know each other hear of it one after another', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(JOIN_MS - 500), { minLength: 2, maxLength: 12 }), fc.integer({ min: 1, max: 60 }), fc.constantFrom(250, 2_000, 30_000), fc.nat(), (joins, spans, crossing, seed) => {
+        const { crossings, finished } = simulate({ devices: joins.length, spans, joins, dies: [], crossing, news: 0, acquainted: true }, seed);
+        expect([finished, crossings]).toEqual([true, spans]);
+      }),
+    );
   });
 
   it('crosses only for those with the best base when all know each other from the start', () => {

@@ -12,7 +12,7 @@ import type { Source } from '../../exchange/source.ts';
 import type { DeltaOffer } from '../../exchange/delta-choice.ts';
 import type { BackhaulTurns } from '../../exchange/download.ts';
 import type { HttpUpstream, Link, Upstream } from '../../exchange/upstream.ts';
-import { SiteTurns } from '../../plan/site.ts';
+import { LOTS, SiteTurns, bringersFirst } from '../../plan/site.ts';
 import { upstreamOf } from '../membership.ts';
 import { Periodic } from '../periodic.ts';
 
@@ -166,7 +166,7 @@ export class Neighbours {
     let offers: readonly DeltaOffer[] = [];
     const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
     const look = (): SiteTurns => {
-      turns.members(this.#chosen(root).filter(({ roots, has }) => roots !== undefined || has.get(root) === true).map(({ instance }) => ({ instance, weight: 1 })));
+      turns.members(this.#chosen(root).map(({ instance, roots, has }) => ({ instance, weight: 1, joined: roots?.includes(root) === true || has.get(root) === true })));
       return turns;
     };
     look();
@@ -175,7 +175,8 @@ export class Neighbours {
         const neighbour = this.#known.get(name);
         if (neighbour === undefined) return;
         neighbour.has.set(root, known);
-        look().saw(neighbour.instance, spans.size, working, costOf(base));
+        look();
+        if (known) turns.saw(neighbour.instance, spans.size, working, costOf(base));
       },
       decided: (choice, listed) => {
         offers = listed;
@@ -191,13 +192,15 @@ export class Neighbours {
     };
   }
 
+  /** Where there are many, those that may have to bring it, at whom everyone looks, and others, of whom everyone looks at some. */
   #chosen(root: ObjectId): readonly Neighbour[] {
-    const holding = [...this.#known].filter(([, { roots }]) => roots?.includes(root) ?? true);
-    if (holding.length > NEIGHBOURS_MAX) {
-      const rank = (url: string): number => [...`${this.#order} ${url}`].reduce((sum, letter) => (Math.imul(sum, 31) + letter.charCodeAt(0)) >>> 0, 7);
-      holding.sort(([a], [b]) => rank(a) - rank(b));
-    }
-    return holding.slice(0, NEIGHBOURS_MAX).map(([, neighbour]) => neighbour);
+    // Those that have nothing of it yet are asked as well: that is how they hear that there is something.
+    const known = [...this.#known.values()];
+    if (known.length <= NEIGHBOURS_MAX) return known;
+    const weighed = known.map((neighbour) => ({ neighbour, instance: neighbour.instance, weight: 1 }));
+    const first = bringersFirst(root, weighed).slice(0, LOTS);
+    const others = bringersFirst(this.#order, weighed.filter((each) => !first.includes(each)));
+    return [...first, ...others].slice(0, NEIGHBOURS_MAX).map(({ neighbour }) => neighbour);
   }
 
   async close(): Promise<void> {
