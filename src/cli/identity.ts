@@ -103,6 +103,23 @@ export function addEnroll(program: Command): void {
     });
 }
 
+export function addRenew(program: Command): void {
+  program
+    .command('renew')
+    .summary('renew the certificates of an identity now')
+    .description('Renew the certificates of an identity now. Agents and gateways do it by themselves; operators run this, from cron or by hand.')
+    .requiredOption('--identity <dir>', 'identity that "shoal enroll" made')
+    .option('--origin <url>', 'origin, when it is not the one it enrolled with')
+    .option('--json', JSON_TEXT)
+    .addHelpText('after', '\nWorks after months, and whatever time the clock says. Certificates are good for seven days.\n\nExamples:\n  shoal renew --identity /var/lib/shoal/operator\n  curl --cacert operator/ca.pem --cert operator/operator.pem --key operator/operator.key.pem https://gateway:8471/metrics')
+    .action(async (options: { identity: string; origin?: string; json?: boolean }) => {
+      const { renew } = await import('../roles/fleet.ts');
+      const { holder, ends } = await renew(options.identity, options.origin);
+      say(`The certificates of ${holder.role} ${holder.device} are good until ${new Date(ends).toISOString()}.`);
+      if (options.json === true) emit({ ok: true, device: holder.device, role: holder.role, site: holder.site, products: holder.products, expires: new Date(ends).toISOString() });
+    });
+}
+
 async function tokenFrom({ token, tokenFile }: { readonly token?: string; readonly tokenFile?: string }): Promise<string> {
   if ((token === undefined) === (tokenFile === undefined)) throw new ShoalError('BAD_USAGE', 'give the token, with --token or --token-file');
   if (token !== undefined) return token;

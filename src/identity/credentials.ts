@@ -33,7 +33,7 @@ export interface Pending<T> {
 
 /**
  * The identity of a device in a directory: `identity.key.pem`, which never leaves it, `certificates.json`, replaced whole
- * with every renewal, and `revocations`, the newest list it has seen.
+ * with every renewal, and `revocations`, the newest list it has seen. Operators have their certificate in PEM files as well.
  */
 export class Credentials implements Member {
   readonly #files: Files;
@@ -194,6 +194,12 @@ function holderIn({ client }: Kept): Holder {
 
 async function write(files: Files, directory: string, kept: Kept, grant: Grant | undefined): Promise<void> {
   if (grant !== undefined && grant.revocations !== '') await writeDurably(files, join(directory, 'revocations'), Buffer.from(grant.revocations, 'base64'));
+  // curl and Prometheus take files of these kinds.
+  if (holderIn(kept).role === 'operator') {
+    await writeDurably(files, join(directory, 'operator.key.pem'), Buffer.from(kept.key), { permissions: 0o600 });
+    await writeDurably(files, join(directory, 'operator.pem'), Buffer.from(kept.client));
+    await writeDurably(files, join(directory, 'ca.pem'), Buffer.from(kept.ca));
+  }
   // Last: with it the device is enrolled.
   await writeDurably(files, join(directory, 'certificates.json'), Buffer.from(`${JSON.stringify(kept)}\n`), { permissions: 0o600 });
 }

@@ -15,7 +15,10 @@ export interface EnrolmentToken {
 const TOKEN = /^shoal1\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{11})\.([A-Za-z0-9_-]{32})$/;
 
 export function newToken(pin: string): EnrolmentToken {
-  return { pin, id: randomBytes(8).toString('base64url'), secret: randomBytes(24).toString('base64url') };
+  let id: string;
+  // It stands on command lines: no option begins like it.
+  do id = randomBytes(8).toString('base64url'); while (id.startsWith('-'));
+  return { pin, id, secret: randomBytes(24).toString('base64url') };
 }
 
 export function formatToken({ pin, id, secret }: EnrolmentToken): string {

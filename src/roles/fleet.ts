@@ -1,9 +1,9 @@
 import { systemClock } from '../core/clock.ts';
 import { isShoalError } from '../core/errors.ts';
-import { enrolDevice } from '../exchange/enroll.ts';
+import { enrolDevice, renewDevice } from '../exchange/enroll.ts';
 import { FleetAuthority } from '../identity/authority.ts';
 import type { OwnAuthority } from '../identity/authority.ts';
-import type { Credentials } from '../identity/credentials.ts';
+import { Credentials } from '../identity/credentials.ts';
 import { Fleet } from '../identity/fleet.ts';
 import { needServer } from '../publish/upkeep.ts';
 import { nodeFiles } from '../store/files.ts';
@@ -31,6 +31,14 @@ export async function openFleet(home: TrustHome, make: boolean): Promise<Fleet |
     if (!isShoalError(error, 'FLEET_EXISTS')) throw error;
   });
   return open();
+}
+
+/** Renews an identity now, whether or not it is due. Throws what `renewDevice` throws. */
+export async function renew(identity: string, origin: string | undefined): Promise<Credentials> {
+  const credentials = await Credentials.open(nodeFiles, identity, Date.now);
+  await renewDevice(credentials, origin ?? credentials.origin, systemClock);
+  await credentials.settled();
+  return credentials;
 }
 
 export interface EnrolDeviceOptions {
