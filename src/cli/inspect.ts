@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { METADATA_MAX_BYTES, PAGE_MAX_BYTES } from '../core/limits.ts';
+import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES, PAGE_MAX_BYTES } from '../core/limits.ts';
 import type { ArtifactSurvey } from '../publish/survey.ts';
 import type { StoreReader } from '../store/types.ts';
 import { DEFAULT_HOME } from './home.ts';
@@ -83,7 +83,9 @@ async function homeFinding(path: string): Promise<Finding> {
 async function file(path: string, size: number): Promise<Finding> {
   const { nodeFiles } = await import('../store/files.ts');
   const { readWhole } = await import('../store/durable.ts');
-  if ((await magicOf(path)) === 'SHDF') return delta(path);
+  const magic = await magicOf(path);
+  if (magic === 'SHDF') return delta(path);
+  if (magic === 'SHDM') return deltaManifest(path);
   if (size > 0 && size <= METADATA_MAX_BYTES) {
     const bytes = (await readWhole(nodeFiles, path, METADATA_MAX_BYTES)) ?? new Uint8Array();
     if (size <= PAGE_MAX_BYTES && Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'SHPG') return page(bytes);
@@ -124,6 +126,23 @@ async function delta(path: string): Promise<Finding> {
   ];
   const segments = manifest.segments.map(({ length, spans, codec, payload }) => ({ length, spans, codec, payload: payload?.size ?? 0 }));
   return { kind: 'delta', lines, facts: { base: manifest.base, target: manifest.target, bytes, manifestBytes, mapBytes, covers, pages: manifest.pages.length, codecs, segments } };
+}
+
+/** The manifest of a published delta, as it lies below targets/deltas of a home. */
+async function deltaManifest(path: string): Promise<Finding> {
+  const { nodeFiles } = await import('../store/files.ts');
+  const { readWhole } = await import('../store/durable.ts');
+  const { decodeDeltaManifest, deltaBytes } = await import('../delta/manifest.ts');
+  const encoded = (await readWhole(nodeFiles, path, DELTA_MANIFEST_MAX_BYTES)) ?? new Uint8Array();
+  const { base, target, pages, segments } = decodeDeltaManifest(encoded);
+  const bytes = deltaBytes({ base, target, pages, segments }, encoded.byteLength);
+  const lines = [
+    `${path}: manifest of a delta of ${formatBytes(bytes)}, ${((100 * bytes) / Math.max(1, target.size)).toFixed(2)} % of what it makes`,
+    `  from ${base.root}, ${formatBytes(base.size)}`,
+    `  to   ${target.root}, ${formatBytes(target.size)}`,
+    `  ${String(segments.length)} segments, ${String(pages.length)} map pages, manifest ${formatBytes(encoded.byteLength)}`,
+  ];
+  return { kind: 'delta-manifest', lines, facts: { base, target, bytes, manifestBytes: encoded.byteLength, pages: pages.length, segments: segments.length } };
 }
 
 async function page(bytes: Uint8Array): Promise<Finding> {

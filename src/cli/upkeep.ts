@@ -19,7 +19,7 @@ export function addGc(program: Command): void {
       const store = await PackStore.open(home.paths.store);
       try {
         const { forgotten, forgottenDeltas, freedBytes, keptBytes, rewrittenBytes } = await collectHome(home, store);
-        say(`${String(forgotten.length)} artifacts were no longer released, ${String(forgottenDeltas)} deltas made such; ${formatBytes(freedBytes)} freed, ${formatBytes(keptBytes)} kept.`);
+        say(`${String(forgotten.length)} artifacts were no longer released, ${String(forgottenDeltas)} deltas are no longer offered; ${formatBytes(freedBytes)} freed, ${formatBytes(keptBytes)} kept.`);
         if (options.json === true) emit({ ok: true, forgotten, forgottenDeltas, freedBytes, keptBytes, rewrittenBytes });
       } finally {
         await store.close();

@@ -157,7 +157,7 @@ class Workshop {
 }
 
 /** What reading both out of the store leaves behind until it is collected, and the store itself. */
-const STORE_BYTES = 112 * 1024 * 1024;
+const STORE_BYTES = 144 * 1024 * 1024;
 /** A delta that saves less than a tenth is not worth what it costs: space at the origin, time and memory on the device. */
 const WORTH_SHARE = 0.9;
 /** No delta is smaller: a manifest with one segment. */

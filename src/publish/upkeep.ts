@@ -60,7 +60,7 @@ export function forgetUnreleased(home: TrustHome, store: PrunableStore): Promise
 export interface UpkeepReport extends GcReport {
   /** Artifacts that were dropped because nothing refers to them any more. */
   readonly forgotten: readonly StoredArtifact[];
-  /** Deltas that are offered no longer because what they make is gone. */
+  /** Deltas that are offered no longer: what they make is gone, or long superseded. */
   readonly forgottenDeltas: number;
 }
 
@@ -73,13 +73,29 @@ export async function collectHome(home: TrustHome, store: PrunableStore): Promis
   return { forgotten, forgottenDeltas, ...report };
 }
 
+/** Every device reads the whole list, some 350 bytes a delta, before it updates: only deltas to so many releases of a product stay on it. */
+const TARGETS_LISTED = 8;
+
 /**
- * Takes the deltas off the list whose target is no longer in the store. Those from a retired release stay: devices that
- * run it have a way off it by them.
+ * Takes the deltas off the list whose target is no longer in the store, or is one that many releases have followed. Those
+ * from a retired release stay: devices that run it have a way off it by them.
  */
 async function forgetDeltas(home: TrustHome, store: PrunableStore): Promise<number> {
+  const listed = await listedDeltas(home);
+  if (listed.length === 0) return 0;
   const there = new Set((await store.artifacts()).map(({ root }) => root));
-  const gone = (await listedDeltas(home)).filter(({ target }) => !there.has(target));
+  const [recent, all] = [new Set<ObjectId>(), new Set<ObjectId>()];
+  const seen = new Map<string, number>();
+  for (const { product, artifacts } of (await liveReleases(home)).toSorted((a, b) => b.sequence - a.sequence)) {
+    const before = seen.get(product) ?? 0;
+    seen.set(product, before + 1);
+    for (const { root } of artifacts) {
+      all.add(root);
+      if (before < TARGETS_LISTED) recent.add(root);
+    }
+  }
+  // What is in the store and of no release yet is about to become one.
+  const gone = listed.filter(({ target }) => !there.has(target) || (all.has(target) && !recent.has(target)));
   if (gone.length === 0) return 0;
   try {
     await publishDeltas(home, [], gone);

@@ -1,4 +1,5 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -68,6 +69,10 @@ describe('deltas on the command line', () => {
     expect(deltasOf(all).map(({ from, to, result }) => `${from} ${to} ${result}`)).toEqual(['3 4 made', '2 4 made', '1 4 made']);
     expect(deltasOf(shoal('delta', 'os', '--home', home, '--json')).map(({ result }) => result)).toEqual(['kept', 'kept']);
     expect(shoal('inspect', home).errors).toMatch(/from image-1 of os 1 to image-3 of os 3: \d+ bytes/);
+    const [{ base, target }] = deltasOf(all) as [DeltaOutcome];
+    const manifests = join(home, 'targets', 'deltas', base.root);
+    const name = readdirSync(manifests).find((each) => each.endsWith(`${target.root}.json`)) ?? '';
+    expect(shoal('inspect', join(manifests, name), '--json')).toMatchObject({ code: 0, last: { kind: 'delta-manifest', base, target } });
     expect(shoal('delta', 'os', '--home', home, '--remove', '--deltas-from', 'last:1').code).toBe(2);
     expect(shoal('delta', 'os', '--home', home, '--remove', '--deltas-from', '2', '--json')).toMatchObject({ code: 0, last: { removed: 1 } });
     expect(shoal('retire', 'os@4', '--home', home).code).toBe(0);
