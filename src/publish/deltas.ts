@@ -137,7 +137,19 @@ class Workshop {
     return this.#target.spanEnds;
   }
 
-  async #publish({ base, target }: DeltaPair, { objects, manifestBytes, bytes }: MadeDelta): Promise<void> {
+  /** Somebody else who writes to the home, such as a long upload, is waited for as long as there is time: the work is done. */
+  async #publish(pair: DeltaPair, made: MadeDelta): Promise<void> {
+    for (;;) {
+      try {
+        return await this.#put(pair, made);
+      } catch (error) {
+        if (!isShoalError(error, 'STORE_BUSY') && !isShoalError(error, 'HOME_BUSY')) throw error;
+        this.#options.signal.throwIfAborted();
+      }
+    }
+  }
+
+  async #put({ base, target }: DeltaPair, { objects, manifestBytes, bytes }: MadeDelta): Promise<void> {
     // A gc that runs between the two sees the lease, and one that runs later the list.
     const lease = await this.#store.lease(target.root, LEASE_MS);
     try {

@@ -150,6 +150,22 @@ describe('deltas of releases in a store', () => {
     expect(await make(1)).toMatchObject([failed('NO_ONLINE_KEY', 'does not hold the keys')]);
   });
 
+  it('wait for whoever else writes to the store, as long as there is time', async () => {
+    let busy = 2;
+    const clock = new ManualClock();
+    const store = (forever: boolean): PrunableStore => new Proxy(it_.store, {
+      get: (target, key) => (key === 'begin'
+        ? () => {
+            clock.advance(60_000);
+            return forever || busy-- > 0 ? Promise.reject(new ShoalError('STORE_BUSY', 'another process writes')) : target.begin();
+          }
+        : Reflect.get(target, key, target).bind(target)) as unknown,
+    });
+    expect(await make(1, { clock }, store(false))).toMatchObject([{ result: 'made', seconds: 180 }]);
+    const [kept, late] = await make(2, { clock, seconds: 300 }, store(true));
+    expect([kept?.result, late]).toMatchObject(['kept', { result: 'failed', error: 'OUT_OF_TIME' }]);
+  });
+
   it('are not listed before what they consist of is durable', async () => {
     const order: string[] = [];
     const watched: PrunableStore = new Proxy(it_.store, {
