@@ -127,6 +127,8 @@ export const AGENT_NEWS_FIRST_MS = 250;
 export const AGENT_NEWS_MS = 3_000;
 /** How long whoever keeps the list of neighbours may take: an update does not wait for it any longer, milliseconds. */
 export const NEIGHBOURS_TIMEOUT_MS = 2_000;
+/** How long a neighbour may take to say what news it has, milliseconds. */
+export const NEWS_TIMEOUT_MS = 3_000;
 /** Neighbours that were caught with wrong bytes: how many are remembered, and for how long (addresses change hands). */
 export const LIARS_MAX = 1_024;
 export const LIARS_KEPT_MS = 24 * 3_600_000;

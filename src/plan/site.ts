@@ -146,6 +146,11 @@ export function bringersFirst<M extends Pick<Member, 'instance' | 'weight'>>(roo
   return members.toSorted((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
 }
 
+/** `instances` in an order that depends on `key` and is the same at every device. */
+export function inOrder(key: string, instances: readonly string[]): readonly string[] {
+  return instances.toSorted((a, b) => hashOf(key, a) - hashOf(key, b) || (a < b ? -1 : 1));
+}
+
 function hashOf(root: string, instance: string): number {
   return textHash(`${root} ${instance}`);
 }

@@ -40,6 +40,8 @@ export interface ContentProvider {
 export interface MetadataProvider {
   /** `timestamp.json`, `3.root.json`, … */
   metadata(name: string): Promise<Uint8Array | undefined>;
+  /** Seconds since an origin or gateway was last asked for `timestamp.json`, by whomever; undefined: not told (RFC 9111, 5.1). */
+  age?(): number | undefined;
   /** A target file by its path on the wire, hash prefix included (TUF 6.2, consistent snapshots). */
   target(path: string): Promise<Uint8Array | undefined>;
 }

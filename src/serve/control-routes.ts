@@ -23,6 +23,7 @@ export interface ControlContext {
   readonly metrics: SurfaceMetrics;
   readonly may: Permissions;
   readonly access: Access | undefined;
+  readonly onWanted: ((address: string) => void) | undefined;
 }
 
 const METADATA = 'application/json; charset=utf-8';
@@ -39,6 +40,8 @@ export function controlRoutes(app: App, context: ControlContext): void {
       const { file } = request.params;
       const bytes = may.metadata(request, file) ? await metadata.metadata(file) : undefined;
       if (bytes === undefined) throw notFound(file);
+      const age = NUMBERED.test(file) ? undefined : metadata.age?.();
+      if (age !== undefined) void reply.header('age', age);
       return answerFile(request, reply, bytes, NUMBERED.test(file) ? CACHE_IMMUTABLE : 'no-cache', METADATA);
     });
     app.get(`${API}/tuf/targets/*`, { schema: { summary: 'TUF targets: release manifests', tags: ['trust'], params: TargetParams, Uses } }, async (request, reply) => {
@@ -58,7 +61,10 @@ export function controlRoutes(app: App, context: ControlContext): void {
   app.get(`${API}/holdings/:namespace/:root`, { schema: { summary: 'Bitmap of the spans held', tags: ['peers'], params: KeyParams } }, async (request, reply) => {
     const { namespace, root } = request.params;
     const holding = (await may.artifact(request, root as ObjectId, namespace)) ? await content.holding({ namespace, root: root as ObjectId }) : undefined;
-    if (holding === undefined) throw notFound('the artifact');
+    if (holding === undefined) {
+      context.onWanted?.(request.ip);
+      throw notFound('the artifact');
+    }
     const { base, spans, working } = holding;
     void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: spans.count, ...(working === true ? { [HEADER_WORKING]: '1' } : {}), ...(base === undefined ? {} : { [HEADER_BASE]: base }) });
     return reply.send(Buffer.from(spans.encode()));

@@ -57,6 +57,8 @@ export interface SurfaceOptions {
   readonly control?: (app: App) => void;
   /** TLS with the fleet's certificates, and who may have what; plain HTTP without it. */
   readonly access?: Access;
+  /** Told the address of whoever may ask and wants to know what is held of an artifact that is not known here. */
+  readonly onWanted?: (address: string) => void;
   readonly limits?: Partial<SurfaceLimits>;
   readonly clock?: Clock;
   /** Told of failures that are ours: the client sees no more than a code. */
@@ -171,7 +173,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   );
   await app.register(async (plane) => {
     const { role, version, content, metadata, peers } = options;
-    controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics, may, access: options.access });
+    controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics, may, access: options.access, onWanted: options.onWanted });
     onlyRead(plane, `${API}/tuf/*`);
     options.control?.(plane);
     plane.get('/openapi.json', { schema: { summary: 'This description', tags: ['operations'] } }, (request) => {

@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
+import { GATEWAY_POLL_MS } from '../../core/limits.ts';
 import { parseName } from '../../core/names.ts';
 import { DeltaCache } from '../../exchange/delta-cache.ts';
 import type { Upstream } from '../../exchange/upstream.ts';
@@ -17,7 +18,8 @@ import { discover } from '../discover.ts';
 import { checkEntitled, membershipOf, upstreamOf } from '../membership.ts';
 import { checkHost, checkListener } from '../plain-http.ts';
 import { DeviceState } from './state.ts';
-import { HeldMetadata } from './metadata.ts';
+import { HeldMetadata, versionOf } from './metadata.ts';
+import { News } from './news.ts';
 import { RunningAgent } from './running.ts';
 import type { Agent, AgentOptions } from './types.ts';
 
@@ -36,11 +38,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const fixed = (options.peers ?? []).map((url) => upstreamOf(url, clock, member, 'neighbour'));
   const deltaCache = new DeltaCache();
   const content = new FileContent(deltaCache);
-  const metadata = new HeldMetadata(files, state.directory);
+  const metadata = new HeldMetadata(files, state.directory, () => news?.age);
   let surface: Surface | undefined;
   let neighbours: Neighbours | undefined;
   let discovery: Discovery | undefined;
   let running: RunningAgent | undefined;
+  let news: News | undefined;
   /** The gateway that was named, those that were seen, the origin. */
   const nearest = (): readonly Upstream[] => [...hosts.slice(0, -1), ...(neighbours?.gateways ?? []).map(({ upstream }) => upstream), ...hosts.slice(-1)];
   try {
@@ -48,8 +51,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       files,
       directory: state.directory,
       trustedRoot: options.trustedRoot,
-      // Neighbours last: what they pass on may be old, but nobody can be kept from the news by one of them.
-      fetcher: new UpstreamMetadata(() => [...nearest(), ...fixed, ...(neighbours?.hosts ?? [])]),
+      // Neighbours last, but for one that asked a moment ago: what they pass on may be old, and nobody is to be kept from the news by them.
+      fetcher: new UpstreamMetadata(() => [...new Set([...(news?.preferred ?? []), ...nearest(), ...fixed, ...(neighbours?.hosts ?? [])])]),
       profile: { hardware: options.hardware ?? [], features: [] },
       now: () => new Date(today()),
     });
@@ -59,6 +62,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       content,
       metadata,
       clock,
+      onWanted: (address) => running?.wanted(address),
       ...(member === undefined ? {} : { access: accessOf(member, (root) => running?.uses(root) ?? []) }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.onError === undefined ? {} : { onError: options.onError }),
@@ -68,8 +72,22 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     if (options.mdns !== undefined) {
       discovery = await discover({ ...options.mdns, instance: self.instance, port: Number(new URL(self.url).port), role: 'agent', secure: member !== undefined, clock }, options.onError);
     }
-    neighbours = new Neighbours({ hosts: nearest, discovery, site, self, clock, link: member });
-    running = new RunningAgent(options, { member, clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
+    // The origin's list is far away: it is for those who see nobody on their LAN.
+    const lists = (): readonly Upstream[] => ((discovery?.seen.length ?? 0) > 0 ? nearest().slice(0, -1) : nearest());
+    neighbours = new Neighbours({ hosts: lists, discovery, site, self, clock, link: member });
+    const near = neighbours;
+    const { pollMs = GATEWAY_POLL_MS, random = Math.random } = options;
+    news = new News({
+      clock, instance: self.instance, pollMs, random,
+      neighbours: () => near.members,
+      gateway: () => options.gateway !== undefined || near.gateways.length > 0,
+      timestamp: async () => {
+        const bytes = await metadata.metadata('timestamp.json');
+        const version = bytes === undefined ? 0 : versionOf(bytes);
+        return typeof version === 'number' ? version : 0;
+      },
+    });
+    running = new RunningAgent(options, { news, member, clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
     await running.serveInstalled();
     member?.keep();
     return running.start(url);

@@ -16,11 +16,17 @@ const MANIFESTS_MAX = 64;
 export class HeldMetadata implements MetadataProvider {
   readonly #files: Files;
   readonly #directory: string;
+  readonly #age: () => number | undefined;
 
-  /** `directory`: where the trust client keeps its files. */
-  constructor(files: Files, directory: string) {
+  /** `directory`: where the trust client keeps its files. `age`: seconds since an origin was asked for them. */
+  constructor(files: Files, directory: string, age: () => number | undefined = () => undefined) {
     this.#files = files;
     this.#directory = directory;
+    this.#age = age;
+  }
+
+  age(): number | undefined {
+    return this.#age();
   }
 
   async metadata(name: string): Promise<Uint8Array | undefined> {
@@ -61,7 +67,8 @@ export class HeldMetadata implements MetadataProvider {
   }
 }
 
-function versionOf(bytes: Uint8Array): unknown {
+/** What a metadata file says that its version is; nobody has checked it. */
+export function versionOf(bytes: Uint8Array): unknown {
   try {
     return (JSON.parse(Buffer.from(bytes).toString('utf8')) as { readonly signed?: { readonly version?: unknown } }).signed?.version;
   } catch {

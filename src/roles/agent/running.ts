@@ -25,6 +25,7 @@ import type { Neighbours } from '../device/neighbours.ts';
 import { ServedFile, localIndex } from '../device/served-file.ts';
 import type { DeviceState } from './state.ts';
 import type { HeldMetadata } from './metadata.ts';
+import type { News } from './news.ts';
 import type { InstalledRelease } from './state.ts';
 import type { Membership } from '../membership.ts';
 import { Periodic } from '../periodic.ts';
@@ -42,6 +43,7 @@ export interface AgentParts {
   readonly content: FileContent;
   readonly deltaCache: DeltaCache;
   readonly metadata: HeldMetadata;
+  readonly news: News;
   readonly surface: Surface;
   readonly member: Membership | undefined;
   readonly liars: Liars;
@@ -59,6 +61,7 @@ export class RunningAgent {
   #coming: readonly ObjectId[] = [];
   #following: ReleaseManifest | undefined;
   #turn: Promise<void> = Promise.resolve();
+  #busy = 0;
 
   constructor(options: AgentOptions, parts: AgentParts) {
     this.#options = options;
@@ -101,13 +104,13 @@ export class RunningAgent {
     const failed = (where: string) => (error: unknown) => {
       this.#failed(error, where);
     };
-    const polls = new Periodic(clock, () => pollMs * (0.9 + 0.2 * random()), () => this.#poll(), failed('update'));
+    const polls = new Periodic(clock, () => pollMs * (0.9 + 0.2 * random()), () => this.#inTurn(() => this.#parts.news.due(() => this.#look())), failed('update'));
     const announcements = new Periodic(clock, () => ANNOUNCE_TTL_MS * (0.4 + 0.1 * random()), () => this.#announce(), failed('neighbours'));
-    void this.#poll().catch(failed('update'));
+    void this.#inTurn(() => this.#parts.news.due(() => this.#look())).catch(failed('update'));
     return {
       url,
       ledger: () => ({ received: this.#received(), served: { ...surface.metrics.totals } }),
-      poll: () => this.#poll(),
+      poll: () => this.#inTurn(() => this.#look()),
       close: async () => {
         this.#stop.abort();
         await Promise.all([polls.stop(), announcements.stop(), this.#turn.catch(() => undefined)]);
@@ -129,9 +132,20 @@ export class RunningAgent {
     return { ...sum, control: sum.control + hosts.reduce((total, { totals }) => total + totals.control, 0) };
   }
 
-  /** One after another: a poll that is asked for while one runs follows it. */
-  #poll(): Promise<void> {
-    const turn = this.#turn.catch(() => undefined).then(() => this.#look());
+  /** A neighbour at `address` asked for what is not known here: there may be news. */
+  wanted(address: string): void {
+    if (this.#busy > 0 || this.#stop.signal.aborted) return;
+    this.#inTurn(() => this.#parts.news.heard(address, () => this.#look())).catch((error: unknown) => {
+      this.#failed(error, 'update');
+    });
+  }
+
+  /** One after another: what is asked for while something runs follows it. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#busy++;
+    const turn = this.#turn.catch(() => undefined).then(work).finally(() => {
+      this.#busy--;
+    });
     this.#turn = turn;
     return turn;
   }

@@ -70,7 +70,7 @@ export class Neighbours {
   /** Says that this device is here and has something of `roots`. Throws when no host took it. */
   async announce(roots: readonly ObjectId[], signal?: AbortSignal): Promise<void> {
     const { site, self } = this.#options;
-    if (self === undefined) return;
+    if (self === undefined || (this.#options.discovery !== undefined && this.#options.hosts().length === 0)) return;
     const body = Buffer.from(JSON.stringify({ url: self.url, roots: roots.slice(0, ANNOUNCE_MAX_ROOTS) }));
     await this.#first((host, inTime) => host.put(`${wire.peers(site)}/${self.instance}`, body, inTime), 204, signal);
   }
@@ -153,6 +153,11 @@ export class Neighbours {
   /** Those that have something of `root`. Which ones, where there are many, differs from device to device. */
   sources(root: ObjectId): readonly Source[] {
     return this.#chosen(root).map(({ source }) => source);
+  }
+
+  /** All that are known, as many as are looked at. */
+  get members(): readonly { readonly instance: string; readonly upstream: Upstream }[] {
+    return [...this.#known.values()].map(({ instance, upstream }) => ({ instance, upstream }));
   }
 
   /** Some that may pass on trust files when nobody better can be reached. */

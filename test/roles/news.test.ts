@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import type { Upstream, UpstreamAnswer } from '../../src/exchange/upstream.ts';
+import { ASK_AFAR_MS, askedForNews } from '../../src/plan/polling.ts';
+import { News } from '../../src/roles/agent/news.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+
+const POLL_MS = 300_000;
+const NAMES = ['a', 'b', 'c', 'd'];
+
+/** Members of a site whose polls are counted, on a clock of their own. */
+class Site {
+  readonly clock = new ManualClock();
+  readonly afar = new Map<string, number>();
+  readonly near = new Map<string, number>();
+  readonly versions = new Map<string, number>(NAMES.map((name) => [name, 1]));
+  readonly dead = new Set<string>();
+  readonly news = new Map<string, News>(NAMES.map((name) => [name, this.#newsOf(name)]));
+
+  #newsOf(name: string): News {
+    return new News({
+      clock: this.clock, instance: name, pollMs: POLL_MS, random: () => 0,
+      neighbours: () => NAMES.filter((other) => other !== name).map((instance) => ({ instance, upstream: this.#upstream(instance) })),
+      gateway: () => false,
+      timestamp: () => Promise.resolve(this.versions.get(name) ?? 0),
+    });
+  }
+
+  #upstream(name: string): Upstream {
+    const answer = (): Promise<UpstreamAnswer> => {
+      if (this.dead.has(name)) return Promise.reject(new Error('dead'));
+      const age = this.news.get(name)?.age;
+      return Promise.resolve({ status: 200, headers: new Map(age === undefined ? [] : [['age', String(age)]]), body: Buffer.from(JSON.stringify({ signed: { version: this.versions.get(name) } })) });
+    };
+    return { url: `http://10.0.0.${String(NAMES.indexOf(name) + 1)}:8472`, get: answer } as unknown as Upstream;
+  }
+
+  async poll(name: string, heard?: string): Promise<void> {
+    const news = this.news.get(name);
+    const count = (): Promise<void> => {
+      const counts = (news?.preferred.length ?? 0) > 0 ? this.near : this.afar;
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+      return Promise.resolve();
+    };
+    await (heard === undefined ? news?.due(count) : news?.heard(heard, count));
+  }
+
+  /** The member that asks for all. */
+  get first(): string {
+    return NAMES.find((self) => askedForNews(self, NAMES.filter((each) => each !== self), 1).length === 0) ?? '';
+  }
+}
+
+describe('news of a site', () => {
+  it('are asked for by one member, and passed on to the others', async () => {
+    const site = new Site();
+    for (let round = 0; round < 12; round++) {
+      for (const name of [site.first, ...NAMES.filter((each) => each !== site.first)]) await site.poll(name);
+      site.clock.advance(POLL_MS);
+    }
+    expect(site.afar.get(site.first)).toBe(12);
+    // At their start they have asked nobody yet.
+    for (const name of NAMES) if (name !== site.first) expect([site.afar.get(name), site.near.get(name)]).toEqual([1, 11]);
+  });
+
+  it('are asked for by others when that member is gone', async () => {
+    const site = new Site();
+    for (const name of NAMES) await site.poll(name);
+    site.dead.add(site.first);
+    site.clock.advance(2 * POLL_MS);
+    const [other = ''] = NAMES.filter((each) => each !== site.first);
+    await site.poll(other);
+    expect(site.afar.get(other)).toBe(2);
+  });
+
+  it('do not rest on the word of neighbours for ever', async () => {
+    const site = new Site();
+    for (const name of NAMES) await site.poll(name);
+    const [other = ''] = NAMES.filter((each) => each !== site.first);
+    for (let passed = 0; passed < 2 * ASK_AFAR_MS; passed += POLL_MS) {
+      await site.poll(site.first);
+      await site.poll(other);
+      site.clock.advance(POLL_MS);
+    }
+    expect(site.afar.get(other)).toBeGreaterThanOrEqual(2);
+    expect(site.afar.get(other)).toBeLessThanOrEqual(4);
+  });
+
+  it('come from a neighbour that asks for something unknown, and from nobody when there are none', async () => {
+    const site = new Site();
+    const [one = '', two = ''] = NAMES;
+    site.versions.set(two, 2);
+    await site.poll(one, '10.0.0.2');
+    expect([site.near.get(one), site.afar.get(one)]).toEqual([1, undefined]);
+    site.versions.set(one, 2);
+    site.clock.advance(5_000);
+    await site.poll(one, '10.0.0.2');
+    // That was about something else: for a while nobody asks again.
+    site.versions.set(two, 3);
+    site.clock.advance(5_000);
+    await site.poll(one, '10.0.0.2');
+    expect(site.near.get(one)).toBe(1);
+    site.clock.advance(60_000);
+    await site.poll(one, '10.0.0.2');
+    expect(site.near.get(one)).toBe(2);
+  });
+});
