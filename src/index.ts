@@ -20,6 +20,12 @@ export type { Agent, AgentEvent, AgentLedger, AgentOptions, FollowedProduct } fr
 export type { Ledger } from './exchange/ledger.ts';
 export type { Evidence } from './exchange/standing.ts';
 
+/** Identity. */
+export { type EnrolDeviceOptions, enrol, makeFleet, openFleet, renew } from './roles/fleet.ts';
+export { Credentials } from './identity/credentials.ts';
+export { Fleet } from './identity/fleet.ts';
+export type { FleetRole, Holder } from './identity/holder.ts';
+
 /** Publishing. */
 export { type InitOptions, type InitReport, initHome } from './trust/repository/init.ts';
 export { type HomeConfig, type TrustHome, trustHome } from './trust/repository/home.ts';

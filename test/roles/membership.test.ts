@@ -261,6 +261,25 @@ describe('a fleet with certificates', () => {
     const second = await clientWith(await identity());
     expect((await second.request(gateway.url + wire.span(key, 0), 10_000_000)).status).toBe(200);
   });
+
+  it('asks for news at a price that an idle site can pay', async () => {
+    const proxy = new TcpProxy();
+    closing.push(() => proxy.close());
+    const through = (await proxy.start(origin.url)).replace('http:', 'https:');
+    const gateway = await gatewayOf(await identity({ role: 'gateway', products: 'all' }), { origin: through });
+    const client = await clientWith(await identity());
+    const costs: number[] = [];
+    for (let poll = 0; poll < 5; poll++) {
+      // Minutes lie between two polls: no connection is kept for so long.
+      proxy.cut();
+      const before = proxy.sent + proxy.received;
+      expect((await client.request(`${gateway.url}${wire.metadata}/timestamp.json`, 100_000)).status).toBe(200);
+      costs.push(proxy.sent + proxy.received - before);
+    }
+    console.log(`bytes for a poll over TLS, handshake and all: ${costs.join(', ')}`);
+    // 288 polls are a day at the default interval; a site is to cost 1 MB a day, of which packets' own heads take some 0.2 MB.
+    expect(Math.max(...costs.slice(1))).toBeLessThan(2_600);
+  });
 });
 
 describe('plain HTTP', () => {

@@ -5,6 +5,8 @@ import type { AddressInfo, Socket } from 'node:net';
 export class TcpProxy {
   /** Bytes that went to the server. */
   sent = 0;
+  /** Bytes that came from it. */
+  received = 0;
   /** What goes on in place of what came; undefined cuts the connection. */
   bend: (bytes: Buffer) => Buffer | undefined = (bytes) => bytes;
   /** While true, connections are refused. */
@@ -35,6 +37,7 @@ export class TcpProxy {
       this.sent += on.byteLength;
       server.write(on);
     });
+    server.on('data', (bytes: Buffer) => { this.received += bytes.byteLength; });
     server.pipe(client);
   });
 
