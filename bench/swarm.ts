@@ -25,6 +25,7 @@ const { values } = parseArgs({
     lan: { type: 'string', default: '200' },
     size: { type: 'string', default: '64' },
     scenario: { type: 'string', default: 'update,update-gateway,time' },
+    tls: { type: 'boolean', default: false },
     from: { type: 'string' },
     to: { type: 'string' },
     json: { type: 'boolean', default: false },
@@ -33,12 +34,13 @@ const { values } = parseArgs({
   },
 });
 if (values.help) {
-  console.error(`npm run bench -- swarm [--devices N] [--backhaul MBIT] [--lan MBIT] [--size MIB] [--scenario LIST] [--from FILE --to FILE] [--json] [--check]
+  console.error(`npm run bench -- swarm [--devices N] [--backhaul MBIT] [--lan MBIT] [--size MIB] [--scenario LIST] [--tls] [--from FILE --to FILE] [--json] [--check]
 
 Real agents in network namespaces of their own, on a LAN behind a slow line to the origin (tc tbf). Needs root and iproute2.
   update          all devices have the previous release; no gateway
   update-gateway  the same with a gateway
   time            a release of SIZE MiB that nothing compresses and nobody has anything of; no gateway
+With --tls every host is enrolled and talks mutual TLS; without, plain HTTP.
 Without --from and --to the releases are two of esbuild-wasm. --check exits 1 above the bars.`);
   process.exit(0);
 }
@@ -64,8 +66,8 @@ async function sha256(path: string): Promise<string> {
 }
 
 /** Bytes of the content plane that a host has sent, by its own count. */
-async function sent(processes: Processes, prefix: readonly string[], url: string): Promise<number> {
-  const text = await processes.fetchIn(prefix, `${url}/metrics`);
+async function sent(processes: Processes, prefix: readonly string[], url: string, operator: string | undefined): Promise<number> {
+  const text = await processes.fetchIn(prefix, `${url}/metrics`, operator);
   return Number(/^shoal_http_sent_bytes_total\{plane="content"\} (\S+)$/m.exec(text)?.[1] ?? 0);
 }
 
@@ -94,9 +96,18 @@ async function run(bed: TestBed, processes: Processes, folder: string, { name, g
   if (base === undefined) await writeRandom(first, 1);
   await publish(base ?? first, '1');
   const trust = join(home, 'trust', 'root.json');
-  const origin = await processes.serveAt({ prefix: bed.origin, listen: `${bed.originAddress}:${String(PORT)}` }, 'origin', '--home', home, '--insecure-http');
+  const origin = await processes.serveAt({ prefix: bed.origin, listen: `${bed.originAddress}:${String(PORT)}` }, 'origin', '--home', home, ...(values.tls ? [] : ['--insecure-http']));
+  /** What a host is told to talk by: its identity, or that it has none. */
+  const identity = async (prefix: readonly string[], place: string, ...scope: readonly string[]): Promise<readonly string[]> => {
+    if (!values.tls) return ['--insecure-http'];
+    const { token } = await processes.run('token', '--home', home, ...scope);
+    await processes.runIn(prefix, 'enroll', '--origin', origin.url, '--token', String(token), '--identity', place);
+    return ['--identity', place];
+  };
+  const asDevice = ['--products', 'firmware', '--site', 'bed'];
+  const [, operator] = values.tls ? await identity(bed.origin, join(folder, 'operator'), '--role', 'operator') : [];
   const host = bed.address(bed.devices);
-  const gate = gateway ? await processes.serveAt({ prefix: bed.device(bed.devices), listen: `${host}:8471` }, 'gateway', '--origin', origin.url, '--cache', join(folder, 'gateway'), '--poll', '1', '--mdns', host, '--insecure-http') : undefined;
+  const gate = gateway ? await processes.serveAt({ prefix: bed.device(bed.devices), listen: `${host}:8471` }, 'gateway', '--origin', origin.url, '--cache', join(folder, 'gateway'), '--poll', '1', '--mdns', host, ...(await identity(bed.device(bed.devices), join(folder, 'gateway-identity'), '--role', 'gateway', '--site', 'bed'))) : undefined;
   const agents: Server[] = [];
   for (let device = 0; device < DEVICES; device++) {
     const place = join(folder, `device-${String(device)}`);
@@ -104,24 +115,24 @@ async function run(bed: TestBed, processes: Processes, folder: string, { name, g
     const output = join(place, 'firmware');
     await copyFile(base ?? first, output);
     const address = bed.address(device);
-    agents.push(await processes.serveAt({ prefix: bed.device(device), listen: `${address}:8472` }, 'agent', `firmware=${output}`, '--origin', origin.url, '--trust', trust, '--state', join(place, 'state'), '--poll', '1', '--mdns', address, '--insecure-http'));
+    agents.push(await processes.serveAt({ prefix: bed.device(device), listen: `${address}:8472` }, 'agent', `firmware=${output}`, '--origin', origin.url, '--trust', trust, '--state', join(place, 'state'), '--poll', '1', '--mdns', address, ...(await identity(bed.device(device), join(place, 'identity'), ...asDevice))));
   }
   await Promise.all(agents.map((agent) => installed(agent, '1')));
-  const before = { content: await sent(processes, bed.origin, origin.url), wire: bed.backhaul };
+  const before = { content: await sent(processes, bed.origin, origin.url, operator), wire: bed.backhaul };
   await publish(target, '2');
   const published = performance.now();
   await Promise.all(agents.map((agent) => installed(agent, '2')));
   const seconds = (performance.now() - published) / 1000;
   const wire = bed.backhaul;
-  const content = (await sent(processes, bed.origin, origin.url)) - before.content;
+  const content = (await sent(processes, bed.origin, origin.url, operator)) - before.content;
   const expected = await sha256(target);
   for (let device = 0; device < DEVICES; device++) if ((await sha256(join(folder, `device-${String(device)}`, 'firmware'))) !== expected) throw new Error(`device ${String(device)} has other bytes than were published`);
   // One device that nobody helps, afterwards: what any one of them needs.
   await Promise.all(agents.map((agent) => agent.stop()));
   await gate?.stop();
-  const loneBefore = await sent(processes, bed.origin, origin.url);
-  await processes.runIn(bed.device(0), 'fetch', 'firmware', '--origin', origin.url, '--trust', trust, '--state', join(folder, 'lone'), '-o', join(folder, 'lone-output'), '--insecure-http', ...(base === undefined ? [] : ['--base', base]));
-  const least = (await sent(processes, bed.origin, origin.url)) - loneBefore;
+  const loneBefore = await sent(processes, bed.origin, origin.url, operator);
+  await processes.runIn(bed.device(0), 'fetch', 'firmware', '--origin', origin.url, '--trust', trust, '--state', join(folder, 'lone'), '-o', join(folder, 'lone-output'), ...(await identity(bed.device(0), join(folder, 'lone-identity'), ...asDevice)), ...(base === undefined ? [] : ['--base', base]));
+  const least = (await sent(processes, bed.origin, origin.url, operator)) - loneBefore;
   await origin.stop();
   // Kumar and Ross, 2006, all in the smallest form a device can use: the line to the site, a device's own line, and all uploads together.
   const bits = least * 8;

@@ -27,6 +27,11 @@ export interface Place {
   readonly listen: string;
 }
 
+/** Fetches a URL with the PEM files of an operator's identity. */
+const AS_OPERATOR = `const [, url, directory] = process.argv;
+const read = (name) => require('node:fs').readFileSync(directory + '/' + name);
+require('node:https').get(url, { ca: read('ca.pem'), cert: read('operator.pem'), key: read('operator.key.pem') }, (answer) => answer.pipe(process.stdout));`;
+
 /** The processes of a demo or a benchmark: none of them outlives it. */
 export class Processes {
   readonly #running = new Set<ChildProcess>();
@@ -57,8 +62,9 @@ export class Processes {
   }
 
   /** What `url` answers, asked from behind a prefix: another network may be the only one that reaches it. */
-  async fetchIn(prefix: readonly string[], url: string): Promise<string> {
-    const [command = process.execPath, ...rest] = [...prefix, process.execPath, '-e', 'fetch(process.argv[1]).then((answer) => answer.text()).then((text) => process.stdout.write(text))', url];
+  async fetchIn(prefix: readonly string[], url: string, operator?: string): Promise<string> {
+    const program = operator === undefined ? 'fetch(process.argv[1]).then((answer) => answer.text()).then((text) => process.stdout.write(text))' : AS_OPERATOR;
+    const [command = process.execPath, ...rest] = [...prefix, process.execPath, '-e', program, url, operator ?? ''];
     const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
     let text = '';
     child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
