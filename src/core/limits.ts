@@ -227,6 +227,10 @@ export const ENROL_REFUSED_MS = 600_000;
 export const ENROL_MAX_PER_SECOND = 10;
 export const ENROL_BURST = 100;
 export const ENROL_BODY_MAX_BYTES = 4 * KiB;
+/** An answer with certificates and the revocation list. */
+export const GRANT_MAX_BYTES = 4 * CERTIFICATES_MAX_BYTES + 2 * REVOCATIONS_MAX_BYTES;
+/** Renewals that a gateway passes on at a time. */
+export const RENEWALS_PASSED_ON = 8;
 /** Lines of the audit log that are kept. */
 export const AUDIT_MAX = 100_000;
 

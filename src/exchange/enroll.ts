@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
-import { CERTIFICATES_MAX_BYTES, REVOCATIONS_MAX_BYTES } from '../core/limits.ts';
+import { GRANT_MAX_BYTES } from '../core/limits.ts';
 import { wire } from '../core/wire.ts';
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
@@ -14,8 +14,6 @@ import { parseToken, pinOf } from '../identity/token.ts';
 import type { Files } from '../store/files.ts';
 import { HttpClient } from './http.ts';
 import type { TlsFor } from './http-pool.ts';
-
-const GRANT_MAX_BYTES = 4 * CERTIFICATES_MAX_BYTES + 2 * REVOCATIONS_MAX_BYTES;
 
 export interface EnrolOptions {
   readonly files: Files;
@@ -60,7 +58,7 @@ function pinned(answer: Uint8Array, pin: string): X509Certificate | undefined {
   }
 }
 
-/** Brings new certificates from `origin`. Works after months, and whatever the time is. Throws as `enrolDevice` does. */
+/** Brings new certificates from `origin`, or from a gateway that passes it on. Works after months, and whatever the time is. Throws as `enrolDevice` does. */
 export async function renewDevice(credentials: Credentials, origin: string, clock: Clock): Promise<Grant> {
   const client = new HttpClient({ clock, tls: timeless(certificatesIn(credentials.ca), credentials.fleet) });
   try {

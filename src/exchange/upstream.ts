@@ -74,6 +74,11 @@ export class HttpUpstream implements Upstream {
     return this.#request('control', path, ERROR_BODY_MAX_BYTES, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: json, ...(signal === undefined ? {} : { signal }) });
   }
 
+  /** Asks for something once: it is not asked again by itself. Throws as `get` does. */
+  post(path: string, json: Uint8Array, maxBytes: number): Promise<UpstreamAnswer> {
+    return this.#request('control', path, maxBytes, { method: 'POST', headers: { 'content-type': 'application/json' }, body: json });
+  }
+
   async #request(plane: Plane, path: string, maxBytes: number, options: HttpOptions): Promise<UpstreamAnswer> {
     return this.#asked(path, () =>
       this.#client.request(`${this.url}${path}`, maxBytes, {

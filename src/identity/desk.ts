@@ -55,15 +55,15 @@ export class EnrolmentDesk {
     return this.#grant(scope, device, certified, address);
   }
 
-  /** Throws `REFUSED`, `BUSY`. */
-  async renew({ identity, key, proof }: RenewRequest, address: string): Promise<Grant> {
+  /** `address` is undefined for what a gateway passes on: it counts refusals itself. Throws `REFUSED`, `BUSY`. */
+  async renew({ identity, key, proof }: RenewRequest, address: string | undefined): Promise<Grant> {
     this.#mayAsk(address);
     const { device, certified } = this.#proven(identity, key, proof, address, (keyBytes) => statement('renew', this.#fleet.authority.fleet, keyBytes));
-    const scope = this.#fleet.registry.renew(device, address, this.#now());
+    const scope = this.#fleet.registry.renew(device, address ?? 'a gateway', this.#now());
     return this.#grant(scope, device, certified, address);
   }
 
-  async #grant(scope: Scope | { readonly refused: string }, device: string, certified: KeyObject, address: string): Promise<Grant> {
+  async #grant(scope: Scope | { readonly refused: string }, device: string, certified: KeyObject, address: string | undefined): Promise<Grant> {
     if ('refused' in scope) throw this.#refuse(address);
     if (!this.#own.take(device) || !this.#issues.take('')) throw busy();
     const { authority } = this.#fleet;
@@ -73,11 +73,11 @@ export class EnrolmentDesk {
   }
 
   /** What it costs to say no is bounded by address; what it costs to say yes, which no stranger can cause, by device and altogether. */
-  #mayAsk(address: string): void {
-    if (!this.#refusals.left(networkOf(address))) throw busy();
+  #mayAsk(address: string | undefined): void {
+    if (address !== undefined && !this.#refusals.left(networkOf(address))) throw busy();
   }
 
-  #proven(identity: string, key: string, proof: string, address: string, signed: (key: Uint8Array) => Uint8Array): { readonly device: string; readonly certified: KeyObject } {
+  #proven(identity: string, key: string, proof: string, address: string | undefined, signed: (key: Uint8Array) => Uint8Array): { readonly device: string; readonly certified: KeyObject } {
     try {
       const identityBytes = Buffer.from(identity, 'base64');
       const keyBytes = Buffer.from(key, 'base64');
@@ -89,8 +89,8 @@ export class EnrolmentDesk {
     throw this.#refuse(address);
   }
 
-  #refuse(address: string): ShoalError {
-    this.#refusals.take(networkOf(address));
+  #refuse(address: string | undefined): ShoalError {
+    if (address !== undefined) this.#refusals.take(networkOf(address));
     return new ShoalError('REFUSED', 'refused');
   }
 }

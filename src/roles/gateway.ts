@@ -4,7 +4,9 @@ import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
 import { GATEWAY_POLL_MS } from '../core/limits.ts';
+import { wire } from '../core/wire.ts';
 import type { Discovery } from '../discover/types.ts';
+import { renewRoute } from '../serve/enroll-routes.ts';
 import { PeerRegistry } from '../serve/peers.ts';
 import { createSurface } from '../serve/surface.ts';
 import type { SurfaceOptions } from '../serve/surface.ts';
@@ -15,6 +17,7 @@ import { accessOf } from './device/access.ts';
 import { discover } from './discover.ts';
 import { GatewayContent } from './gateway/content.ts';
 import { GatewayMetadata } from './gateway/metadata.ts';
+import { GatewayRenewals } from './gateway/renewals.ts';
 import { GatewayUses } from './gateway/uses.ts';
 import { membershipOf, upstreamOf } from './membership.ts';
 import { checkHost, checkListener } from './plain-http.ts';
@@ -65,6 +68,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     if (role !== 'gateway') throw new ShoalError('NOT_A_GATEWAY', `the identity in ${options.identity ?? ''} is that of an ${role}`, { hint: 'Enrol it with a token of "shoal token --role gateway".' });
   }, { ...options, files, clock, today });
   const upstream = upstreamOf(options.origin, clock, member, 'host');
+  const renewals = new GatewayRenewals(upstream, clock);
   const uses = await GatewayUses.open(files, join(options.directory, 'uses'), upstream, clock);
   const metadata = await GatewayMetadata.open({ directory: join(options.directory, 'metadata'), files, upstream, clock, today, pollMs: options.pollMs ?? GATEWAY_POLL_MS });
   const content = await GatewayContent.open(cache, upstream, clock);
@@ -75,7 +79,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     metadata,
     peers: new PeerRegistry(() => clock.now()),
     clock,
-    ...(member === undefined ? {} : { access: accessOf(member, (root) => uses.of(root)) }),
+    ...(member === undefined ? {} : { access: accessOf(member, (root) => uses.of(root), [wire.renew]), control: (app) => { renewRoute(app, (request, address) => renewals.renew(request, address)); } }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.onError === undefined ? {} : { onError: options.onError }),
   });

@@ -19,8 +19,9 @@ export interface MembershipOptions {
   readonly files: Files;
   /** What `shoal enroll` made. */
   readonly directory: string;
-  /** Who renews it: the origin as it is named now. */
+  /** Who renews it: the origin as it is named now; where that cannot be reached, the gateway, which passes it on. */
   readonly origin: string;
+  readonly gateway?: string;
   readonly clock: Clock;
   readonly today: () => number;
   readonly random: () => number;
@@ -105,21 +106,25 @@ export class Membership implements Link {
   /** What has ended is renewed before anything else: without it there is nobody to talk to. What fails is told of. */
   async renewIfDue(): Promise<void> {
     if (!this.credentials.due) return;
-    try {
-      await renewDevice(this.credentials, this.#options.origin, this.#options.clock);
-      this.#failed = false;
-    } catch (error) {
-      this.#failed = true;
-      this.#options.onError?.(error, 'identity');
+    const { origin, gateway, clock, onError } = this.#options;
+    this.#failed = true;
+    for (const host of [origin, ...(gateway === undefined ? [] : [gateway])]) {
+      try {
+        await renewDevice(this.credentials, host, clock);
+        this.#failed = false;
+        return;
+      } catch (error) {
+        onError?.(error, 'identity');
+      }
     }
   }
 }
 
 /** The membership that a role was given, renewed where that is due; undefined when it was given none. Throws what `check` throws. */
-export async function membershipOf(check: (holder: Holder) => void, options: { readonly identity?: string; readonly origin: string; readonly files: Files; readonly clock: Clock; readonly today?: () => number; readonly random?: () => number; readonly onError?: (error: unknown, where: string) => void }): Promise<Membership | undefined> {
-  const { identity, origin, files, clock, today = Date.now, random = Math.random, onError } = options;
+export async function membershipOf(check: (holder: Holder) => void, options: { readonly identity?: string; readonly origin: string; readonly gateway?: string; readonly files: Files; readonly clock: Clock; readonly today?: () => number; readonly random?: () => number; readonly onError?: (error: unknown, where: string) => void }): Promise<Membership | undefined> {
+  const { identity, origin, gateway, files, clock, today = Date.now, random = Math.random, onError } = options;
   if (identity === undefined) return undefined;
-  const member = await Membership.open({ files, directory: identity, origin, clock, today, random, ...(onError === undefined ? {} : { onError }) });
+  const member = await Membership.open({ files, directory: identity, origin, ...(gateway === undefined ? {} : { gateway }), clock, today, random, ...(onError === undefined ? {} : { onError }) });
   check(member.holder);
   await member.renewIfDue();
   return member;

@@ -77,9 +77,9 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     metadata,
     peers: new PeerRegistry(() => clock.now()),
     clock,
-    control: (app) => {
+    control: (app, may) => {
       if (uploads !== undefined) uploadRoutes(uploads.desk, uploads.tokens)(app);
-      if (options.enrolment !== undefined) enrolRoutes(options.enrolment)(app);
+      if (options.enrolment !== undefined) enrolRoutes(app, options.enrolment, may);
     },
     ...(options.access === undefined ? {} : { access: options.access }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),

@@ -44,6 +44,8 @@ export interface Permissions {
   site(request: FastifyRequest, site: string): boolean;
   /** Whether the caller keeps hosts running: metrics, health, the description. */
   operations(request: FastifyRequest): boolean;
+  /** Whether the caller passes on what strangers ask it: a gateway, known by its certificate. */
+  passesOn(request: FastifyRequest): boolean;
   /** Whether the caller is a host that serves many. */
   host(request: FastifyRequest): boolean;
   /** Who the caller is, to know them again; undefined where nobody is known. */
@@ -56,6 +58,7 @@ export const EVERYBODY: Permissions = {
   target: () => Promise.resolve(true),
   site: () => true,
   operations: () => true,
+  passesOn: () => false,
   host: () => true,
   device: () => undefined,
 };
@@ -150,6 +153,10 @@ export class Callers implements Permissions {
 
   operations({ raw }: FastifyRequest): boolean {
     return this.of(raw.socket)?.role === 'operator';
+  }
+
+  passesOn({ raw }: FastifyRequest): boolean {
+    return this.of(raw.socket)?.role === 'gateway';
   }
 
   host({ raw }: FastifyRequest): boolean {

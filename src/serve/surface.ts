@@ -54,7 +54,7 @@ export interface SurfaceOptions {
   readonly metadata?: MetadataProvider;
   readonly peers?: PeerRegistry;
   /** Further routes of the control plane, such as the origin's upload. */
-  readonly control?: (app: App) => void;
+  readonly control?: (app: App, may: Permissions) => void;
   /** TLS with the fleet's certificates, and who may have what; plain HTTP without it. */
   readonly access?: Access;
   /** Told the address of whoever may ask and wants to know what is held of an artifact that is not known here. */
@@ -175,7 +175,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
     const { role, version, content, metadata, peers } = options;
     controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics, may, access: options.access, onWanted: options.onWanted });
     onlyRead(plane, `${API}/tuf/*`);
-    options.control?.(plane);
+    options.control?.(plane, may);
     plane.get('/openapi.json', { schema: { summary: 'This description', tags: ['operations'] } }, (request) => {
       if (!may.operations(request)) throw notFound('what you ask for');
       return app.swagger();

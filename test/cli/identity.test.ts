@@ -4,6 +4,7 @@ import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { mdnsOf } from '../../src/cli/serve.ts';
 import { serve, shoal } from '../support/shoal.ts';
 import type { Ran, Server } from '../support/shoal.ts';
 
@@ -38,6 +39,16 @@ function enrolled(name: string, ...scope: readonly string[]): string {
 
 const fetched = (identity: string, ...more: readonly string[]): Ran =>
   shoal('fetch', 'os', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, 'state'), '-o', join(folder, 'out'), '--identity', identity, '--json', ...more);
+
+it('uses multicast DNS where neighbours prove who they are and can reach it, and wherever it was told to', () => {
+  const [inside, outside] = [{ host: '127.0.0.1' }, { host: '0.0.0.0' }];
+  expect(mdnsOf({ listen: outside })).toEqual({});
+  expect(mdnsOf({ listen: outside, identity: 'x' })).toEqual({ mdns: { optional: true } });
+  expect(mdnsOf({ listen: outside, identity: 'x', mdns: false })).toEqual({});
+  expect(mdnsOf({ listen: inside, identity: 'x' })).toEqual({});
+  expect(mdnsOf({ listen: inside, mdns: true })).toEqual({ mdns: {} });
+  expect(mdnsOf({ listen: inside, mdns: '10.0.0.1' })).toEqual({ mdns: { interface: '10.0.0.1' } });
+});
 
 describe('a fleet on the command line', () => {
   it('enrols, fetches over TLS through a gateway, lists, audits, renews, revokes', async () => {

@@ -35,6 +35,14 @@ describe('hosts on one LAN', () => {
     await expect.poll(() => three.seen.map(({ instance }) => instance).sort()).toEqual([one.instance, two.instance].sort());
   });
 
+  it('are nothing to each other when one of them has certificates and the other has none', async () => {
+    udpPort = randomInt(20_000, 60_000);
+    const [plain, other] = [await host(8001), await host(8002)];
+    const [secure, another] = [await host(8003, { secure: true }), await host(8004, { secure: true, role: 'gateway' })];
+    await expect.poll(() => secure.seen).toEqual([{ instance: another.instance, url: 'https://127.0.0.1:8004', role: 'gateway' }]);
+    await expect.poll(() => plain.seen).toEqual([{ instance: other.instance, url: 'http://127.0.0.1:8002', role: 'agent' }]);
+  });
+
   it('say goodbye', async () => {
     udpPort = randomInt(20_000, 60_000);
     const one = await host(8001);

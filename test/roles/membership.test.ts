@@ -7,13 +7,14 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
-import { CERTIFICATE_LIFE_MS } from '../../src/core/limits.ts';
+import { CERTIFICATE_LIFE_MS, ENROL_REFUSED_MAX } from '../../src/core/limits.ts';
 import { API, wire } from '../../src/core/wire.ts';
 import type { ContentKey } from '../../src/core/wire.ts';
 import { HttpClient } from '../../src/exchange/http.ts';
 import { renewDevice } from '../../src/exchange/enroll.ts';
 import { Credentials } from '../../src/identity/credentials.ts';
 import type { Fleet } from '../../src/identity/fleet.ts';
+import { fileIdentityKey, newKeyPair, spkiOf, statement } from '../../src/identity/key.ts';
 import { FleetClient } from '../../src/identity/tls.ts';
 import { startAgent } from '../../src/roles/agent/agent.ts';
 import type { Agent, AgentOptions } from '../../src/roles/agent/types.ts';
@@ -231,6 +232,32 @@ describe('a fleet with certificates', () => {
     // It has heard the name of a token, and no secret.
     expect([asked.includes(token.split('.')[2] ?? ''), asked.includes(token.split('.')[3] ?? '')]).toEqual([true, false]);
   });
+
+  it('renews by way of a gateway where the origin cannot be reached, and lets nobody guess there', async () => {
+    const gateway = await gatewayOf(await identity({ role: 'gateway', products: 'all' }));
+    const directory = await identity();
+    const credentials = await credentialsOf(directory);
+    const before = credentials.client.cert;
+    await renewDevice(credentials, gateway.url, systemClock);
+    expect(credentials.client.cert).not.toBe(before);
+    // An agent whose certificate has ended, and whose origin is not there.
+    const { holder } = credentials;
+    const kept = JSON.parse(await readFile(join(directory, 'certificates.json'), 'utf8')) as Record<string, string>;
+    const expired = await makeMember(fleet, holder, Date.now() - 2 * CERTIFICATE_LIFE_MS);
+    await writeFile(join(directory, 'certificates.json'), JSON.stringify({ ...kept, key: expired.client?.key, client: expired.client?.cert, server: expired.server.cert }));
+    const agent = await agentOf({ identity: directory, gateway: gateway.url, origin: 'https://127.0.0.1:1' });
+    await agent.poll();
+    expect(Buffer.compare(await readFile(agent.output), image)).toBe(0);
+
+    // The key of another fleet's device: refused, and after some guesses not even asked for.
+    const stranger = await fileIdentityKey(nodeFiles, join(folder, 'stranger.pem'));
+    const bytes = spkiOf(newKeyPair().publicKey);
+    const base64 = (of: Uint8Array): string => Buffer.from(of).toString('base64');
+    const body = JSON.stringify({ identity: base64(stranger.publicKey), key: base64(bytes), proof: base64(await stranger.sign(statement('renew', fleet.authority.fleet, bytes))) });
+    const answers: string[] = [];
+    for (let guess = 0; guess < ENROL_REFUSED_MAX + 2; guess++) answers.push((await heard(gateway.url, {}, `POST ${wire.renew} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${String(body.length)}\r\n\r\n${body}`)).slice(9, 12));
+    expect(answers).toEqual([...Array.from({ length: ENROL_REFUSED_MAX }, () => '403'), '503', '503']);
+  }, 60_000);
 
   it('spreads revocations through a gateway to agents, across restarts', async () => {
     const gateway = await gatewayOf(await identity({ role: 'gateway', products: 'all' }));

@@ -4,8 +4,8 @@ import type { Access, Use } from '../../serve/access.ts';
 import type { Membership } from '../membership.ts';
 
 /** Who may reach an agent or a gateway, and what of it is whose. */
-export function accessOf(member: Membership, uses: (root: ObjectId) => readonly Use[] | Promise<readonly Use[]>): Access {
-  return { member: member.credentials, admits: (caller) => admits(member.holder, caller), uses: async (root) => uses(root) };
+export function accessOf(member: Membership, uses: (root: ObjectId) => readonly Use[] | Promise<readonly Use[]>, open?: readonly string[]): Access {
+  return { ...(open === undefined ? {} : { open }), member: member.credentials, admits: (caller) => admits(member.holder, caller), uses: async (root) => uses(root) };
 }
 
 /**
