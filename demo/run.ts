@@ -53,7 +53,7 @@ async function demo(processes: Processes, folder: string): Promise<void> {
   let direct = 0;
   for (const { version, path } of releases) {
     // The agents are waiting: with its deltas made first none of them fetches content for having asked a second too early.
-    const published = await processes.run('publish', path, '--name', 'esbuild', '--version', version, '--home', home, '--deltas-first');
+    const published = await processes.run('publish', path, '--name', 'esbuild', '--version', version, '--home', home);
     const started = performance.now();
     if (agents.length === 0) {
       agents = await Promise.all(Array.from({ length: DEVICES }, (_, device) => {

@@ -14,17 +14,17 @@ export interface DeltaOptions {
   readonly deltasFrom?: string;
   readonly deltaMemory?: number;
   readonly deltaSeconds?: number;
-  readonly deltasFirst?: boolean;
+  readonly deltasLater?: boolean;
 }
 
 export const DELTA_HELP = `
-Deltas: once devices are offered the release, deltas are made from the two releases before it, so that a device fetches
+Deltas: before devices are offered the release, deltas are made from the two releases before it, so that a device fetches
 what changed. --deltas-from says from which others:
   --deltas-from last:1        from the release before only
   --deltas-from 1.2.0,1.3.1   from these, because devices still run them
   --deltas-from none          from none; "shoal delta NAME" makes them later
-With --deltas-first devices are offered the release only when its deltas are there or --delta-seconds are over: no device
-then fetches whole content because it asked too early.
+The release waits for them --delta-seconds at most; with --deltas-later it does not, and devices that ask meanwhile fetch
+content.
 A delta that would save nothing is thrown away, and one that cannot be made never fails the release. The defaults of a
 home are in its config.json, under "deltas".`;
 
@@ -56,12 +56,12 @@ export function sentence(outcome: DeltaOutcome): string {
 
 /** Lets the release wait for its deltas. */
 export function withDeltasFirst(command: Command): Command {
-  return command.option('--deltas-first', 'offer devices the release when its deltas are there, not before');
+  return command.option('--deltas-later', 'offer devices the release at once: its deltas follow');
 }
 
-/** What `--deltas-first` asks for; nothing without it. */
+/** The deltas that a release waits for; nothing with `--deltas-later`. */
 export function firstOf(options: DeltaOptions, signal: AbortSignal, bar: Progress): { readonly deltasFirst?: WishedDeltas } {
-  if (options.deltasFirst !== true) return {};
+  if (options.deltasLater === true) return {};
   return { deltasFirst: { deltas: deltaConfigOf(options), signal, onProgress: bar.update, onOutcome: tellWith(bar) } };
 }
 
@@ -71,6 +71,11 @@ function tellWith(bar: Progress): (outcome: DeltaOutcome) => void {
     bar.stop();
     say(sentence(outcome));
   };
+}
+
+/** What to do about deltas that could not be made. */
+export function sayFailed(outcomes: readonly DeltaOutcome[], product: string, version: string): void {
+  if (outcomes.some(({ result }) => result === 'failed')) say(`The release stands; "shoal delta ${product}@${version}" tries again.`);
 }
 
 export interface DeltasOfRelease {
@@ -87,7 +92,7 @@ export async function deltasAfter(home: string, product: string, version: string
     const { releaseDeltas } = await import('../roles/deltas.ts');
     const outcomes = await releaseDeltas({ home, product, version, deltas, signal, onProgress: bar.update, onOutcome: tellWith(bar) });
     bar.stop();
-    if (outcomes.some(({ result }) => result === 'failed')) say(`The release stands; "shoal delta ${product}@${version}" tries again.`);
+    sayFailed(outcomes, product, version);
     return { deltas: outcomes };
   } catch (error) {
     bar.stop();

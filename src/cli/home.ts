@@ -5,7 +5,7 @@ import { ShoalError, messageOf } from '../core/errors.ts';
 import type { OwnAuthority } from '../identity/authority.ts';
 import { wholeNumber } from './numbers.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
-import { DELTA_HELP, deltaConfigOf, deltasAfter, firstOf, withDeltaOptions, withDeltasFirst } from './deltas.ts';
+import { DELTA_HELP, deltaConfigOf, deltasAfter, firstOf, withDeltaOptions, withDeltasFirst, sayFailed } from './deltas.ts';
 import type { DeltaOptions } from './deltas.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 import { sayMissing } from './settle.ts';
@@ -96,8 +96,9 @@ export function addPublish(program: Command): void {
         if (published) say('Devices can fetch it now.');
         else if (!complete) sayMissing(staging, signatures);
         else say(`Staged in ${staging}; next: shoal upload ${staging} ORIGIN, or shoal accept ${staging} on the server.`);
+        sayFailed(early, manifest.product, manifest.version);
         publishing.end();
-        const deltas = options.deltasFirst === true ? { deltas: early } : published ? await deltasAfter(options.home, manifest.product, manifest.version, wish) : {};
+        const deltas = options.deltasLater !== true && published ? { deltas: early } : published ? await deltasAfter(options.home, manifest.product, manifest.version, wish) : {};
         if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: manifest.artifacts, addedBytes, staging, complete, published, ...deltas });
       } finally {
         bar.stop();
@@ -129,9 +130,10 @@ export function addAccept(program: Command): void {
       for (const { product, version } of releases) say(`${product} ${version} is published.`);
       if (!changed) say('All of it was published before.');
       else if (releases.length === 0) say('Accepted.');
+      for (const { product, version } of releases) sayFailed(early.filter(({ to }) => to === version), product, version);
       const deltas = [...early];
       let problem = {};
-      for (const { product, version } of options.deltasFirst === true ? [] : releases) {
+      for (const { product, version } of options.deltasLater === true ? releases : []) {
         const { deltas: made, ...more } = await deltasAfter(options.home, product, version, deltaConfigOf(options));
         deltas.push(...made);
         problem = { ...problem, ...more };

@@ -29,7 +29,7 @@ describe('deltas on the command line', () => {
   it('come with a release, and their absence never fails it', async () => {
     expect(shoal('init', '--home', home).code).toBe(0);
     expect(await publish(1)).toMatchObject({ code: 0, last: { published: true, deltas: [] } });
-    const second = await publish(2);
+    const second = await publish(2, '--deltas-later');
     expect(second).toMatchObject({ code: 0, last: { published: true, deltas: [{ from: '1', to: '2', result: 'made' }] } });
     expect(second.errors).toMatch(/Devices can fetch it now\.\ndelta 1 → 2 of image-2: [\d.]+ k?B instead of [\d.]+ [kM]B, [\d.]+ s\n/);
 
@@ -42,15 +42,15 @@ describe('deltas on the command line', () => {
     expect(await publish(4, '--deltas-from', '1,9')).toMatchObject({ code: 1, last: { error: 'NO_SUCH_RELEASE' } });
     expect(await publish(4, '--deltas-from', 'last:many')).toMatchObject({ code: 2, last: { error: 'BAD_USAGE' } });
     expect(shoal('inspect', 'os@4', '--home', home).code).toBe(1);
-    expect(await publish(4, '--deltas-from', '1,9', '--deltas-first')).toMatchObject({ code: 1, last: { error: 'NO_SUCH_RELEASE' } });
+    expect(await publish(4, '--deltas-from', '1,9')).toMatchObject({ code: 1, last: { error: 'NO_SUCH_RELEASE' } });
     expect(shoal('inspect', 'os@4', '--home', home).code).toBe(1);
     expect(await publish(4, '--deltas-from', 'none')).toMatchObject({ code: 0, last: { published: true, deltas: [] } });
   }, 120_000);
 
-  it('come before the release where that is asked for', async () => {
+  it('come before the release unless they are to come later', async () => {
     const other = join(folder, 'first');
     expect(shoal('init', '--home', other).code).toBe(0);
-    const first = async (version: number, ...more: readonly string[]): Promise<Ran> => shoal('publish', await image(version), '--name', 'os', '--version', String(version), '--home', other, '--level', '3', '--json', '--deltas-first', ...more);
+    const first = async (version: number, ...more: readonly string[]): Promise<Ran> => shoal('publish', await image(version), '--name', 'os', '--version', String(version), '--home', other, '--level', '3', '--json', ...more);
     expect(await first(1)).toMatchObject({ code: 0, last: { published: true, deltas: [] } });
     const second = await first(2);
     expect(second).toMatchObject({ code: 0, last: { published: true, deltas: [{ from: '1', to: '2', result: 'made' }] } });
@@ -59,7 +59,7 @@ describe('deltas on the command line', () => {
     expect(await first(3, '--delta-memory', '64M')).toMatchObject({ code: 0, last: { published: true, deltas: [{ result: 'failed' }, { result: 'failed' }] } });
     const staging = join(folder, 'first-4');
     expect(shoal('publish', await image(4), '--name', 'os', '--version', '4', '--home', other, '--staging', staging, '--level', '3').code).toBe(0);
-    expect(shoal('accept', staging, '--home', other, '--deltas-first', '--deltas-from', 'last:1', '--json')).toMatchObject({ code: 0, last: { releases: [{ version: '4' }], deltas: [{ from: '3', to: '4', result: 'made' }] } });
+    expect(shoal('accept', staging, '--home', other, '--deltas-from', 'last:1', '--json')).toMatchObject({ code: 0, last: { releases: [{ version: '4' }], deltas: [{ from: '3', to: '4', result: 'made' }] } });
   }, 120_000);
 
   it('are made later, listed, taken back, and collected', () => {

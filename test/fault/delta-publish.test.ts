@@ -101,7 +101,7 @@ describe('making deltas', () => {
     const directory = join(folder, 'waiting');
     await cp(home, directory, { recursive: true });
     await writeFile(join(folder, 'image'), imageVersion(4));
-    const args = ['publish', join(folder, 'image'), '--name', 'os', '--version', '4', '--home', directory, '--level', '1', '--deltas-first', '--json'];
+    const args = ['publish', join(folder, 'image'), '--name', 'os', '--version', '4', '--home', directory, '--level', '1', '--json'];
     const started = processes.start(args);
     started.child.stderr?.once('data', () => started.child.kill('SIGINT'));
     const { code, last, errors } = await started.ended;
