@@ -14,6 +14,8 @@ export interface Server {
   readonly url: string;
   /** The next line it prints. Throws when it ended instead. */
   next(): Promise<Json>;
+  /** Halts it, or lets it go on. */
+  halt(on: boolean): void;
   /** Ends it as a power cut would. */
   kill(): Promise<void>;
   /** Ends it gracefully; returns the last line it printed. */
@@ -94,6 +96,7 @@ export class Processes {
     return {
       url: String((await next())['url']),
       next,
+      halt: (on) => void child.kill(on ? 'SIGSTOP' : 'SIGCONT'),
       kill: async () => {
         child.kill('SIGKILL');
         await ended;

@@ -125,6 +125,8 @@ export const NEIGHBOURS_MAX = 16;
  */
 export const AGENT_NEWS_FIRST_MS = 250;
 export const AGENT_NEWS_MS = 3_000;
+/** Before the end of this nobody crosses the backhaul for an update: who set out at the same time is heard of by then, milliseconds. */
+export const AGENT_SETTLE_MS = 1_000;
 /** How long whoever keeps the list of neighbours may take: an update does not wait for it any longer, milliseconds. */
 export const NEIGHBOURS_TIMEOUT_MS = 2_000;
 /** How long a neighbour may take to say what news it has, milliseconds. */

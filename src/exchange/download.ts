@@ -202,7 +202,7 @@ class Download {
    * so that they work through the same few map pages.
    */
   async #takeLocal(index: IndexReader, local: LocalChunks, looker: Looker, missing: MissingSpans, delta: DeltaUse, fetching: Fetching, signal: AbortSignal): Promise<void> {
-    const { artifact, bases = [], baseIndexes, files, random, slot } = this.#options;
+    const { artifact, bases = [], baseIndexes, files, random, slot, turns } = this.#options;
     await local.scan(bases, artifact.chunking, { indexes: baseIndexes, signal, files });
     await delta.choose(local.bases);
     const begin = delta.hopes(0) ? 0 : Math.floor(random() * index.spans);
@@ -210,8 +210,9 @@ class Download {
     const buffers = [new Uint8Array(found ? SPAN_MAX_BYTES : 0), new Uint8Array(found ? SPAN_MAX_BYTES : 0)] as const;
     // Which chunks a span has is asked only where nothing better is in sight.
     const known = async ({ span, looked }: { readonly span: Span; readonly looked: Looked | undefined }): Promise<{ readonly span: Span; readonly looked: Looked | undefined; readonly chunks: readonly ChunkRef[] | undefined }> => {
-      const wait = looked !== undefined || delta.hopes(span.index) || this.#options.turns?.leads === false;
-      return { span, looked, chunks: wait ? undefined : (await index.leaf(span)).chunks };
+      if (looked !== undefined || delta.hopes(span.index)) return { span, looked, chunks: undefined };
+      await turns?.settled();
+      return { span, looked, chunks: turns?.leads === false ? undefined : (await index.leaf(span)).chunks };
     };
     for await (const { span, looked, chunks } of ahead(withoutPages(index, looker, begin, buffers[0], signal), LEAVES_AHEAD, known)) {
       signal.throwIfAborted();

@@ -148,8 +148,8 @@ export class Fetching {
 
   /** The delta in use. Its manifest is fetched when it is this device's to bring something. */
   #openDelta(): DeltaRoad | undefined {
-    const { delta, turns } = this.#parts;
-    if (this.#coming && turns?.leads !== false) delta.open();
+    const { delta } = this.#parts;
+    if (this.#coming) delta.open();
     const { road } = delta;
     if (road === undefined) {
       this.#delta = undefined;
@@ -162,7 +162,7 @@ export class Fetching {
   }
 
   get #coming(): boolean {
-    return this.#parts.delta.coming(this.#parts.missing.bytes);
+    return this.#parts.turns?.leads !== false && this.#parts.delta.coming(this.#parts.missing.bytes);
   }
 
   #plan(sources: readonly Source[]): void {

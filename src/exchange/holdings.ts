@@ -8,8 +8,10 @@ import type { PeerHolding, Source } from './source.ts';
 const HOLDING_MS = 1_000;
 /** The same while who has the best base is still being found out, and while small payloads go round. */
 const HOLDING_SOON_MS = 250;
-/** An answer is not waited for any longer before the sources that have answered are used, milliseconds. */
+/** The first answers are not waited for any longer before the sources that have answered are used, milliseconds. */
 const WAIT_MS = 250;
+/** The same for what they have of a delta: it takes two questions, and saves bytes. */
+const WAIT_DELTA_MS = 1_000;
 
 export interface HoldingsParts {
   readonly key: ContentKey;
@@ -68,7 +70,7 @@ export class Holdings {
     const asking = Promise.all(sources.map((source) => this.#ask(source, delta)));
     if (!first) return;
     let cancel: () => void = () => undefined;
-    await Promise.race([asking, new Promise<void>((resolve) => (cancel = clock.after(WAIT_MS, resolve)))]);
+    await Promise.race([asking, new Promise<void>((resolve) => (cancel = clock.after(delta === undefined ? WAIT_MS : WAIT_DELTA_MS, resolve)))]);
     cancel();
   }
 

@@ -132,7 +132,7 @@ function linkTo({ name, kind }: Source, inFlight: InFlight): Pick<Offer, 'source
   return { source: name, costPerByte: COST[kind] + (inFlight.slow(name) ? SLOW_COST : 0), inFlight: inFlight.of(name), mostInFlight: IN_FLIGHT[kind] };
 }
 
-/** The spans whose map page is not here yet, and can be had at once: a segment will be the smaller form of them. */
+/** The spans whose map page is not here yet, and can be had on the LAN at once: a segment may be the smaller form of them. */
 class NearPages {
   readonly #road: DeltaRoad | undefined;
   readonly #offers: readonly Offer[];
@@ -141,7 +141,7 @@ class NearPages {
   constructor(sources: readonly Source[], parts: RoadsParts) {
     const { road } = parts;
     this.#road = road;
-    this.#offers = road === undefined ? [] : sources.map((source) => pagesFrom(source, road, parts));
+    this.#offers = road === undefined ? [] : sources.filter(({ kind }) => kind !== 'origin').map((source) => pagesFrom(source, road, parts));
   }
 
   has(span: number): boolean {

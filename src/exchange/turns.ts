@@ -7,6 +7,8 @@ export interface BackhaulTurns {
   saw(source: Source, holding: PeerHolding): void;
   /** Told what this device rebuilds from, if anything, and which deltas there are: who needs the fewest bytes brings things. */
   decided(choice: DeltaChoice | undefined, offers: readonly DeltaOffer[]): void;
+  /** Resolves when it is known, as well as it will be, who else is at work. */
+  settled(): Promise<void>;
   mine(span: number): boolean;
   /** Nobody who is at work needs fewer bytes than this device. */
   readonly leads: boolean;

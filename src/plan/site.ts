@@ -103,7 +103,8 @@ export class SiteTurns {
 
   /** Whether no member that is at work needs fewer bytes than this device. */
   get leads(): boolean {
-    for (const seen of this.#others.values()) if (seen.joined && this.#inTime(seen) && this.#rank(seen) < this.#rank(this.#self)) return false;
+    const own = this.#rank(this.#self);
+    for (const seen of this.#others.values()) if (this.#inTime(seen) && this.#rankBeside(seen, own) < own) return false;
     return true;
   }
 
@@ -114,8 +115,7 @@ export class SiteTurns {
     const own = score(this.#self, lot);
     for (const seen of this.#others.values()) {
       if (!this.#inTime(seen)) continue;
-      // Of who has not joined nobody knows what it needs.
-      const other = seen.joined ? this.#rank(seen) : rank;
+      const other = this.#rankBeside(seen, rank);
       if (other < rank || (other === rank && score(seen, lot) > own)) return false;
     }
     return true;
@@ -124,6 +124,11 @@ export class SiteTurns {
   /** Fewer bytes come first. A member that is still looking at its base is waited for, not for ever. */
   #rank({ bytes, since }: Seen): number {
     return bytes ?? (this.#now() - since <= UNDECIDED_MS ? -1 : Infinity);
+  }
+
+  /** Of who has not joined it may be known what it will need; otherwise it counts as one of ours. */
+  #rankBeside(seen: Seen, own: number): number {
+    return seen.joined ? this.#rank(seen) : (seen.bytes ?? own);
   }
 
   #inTime({ alive, joined, since }: Seen): boolean {

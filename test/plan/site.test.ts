@@ -145,6 +145,19 @@ describe('members with different bases', () => {
     expect(again.leads).toBe(true);
   });
 
+  it('are given a moment to set out when they are known to have a better base', () => {
+    let now = 0;
+    const turns = among(member('a', 1, 2_000_000), [{ instance: 'b', weight: 1, bytes: 500_000, joined: false }], () => now);
+    expect([turns.leads, turns.mine(0)]).toEqual([false, false]);
+    // One with a worse base, or that nobody knows of, is not in the way.
+    expect(among(member('a', 1, 2_000_000), [{ instance: 'c', weight: 1, bytes: 3_000_000, joined: false }]).leads).toBe(true);
+    expect(among(member('a', 1, 2_000_000), [{ instance: 'd', weight: 1, joined: false }]).leads).toBe(true);
+    now = JOIN_MS + 1;
+    expect([turns.leads, turns.mine(0)]).toEqual([true, true]);
+    turns.members([{ instance: 'b', weight: 1, bytes: 500_000 }]);
+    expect(turns.leads).toBe(false);
+  });
+
   it('lose their turns when they give up their delta', () => {
     const turns = among(member('a', 1, 2_000_000), [member('b', 1, 500_000)]);
     turns.saw('b', 1, true, Infinity);

@@ -216,6 +216,7 @@ export class RunningAgent {
       directory: state.directory,
       hosts: () => hosts.map(({ totals, url }) => ({ kind: url === new URL(this.#options.origin).origin ? 'origin' : gateway !== undefined && url === new URL(gateway).origin ? 'gateway' : 'peer', totals })),
       recorded: (path) => state.rootAt(path),
+      onManifest: (bytes) => this.#parts.metadata.keep(bytes),
       onDrop: (base, target, reason) => {
         this.#tell({ event: 'delta-dropped', base, target, reason });
       },

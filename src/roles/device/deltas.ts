@@ -28,6 +28,7 @@ export class DeviceDeltas implements DeltaSupply {
   readonly #trust: Pick<TrustClient, 'deltas' | 'deltaManifest'>;
   readonly #hosts: () => readonly CountingHost[];
   readonly #recorded: (path: string) => ObjectId | undefined;
+  readonly #onManifest: (bytes: Uint8Array) => Promise<void>;
   readonly #onDrop: (base: ObjectId, target: ObjectId, reason: string) => void;
   #dropped: readonly Dropped[];
 
@@ -37,6 +38,7 @@ export class DeviceDeltas implements DeltaSupply {
     this.#trust = options.trust;
     this.#hosts = options.hosts;
     this.#recorded = options.recorded ?? (() => undefined);
+    this.#onManifest = options.onManifest ?? (() => Promise.resolve());
     this.#onDrop = options.onDrop ?? (() => undefined);
     this.#dropped = dropped;
   }
@@ -53,6 +55,8 @@ export class DeviceDeltas implements DeltaSupply {
     const bytes = await this.#trust.deltaManifest(target, base);
     // Whoever has sent that much meanwhile sent it; a neighbour, when it was none of the hosts.
     const sender = before.find(({ totals, control }) => totals.control - control >= bytes.byteLength);
+    // A device that cannot pass it on can use it all the same.
+    await this.#onManifest(bytes).catch(() => undefined);
     return { bytes, from: sender?.kind ?? 'peer' };
   }
 
@@ -85,6 +89,8 @@ export interface DeviceDeltasOptions {
   readonly hosts: () => readonly CountingHost[];
   /** What was installed at a path. Default: nothing is known. */
   readonly recorded?: (path: string) => ObjectId | undefined;
+  /** Told of every manifest, to be passed on to neighbours. */
+  readonly onManifest?: (bytes: Uint8Array) => Promise<void>;
   readonly onDrop?: (base: ObjectId, target: ObjectId, reason: string) => void;
 }
 

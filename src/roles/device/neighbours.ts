@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts';
 import { ShoalError } from '../../core/errors.ts';
 import { isObjectId } from '../../core/ids.ts';
 import type { ObjectId } from '../../core/ids.ts';
-import { AGENT_NEWS_FIRST_MS, AGENT_NEWS_MS, ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS, PEERS_MAX } from '../../core/limits.ts';
+import { AGENT_NEWS_FIRST_MS, AGENT_NEWS_MS, AGENT_SETTLE_MS, ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS, PEERS_MAX } from '../../core/limits.ts';
 import { isName } from '../../core/names.ts';
 import { wire } from '../../core/wire.ts';
 import type { Discovery, Seen } from '../../discover/types.ts';
@@ -58,6 +58,8 @@ interface Neighbour {
 export class Neighbours {
   readonly #options: NeighboursOptions;
   readonly #known = new Map<string, Neighbour>();
+  /** By root: bases from which deltas make it, and how many bytes that takes. */
+  readonly #costs = new Map<ObjectId, ReadonlyMap<ObjectId, number>>();
   readonly #gateways = new Map<string, { readonly upstream: HttpUpstream; readonly source: Source }>();
   /** What the choice among many neighbours depends on. */
   readonly #order = randomUUID();
@@ -168,10 +170,17 @@ export class Neighbours {
   /** Whose turn it is to bring what of `root` over the backhaul. Only those this device looks at can be waited for. */
   turns(root: ObjectId): BackhaulTurns {
     const turns = new SiteTurns({ instance: this.#options.self?.instance ?? this.#order, weight: 1 }, root, () => this.#options.clock.now());
+    const { clock } = this.#options;
+    const settles = clock.now() + AGENT_SETTLE_MS;
+    const settled = (): boolean => clock.now() >= settles;
     let offers: readonly DeltaOffer[] = [];
     const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
     const look = (): SiteTurns => {
-      turns.members(this.#chosen(root).map(({ instance, roots, has }) => ({ instance, weight: 1, joined: roots?.includes(root) === true || has.get(root) === true })));
+      turns.members(this.#chosen(root).map((neighbour) => {
+        const joined = neighbour.roots?.includes(root) === true || neighbour.has.get(root) === true;
+        // What it needs once it sets out, it will say itself.
+        return { instance: neighbour.instance, weight: 1, joined, bytes: joined ? undefined : this.#costOf(root, neighbour) };
+      }));
       return turns;
     };
     look();
@@ -185,11 +194,14 @@ export class Neighbours {
       },
       decided: (choice, listed) => {
         offers = listed;
+        this.#costs.set(root, new Map(listed.map(({ base, bytes }) => [base, bytes])));
         turns.decided(choice?.offer.bytes ?? Infinity);
+        look();
       },
-      mine: (span) => turns.mine(span),
+      settled: () => (settled() ? Promise.resolve() : new Promise((resolve) => void clock.after(settles - clock.now(), resolve))),
+      mine: (span) => settled() && turns.mine(span),
       get leads() {
-        return turns.leads;
+        return settled() && turns.leads;
       },
       get othersAtWork() {
         return look().othersAtWork;
@@ -197,13 +209,19 @@ export class Neighbours {
     };
   }
 
+  /** What `root` will cost a neighbour by the best base that it has announced; undefined when that is not known. */
+  #costOf(root: ObjectId, { roots = [] }: Neighbour): number | undefined {
+    const bytes = roots.flatMap((base) => this.#costs.get(root)?.get(base) ?? []);
+    return bytes.length === 0 ? undefined : Math.min(...bytes);
+  }
+
   /** Where there are many, those that may have to bring it, at whom everyone looks, and others, of whom everyone looks at some. */
   #chosen(root: ObjectId): readonly Neighbour[] {
     // Those that have nothing of it yet are asked as well: that is how they hear that there is something.
     const known = [...this.#known.values()];
     if (known.length <= NEIGHBOURS_MAX) return known;
-    const weighed = known.map((neighbour) => ({ neighbour, instance: neighbour.instance, weight: 1 }));
-    const first = bringersFirst(root, weighed).slice(0, LOTS);
+    const weighed = known.map((neighbour) => ({ neighbour, instance: neighbour.instance, weight: 1, bytes: this.#costOf(root, neighbour) ?? Infinity }));
+    const first = bringersFirst(root, weighed).toSorted((a, b) => (a.bytes === b.bytes ? 0 : a.bytes - b.bytes)).slice(0, LOTS);
     const others = bringersFirst(this.#order, weighed.filter((each) => !first.includes(each)));
     return [...first, ...others].slice(0, NEIGHBOURS_MAX).map(({ neighbour }) => neighbour);
   }
