@@ -100,8 +100,10 @@ class NibbleBytes {
   void reset() {
     Nibbles even;
     for (uint32_t k = 0; k < 16; k++) even.start[k] = static_cast<uint16_t>(k << 12);
-    std::fill(order1_[0], order1_[0] + 256 * 17, even);
-    std::fill(hashed_[0], hashed_[0] + (2 << kNibbleBits), even);
+    for (auto& row : order1_)
+      for (Nibbles& m : row) m = even;
+    for (auto& table : hashed_)
+      for (Nibbles& m : table) m = even;
     for (auto& row : trust_)
       for (auto& t : row)
         for (uint32_t seen = 0; seen <= kNibbleSeen; seen++) t[seen] = seen == 0 ? 0 : 40000;

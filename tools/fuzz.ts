@@ -1,0 +1,74 @@
+// `npm run fuzz -- [--seconds N] [--only NAME]…`: every native kernel under AddressSanitizer and the TypeScript parsers,
+// all at once for N seconds each (default 60). Kernels that know libFuzzer are guided by coverage from seeds of the golden
+// fixtures where there is clang; elsewhere, and for the others, input comes from a random seed, which is printed.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { writeDeltaSeeds } from './fuzz/seeds.ts';
+
+const { values } = parseArgs({ options: { seconds: { type: 'string', default: '60' }, only: { type: 'string', multiple: true } } });
+const seconds = Number(values.seconds);
+if (!(seconds > 0)) {
+  console.error('--seconds takes a number above 0');
+  process.exit(2);
+}
+
+const native = fileURLToPath(new URL('../native', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'shoal-fuzz-'));
+const CLANG = ['clang++', '-fsanitize=fuzzer,address,undefined', '-DSHOAL_LIBFUZZER'];
+const GCC = ['c++', '-fsanitize=address,undefined'];
+
+function compile(kernel: string, [compiler = '', ...flags]: readonly string[]): string | undefined {
+  const program = join(folder, kernel);
+  const sources = readdirSync(join(native, kernel)).filter((name) => name.endsWith('.cc')).map((name) => join(kernel, name));
+  const built = spawnSync(compiler, ['-std=c++17', '-g', '-O2', '-fno-sanitize-recover=all', ...flags, '-I', '.', '-o', program, `test/${kernel}_fuzz.cc`, ...sources, '-lpthread'], { cwd: native, encoding: 'utf8' });
+  return built.status === 0 ? program : undefined;
+}
+
+interface Target {
+  readonly name: string;
+  readonly command: readonly string[];
+}
+
+function kernelTarget(kernel: string): Target {
+  const guided = readFileSync(join(native, 'test', `${kernel}_fuzz.cc`), 'utf8').includes('LLVMFuzzerTestOneInput') ? compile(kernel, CLANG) : undefined;
+  if (guided !== undefined) {
+    const corpus = join(folder, `${kernel}-corpus`);
+    mkdirSync(corpus);
+    if (kernel === 'delta') writeDeltaSeeds(corpus);
+    return { name: `${kernel} (libFuzzer)`, command: [guided, corpus, `-max_total_time=${String(Math.ceil(seconds))}`, `-artifact_prefix=${folder}/${kernel}-`, '-max_len=20000', '-timeout=30', '-print_final_stats=1', '-verbosity=0'] };
+  }
+  const program = compile(kernel, GCC);
+  if (program === undefined) throw new Error(`native/test/${kernel}_fuzz.cc does not compile with AddressSanitizer (clang++ or c++)`);
+  return { name: `${kernel} (seeded)`, command: [program, String(seconds)] };
+}
+
+function run({ name, command }: Target): Promise<boolean> {
+  return new Promise((resolve) => {
+    const [program = '', ...args] = command;
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const said: string[] = [];
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => said.push(text));
+    child.on('close', (code, signal) => {
+      const lines = said.join('').trim().split('\n');
+      console.log(`${name}: ${code === 0 ? 'no finding' : `FOUND SOMETHING (${String(code ?? signal)})`}`);
+      for (const line of code === 0 ? lines.filter((each) => /^(seed|runs|stat::(number_of|average|new_units)|differences)/.test(each)) : lines.slice(-60)) console.log(`  ${line}`);
+      resolve(code === 0);
+    });
+  });
+}
+
+const kernels = readdirSync(join(native, 'test')).flatMap((name) => /^(\w+)_fuzz\.cc$/.exec(name)?.[1] ?? []);
+const wanted = (name: string): boolean => values.only === undefined || values.only.includes(name);
+const targets = kernels.filter(wanted).map(kernelTarget);
+if (wanted('parsers')) targets.push({ name: 'parsers (seeded)', command: [process.execPath, fileURLToPath(new URL('fuzz/parsers.ts', import.meta.url)), String(seconds)] });
+console.log(`${String(targets.length)} targets, ${String(seconds)} seconds each: ${targets.map(({ name }) => name).join(', ')}`);
+const clean = await Promise.all(targets.map(run));
+if (clean.every(Boolean)) rmSync(folder, { recursive: true });
+else {
+  console.error(`What was found, and the programs to repeat it with, is in ${folder}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,115 @@
+// `node tools/fuzz/parsers.ts SECONDS [SEED]`: the golden delta with bytes changed, cut, doubled and moved, through the file
+// reader, the manifest, both tiers of decoders, and back. Whatever is not refused by name, or differs between the tiers,
+// is a finding.
+import { readFileSync } from 'node:fs';
+import { goldenPair, random } from '../../fixtures/delta/inputs.ts';
+import { isShoalError } from '../../src/core/errors.ts';
+import { DeltaApplier } from '../../src/delta/apply.ts';
+import { openDeltaFile } from '../../src/delta/file.ts';
+import { decodePage, decodeSegment } from '../../src/delta/kernel.ts';
+import { decodeDeltaManifest, encodeDeltaManifest } from '../../src/delta/manifest.ts';
+import { decodeMapPage } from '../../src/delta/map.ts';
+import { memoryBase, predict } from '../../src/delta/predict.ts';
+import { decodePayload } from '../../src/delta/residual.ts';
+import { Codec } from '../../src/delta/types.ts';
+
+const [seconds = '10', given] = process.argv.slice(2);
+const seed = given === undefined ? Date.now() % 2 ** 31 : Number(given);
+console.log(`seed ${String(seed)}`);
+const next = random(seed);
+const golden = readFileSync(new URL('../../fixtures/delta/golden-1.delta', import.meta.url));
+const { base, target } = goldenPair();
+const whole = await openDeltaFile(memoryBase(golden), golden.length);
+const { manifest } = whole;
+
+function mutated(bytes: Uint8Array, edits: number): Buffer {
+  let out = Buffer.from(bytes);
+  for (let n = 0; n < edits && out.length > 0; n++) {
+    const at = next() % out.length;
+    const size = next() % Math.min(64, out.length - at + 1);
+    const kind = next() % 5;
+    if (kind === 0) out[at] = next();
+    else if (kind === 1) out[at] = (out[at] as number) ^ (1 << (next() % 8));
+    else if (kind === 2) out = Buffer.concat([out.subarray(0, at), out.subarray(at + size)]);
+    else if (kind === 3) out = Buffer.concat([out.subarray(0, at), out.subarray(at, at + size), out.subarray(at)]);
+    else out.fill(next() % 2 === 0 ? 0 : 255, at, at + size);
+  }
+  return out;
+}
+
+/** True: it was taken. False: it was refused by name. Anything else is a finding. */
+async function lawful(what: () => unknown): Promise<boolean> {
+  try {
+    await what();
+    return true;
+  } catch (error) {
+    if (!isShoalError(error)) throw error;
+    return false;
+  }
+}
+
+function require(holds: boolean, what: string): void {
+  if (!holds) throw new Error(`broken: ${what}`);
+}
+
+async function file(): Promise<void> {
+  const bytes = mutated(golden, 1 + (next() % 4));
+  await lawful(async () => {
+    const delta = await openDeltaFile(memoryBase(bytes), bytes.length);
+    const applier = new DeltaApplier(delta.manifest, delta, memoryBase(base));
+    const number = next() % Math.max(1, applier.segments.length);
+    const made = await applier.segment(number);
+    const begin = applier.segments[number]?.begin ?? 0;
+    // What passes its hash is the target, unless the hash in the manifest was what changed.
+    require(made.length === applier.segments[number]?.length && begin + made.length <= delta.manifest.target.size, 'a segment of another length');
+  });
+}
+
+async function manifestBytes(): Promise<void> {
+  const bytes = mutated(encodeDeltaManifest(manifest), 1 + (next() % 3));
+  await lawful(() => {
+    require(Buffer.from(encodeDeltaManifest(decodeDeltaManifest(bytes))).equals(bytes), 'a manifest that is not what it encodes to');
+  });
+}
+
+async function page(): Promise<void> {
+  const { id, size, covers } = manifest.pages[next() % manifest.pages.length] as (typeof manifest.pages)[number];
+  const bytes = mutated(await whole.object(id, size), next() % 4);
+  const count = next() % 2 === 0 ? covers : next() % 2000;
+  const twin = decodeMapPage(bytes, 0, target.length, base.length, count);
+  let list: Float64Array | undefined;
+  await lawful(async () => {
+    list = Float64Array.from(await decodePage(bytes, 0, target.length, base.length, count));
+  });
+  const flat = twin?.flatMap((c) => [c.target, c.length, c.base, c.fill]);
+  require(JSON.stringify(flat) === JSON.stringify(list === undefined ? undefined : [...list]), 'map pages that the tiers read differently');
+}
+
+const covers = await Promise.all(
+  manifest.pages.map(async ({ id, size, covers: count, segments }, number) => {
+    const first = manifest.pages.slice(0, number).reduce((sum, each) => sum + each.segments, 0);
+    const sum = (from: number, to: number): number => manifest.segments.slice(from, to).reduce((all, { length }) => all + length, 0);
+    const begin = sum(0, first);
+    return { first, begin, list: Float64Array.from(await decodePage(await whole.object(id, size), begin, begin + sum(first, first + segments), base.length, count)) };
+  }),
+);
+
+async function payload(): Promise<void> {
+  const number = next() % manifest.segments.length;
+  const { codec, length, payload: object } = manifest.segments[number] as (typeof manifest.segments)[number];
+  if (codec !== Codec.SITES || object === undefined || length > 40_000) return;
+  const own = covers.findLast(({ first }) => first <= number) as (typeof covers)[number];
+  const begin = manifest.segments.slice(0, number).reduce((sum, each) => sum + each.length, 0);
+  const bytes = mutated(await whole.object(object.id, object.size), next() % 4).subarray(0, length);
+  const prediction = Buffer.alloc(length);
+  const pieces = await predict(own.list, begin, prediction, memoryBase(base));
+  const other = Buffer.from(prediction);
+  const twin = decodePayload(bytes, other, begin, pieces);
+  const best = await lawful(() => decodeSegment(codec, bytes, prediction, begin, pieces));
+  require(twin === best && (!twin || other.equals(prediction)), 'a payload that the tiers decode differently');
+}
+
+const until = performance.now() + Number(seconds) * 1000;
+let runs = 0;
+for (; performance.now() < until; runs++) await [file, manifestBytes, page, payload][next() % 4]?.();
+console.log(`runs ${String(runs)}`);

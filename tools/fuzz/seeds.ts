@@ -1,0 +1,39 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { decodeDeltaManifest } from '../../src/delta/manifest.ts';
+
+const HEAD = 9;
+
+/** What native/test/delta_fuzz.cc reads: pages and payloads of the golden delta, with pieces of every kind before these. */
+export function writeDeltaSeeds(folder: string): void {
+  const file = readFileSync(new URL('../../fixtures/delta/golden-1.delta', import.meta.url));
+  const end = HEAD + file.readUInt32LE(5);
+  const { pages, segments, base, target } = decodeDeltaManifest(file.subarray(HEAD, end));
+  let at = end;
+  pages.forEach(({ size }, number) => {
+    const head = Buffer.alloc(15);
+    head.writeUInt32LE(0, 1);
+    head.writeUInt32LE(target.size, 5);
+    head.writeUInt32LE(base.size, 10);
+    head[14] = 255;
+    writeFileSync(join(folder, `page-${String(number)}`), Buffer.concat([head, file.subarray(at, at + size)]));
+    at += size;
+  });
+  segments.forEach(({ payload, codec, length }, number) => {
+    if (payload === undefined) return;
+    const bytes = file.subarray(at, at + payload.size);
+    at += payload.size;
+    for (let first = 0; first < 4; first++) {
+      // Pieces are of at most 8191 bytes, at most 15.
+      const pieces: number[] = [];
+      let left = length;
+      while (left > 0 && pieces.length < 15 * 4) {
+        const size = Math.min(left, 8191);
+        pieces.push(size & 255, size >> 8, (first + pieces.length / 4) % 4, number & 255);
+        left -= size;
+      }
+      writeFileSync(join(folder, `payload-${String(number)}-${String(first)}`), Buffer.concat([Buffer.from([1, pieces.length / 4, ...pieces, codec, 0, 0, 0, 0, 0]), bytes]));
+    }
+  });
+  for (let seed = 0; seed < 8; seed++) writeFileSync(join(folder, `pair-${String(seed)}`), Buffer.from(Array.from({ length: 300 }, (_, i) => (i === 0 ? 2 : Math.imul(i + 1, 2654435761 + 977 * seed) >>> 24))));
+}
