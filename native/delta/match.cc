@@ -86,9 +86,17 @@ class Matcher {
   }
 
  private:
+  // Bytes that the indexes may take.
+  uint64_t cap() const {
+    return options_.memoryCap != 0 ? options_.memoryCap : std::max<uint64_t>(n_ * 2, 1 << 20);
+  }
+
   // Pass 1.
   void findRuns(size_t slices) {
-    const unsigned bits = bitsFor(n_ / kBlock + n_ / kBlock / 2);
+    // Under a cap fewer blocks are known: runs are longer than the stride between them, or are found by the second pass.
+    size_t stride = kBlock;
+    while (stride < 64 * kBlock && (uint64_t{4} << bitsFor(n_ / stride + n_ / stride / 2)) > cap()) stride *= 2;
+    const unsigned bits = bitsFor(n_ / stride + n_ / stride / 2);
     const unsigned shift = 64 - bits;
     std::vector<uint32_t> table(size_t{1} << bits, 0);
     // Most windows of the target are no block of the base: a few bits for each block say so without a cache miss.
@@ -101,7 +109,7 @@ class Matcher {
       for (size_t i = 0; i < kBlock; i++) h = h * kRoll + p[i] + 1;
       return h;
     };
-    for (size_t i = 0; i + kBlock <= n_; i += kBlock) {
+    for (size_t i = 0; i + kBlock <= n_; i += stride) {
       if (load64(b_ + i) == load64(b_ + i + 8) && memcmp(b_ + i, b_ + i + 8, kBlock - 8) == 0) continue;
       const uint64_t h = mix(hashBlock(b_ + i));
       filter[h >> filterShift >> 6] |= uint64_t{1} << (h >> filterShift & 63);
@@ -184,7 +192,7 @@ class Matcher {
     size_t freeBytes = 0;
     for (const auto& f : free_) freeBytes += f.end - f.begin;
 
-    const uint64_t cap = options_.memoryCap != 0 ? options_.memoryCap : std::max<uint64_t>(n_ * 2, 1 << 20);
+    const uint64_t cap = this->cap();
     unsigned longBits = bitsFor(n_ / kLongStep);
     while (longBits > 10 && (uint64_t{4} << longBits) > cap / 4) longBits--;
     longStep_ = kLongStep;

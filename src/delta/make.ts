@@ -7,7 +7,7 @@ import type { EncodeOptions } from './encode.ts';
 import { decodePage, decodeSegment } from './kernel.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest, DeltaSegment } from './manifest.ts';
-import { memoryBase, predict } from './predict.ts';
+import { Windows, memoryBase, predict } from './predict.ts';
 import { Codec } from './types.ts';
 
 /** One end of a delta, in memory. Nobody writes to the bytes meanwhile. */
@@ -43,20 +43,23 @@ export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: 
   const pageRecords = pages.map(({ bytes, covers }, number) => ({ id: keep(bytes), size: bytes.length, covers, segments: segments.filter(({ page }) => page === number).length }));
   const records: DeltaSegment[] = [];
   const reader = memoryBase(base.bytes);
+  const windows = new Windows();
   let open = { page: -1, covers: new Float64Array(0) };
   let span = 0;
+  // One for all: buffers of segments would be garbage as large as the target.
+  const scratch = Buffer.allocUnsafeSlow(segments.reduce((most, { begin, end }) => Math.max(most, end - begin), 0));
   for (const [number, { begin, end, codec, payload, page }] of segments.entries()) {
     options.signal?.throwIfAborted();
     if (open.page !== page) {
       const { bytes, begin: from, end: to, covers } = pages[page] as (typeof pages)[number];
       open = { page, covers: Float64Array.from(await decodePage(bytes, from, to, base.bytes.length, covers)) };
     }
-    const made = Buffer.allocUnsafeSlow(end - begin);
+    const made = scratch.subarray(0, end - begin);
     let prediction: Uint8Array = new Uint8Array(PREDICTION_BYTES);
     if (codec === Codec.RAW) {
       made.set(payload);
     } else {
-      const pieces = await predict(open.covers, begin, made, reader);
+      const pieces = await predict(open.covers, begin, made, reader, windows);
       prediction = blake3(made).slice(0, PREDICTION_BYTES);
       await decodeSegment(codec, payload, made, begin, pieces);
     }
