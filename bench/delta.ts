@@ -165,11 +165,14 @@ function command({ name, program }: Contender, args: readonly string[]): readonl
 /** What `shoal diff --memory` wants beside the two files (src/delta/budget.ts). */
 const LEAST_BESIDE = 145 * 2 ** 20;
 const idle = best(Number(values.rounds), () => measured([process.execPath, shoal, '--version'], cpus().length - 1));
-// What a process takes to begin, code loaded: a delta of nothing.
-for (const [name, text] of [['old', 'a'], ['new', 'ab']] as const) writeFileSync(join(work, name), text);
+// What a process takes to begin, code loaded and run once: a delta of 64 KiB with one byte that differs.
+const little = Buffer.from(Array.from({ length: 65536 }, (_, i) => Math.imul(i, 2654435761) >>> 24));
+writeFileSync(join(work, 'old'), little);
+little[30_000] = 1;
+writeFileSync(join(work, 'new'), little);
 measured([process.execPath, shoal, 'diff', join(work, 'old'), join(work, 'new'), join(work, 'nothing.delta')]);
 const start = best(Number(values.rounds), () => measured([process.execPath, shoal, 'patch', join(work, 'old'), join(work, 'nothing.delta'), join(work, 'out')], cpus().length - 1));
-console.error(`A process that does nothing: ${idle.peak.toFixed(0)} MiB; one that applies a delta of nothing: ${start.cpu.toFixed(2)} s of processor time. Load: ${loadavg()[0]?.toFixed(1) ?? ''}.`);
+console.error(`A process that does nothing: ${idle.peak.toFixed(0)} MiB; one that applies a delta of one byte: ${start.cpu.toFixed(2)} s of processor time. Load: ${loadavg()[0]?.toFixed(1) ?? ''}.`);
 const pairs = values.old !== undefined && values.new !== undefined
   ? [{ name: 'yours', old: { path: values.old }, new: { path: values.new } }]
   : PAIRS.filter(({ name }) => values.pair?.includes(name) ?? true);

@@ -13,6 +13,7 @@ namespace shoal::delta {
 inline uint32_t load32(const uint8_t* p) {
   return p[0] | static_cast<uint32_t>(p[1]) << 8 | static_cast<uint32_t>(p[2]) << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
+inline uint32_t load16(const uint8_t* p) { return p[0] | static_cast<uint32_t>(p[1]) << 8; }
 inline uint32_t log2Floor(uint32_t v) { return 31 - static_cast<uint32_t>(__builtin_clz(v)); }
 
 // Four bytes, fewer at the end of a stretch, little-endian.

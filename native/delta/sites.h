@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "change.h"
 #include "model.h"
@@ -80,11 +81,12 @@ class Sites {
   void run(size_t begin, size_t end, uint32_t toBase, uint32_t shift) {
     toBase_ = toBase;
     diagonal_[0] = shift;
+    Held coder = coder_;
     size_t i = begin, cleanFrom = begin;
     bool first = true, skipped = false;
     while (i < end) {
       if (!skipped && (first || i - cleanFrom >= kCleanBlock)) {
-        i += kCleanBlock * cleanBlocks(i, end);
+        i += kCleanBlock * apart(coder, [&] { return cleanBlocks(i, end); });
         first = false;
         skipped = true;
         continue;
@@ -92,7 +94,7 @@ class Sites {
       const size_t stop = std::min(end, i + kColdReach), j = nextGate(i, stop, end);
       const bool isCold = j > i && coldChange(i, j);
       if (!isCold && i == stop) continue;
-      const uint32_t width = site(i, end, isCold);
+      const uint32_t width = i >= 3 && end - i >= 4 ? site<true>(coder, i, end, isCold) : site<false>(coder, i, end, isCold);
       if (width != 0) {
         i += width;
         cleanFrom = i;
@@ -101,10 +103,26 @@ class Sites {
         i++;
       }
     }
+    if constexpr (Coder::kDecodes) coder_ = coder;
   }
 
  private:
+  // A decoder works on a copy of the coder that lives in registers; what is long is done apart, on the coder itself.
+  using Held = std::conditional_t<Coder::kDecodes, Coder, Coder&>;
+  template <class Work>
+  auto apart(Held& held, const Work& work) {
+    if constexpr (Coder::kDecodes) {
+      coder_ = held;
+      const auto result = work();
+      held = coder_;
+      return result;
+    } else {
+      return work();
+    }
+  }
+
   uint32_t before(size_t i) const {
+    if (i >= 2) return load16(p_ + i - 2);
     return (i >= 2 ? p_[i - 2] : 0u) | (i >= 1 ? static_cast<uint32_t>(p_[i - 1]) << 8 : 0u);
   }
   // Two bytes of zeros or of ones say little: which bytes of the field are zeros, the byte before these two, and how the
@@ -122,8 +140,7 @@ class Sites {
 
   // The first position from i on whose gate is open; `stop` if there is none before.
   size_t nextGate(size_t i, size_t stop, size_t end) const {
-    uint32_t pair = before(i);
-    for (; i < stop; i++) {
+    for (uint32_t pair = before(i); i < stop; i++) {
       if (s_.isHot(pair) && ((pair != 0 && pair != 0xFFFF) || s_.gate[contextAt(pair, i, end)] >= kHot)) break;
       pair = pair >> 8 | static_cast<uint32_t>(p_[i]) << 8;
     }
@@ -165,8 +182,9 @@ class Sites {
   }
 
   // 0: nothing changed here. Else how many bytes were settled.
-  uint32_t site(size_t i, size_t end, bool isCold) {
-    const Field f(p_ + i, Coder::kDecodes ? nullptr : t_ + i, end - i);
+  template <bool Whole>
+  [[gnu::always_inline]] inline uint32_t site(Held& coder, size_t i, size_t end, bool isCold) {
+    const Field f(p_ + i, Coder::kDecodes ? nullptr : t_ + i, Whole ? 4 : end - i);
     const uint32_t pair = before(i), context = contextAt(pair, i, end);
     const uint32_t mixed = (context + 1) * 0x9E3779B1u, slot = mixed >> 24, best = s_.best[slot];
     const uint32_t key[kCaches] = {((static_cast<uint32_t>(i) + toBase_ + f.value) >> kBucket) * 0x9E3779B1u,
@@ -179,11 +197,11 @@ class Sites {
     uint32_t by = 0;
     if (!isCold || guess != 0) {
       const uint32_t z = (guess == 0 ? 1u : 0u) | sure << 1 | (isCold ? 8u : 0u);
-      if (plain(coder_, s_.agrees[(mixed ^ z * 0x85EBCA6Bu) >> 18], applies(f, guess))) {
+      if (plain(coder, s_.agrees[(mixed ^ z * 0x85EBCA6Bu) >> 18], applies(f, guess))) {
         known = true;
         by = guess;
       } else if (guess != 0 && !isCold) {
-        known = plain(coder_, s_.zero[mixed >> 20 ^ sure], applies(f, 0)) != 0;
+        known = plain(coder, s_.zero[mixed >> 20 ^ sure], applies(f, 0)) != 0;
       }
     }
     uint16_t& gate = s_.gate[context];
@@ -193,7 +211,7 @@ class Sites {
       if (gate < kHot && context < kPairs) s_.setHot(context, false);
       return 0;
     }
-    if (!known) by = changed(f, key, slot, guess);
+    if (!known) by = apart(coder, [&] { return changed(f, key, slot, guess); });
     gate = static_cast<uint16_t>(gate + (4095 - gate) / 4);
     if (gate >= kHot && context < kPairs) s_.setHot(context, true);
     f.write(p_ + i, by);
@@ -202,7 +220,7 @@ class Sites {
   }
 
   // What the first cache did not foresee: all of them learn.
-  uint32_t changed(const Field& f, const uint32_t* key, uint32_t slot, uint32_t guess) {
+  [[gnu::noinline]] uint32_t changed(const Field& f, const uint32_t* key, uint32_t slot, uint32_t guess) {
     uint16_t* rate = s_.rate[slot];
     uint32_t sure[kCaches], value[kCaches], second = 0, by = 0;
     for (uint32_t c = 0; c < kCaches; c++) {

@@ -11,6 +11,7 @@ export interface BaseReader {
 /** Base bytes read ahead for one batch of covers, and gaps between them that are cheaper to read than to skip. */
 const BATCH_BYTES = 4 * 1024 * 1024;
 const JOIN_BYTES = 64 * 1024;
+const LONG_BYTES = 256 * 1024;
 
 /** Buffers that reads of the base share, so that their number does not follow the garbage collector. */
 export class Windows {
@@ -88,34 +89,48 @@ function firstCover(covers: Covers, at: number): number {
   return low * 4;
 }
 
+/**
+ * All reads that fit into one window at the same time: what a read costs beside its bytes is waking up for it, and there may be
+ * thousands of small ones.
+ */
 async function copyFrom(base: BaseReader, copies: readonly Copy[], into: Uint8Array, windows: Windows): Promise<void> {
   const sorted = [...copies].sort((a, b) => a.base - b.base);
-  for (let i = 0; i < sorted.length; ) {
-    const first = sorted[i] as Copy;
-    // Long covers go straight to their place.
-    if (first.length >= JOIN_BYTES) {
-      await readExactly(base, into.subarray(first.at, first.at + first.length), first.base);
-      i++;
-      continue;
-    }
-    let stop = first.base + first.length;
-    let j = i + 1;
-    for (; j < sorted.length; j++) {
-      const next = sorted[j] as Copy;
-      const reach = Math.max(stop, next.base + next.length);
-      if (next.length >= JOIN_BYTES || next.base > stop + JOIN_BYTES || reach - first.base > BATCH_BYTES) break;
-      stop = reach;
-    }
-    const window = windows.take();
-    try {
-      await readExactly(base, window.subarray(0, stop - first.base), first.base);
-      for (; i < j; i++) {
-        const copy = sorted[i] as Copy;
-        window.copy(into, copy.at, copy.base - first.base, copy.base - first.base + copy.length);
+  const window = windows.take();
+  try {
+    for (let i = 0; i < sorted.length; ) {
+      const reads: Promise<void>[] = [];
+      const small: { readonly copy: Copy; readonly from: number }[] = [];
+      let used = 0;
+      while (i < sorted.length) {
+        const first = sorted[i] as Copy;
+        // Long covers go straight to their place.
+        if (first.length >= LONG_BYTES) {
+          reads.push(readExactly(base, into.subarray(first.at, first.at + first.length), first.base));
+          i++;
+          continue;
+        }
+        let stop = first.base + first.length;
+        let next = i + 1;
+        for (; next < sorted.length; next++) {
+          const copy = sorted[next] as Copy;
+          const reach = Math.max(stop, copy.base + copy.length);
+          if (copy.length >= LONG_BYTES || copy.base > stop + JOIN_BYTES || reach - first.base > BATCH_BYTES) break;
+          stop = reach;
+        }
+        if (used + (stop - first.base) > BATCH_BYTES) break;
+        reads.push(readExactly(base, window.subarray(used, used + stop - first.base), first.base));
+        for (; i < next; i++) {
+          const copy = sorted[i] as Copy;
+          small.push({ copy, from: used + copy.base - first.base });
+        }
+        used += stop - first.base;
       }
-    } finally {
-      windows.give(window);
+      // Until the last has ended the window is not free.
+      for (const result of await Promise.allSettled(reads)) if (result.status === 'rejected') throw result.reason;
+      for (const { copy, from } of small) window.copy(into, copy.at, from, from + copy.length);
     }
+  } finally {
+    windows.give(window);
   }
 }
 

@@ -10,6 +10,7 @@ import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MAX_BYTES } from '../core/limits.ts';
 import { DeltaApplier } from '../delta/apply.ts';
 import { indexBudget } from '../delta/budget.ts';
+import { fileBase } from '../delta/file-base.ts';
 import { deltaFileParts, openDeltaFile } from '../delta/file.ts';
 import { makeDelta } from '../delta/make.ts';
 import type { DeltaManifest } from '../delta/manifest.ts';
@@ -157,7 +158,7 @@ export async function patchFile(oldPath: string, deltaPath: string, newPath: str
       if (baseSize !== manifest.base.size) {
         throw new ShoalError('WRONG_BASE', `${oldPath} has ${String(baseSize)} bytes, the delta was made from ${String(manifest.base.size)}`, { ids: { path: oldPath } });
       }
-      const applier = new DeltaApplier(manifest, delta, base);
+      const applier = new DeltaApplier(manifest, delta, fileBase(base.fd));
       await writeFile(newPath, (out) => writeSegments(applier, out, manifest.target.size, options));
       return { bytes: manifest.target.size, deltaBytes: size, root: manifest.target.root };
     } finally {
