@@ -1,6 +1,7 @@
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import { DELTA_LANES, DELTA_SEGMENT_MAX_BYTES, DELTA_WAITING_BYTES } from '../core/limits.ts';
 import type { ChunkingRecord } from '../core/manifest.ts';
+import { Turns } from '../core/turns.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { FileSlot } from '../install/file-slot.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
@@ -8,7 +9,6 @@ import { verifyChunk } from '../merkle/verify.ts';
 import type { IndexReader } from '../merkle/reader.ts';
 import { Serial } from '../store/serial.ts';
 import type { DeltaRoad } from './delta-road.ts';
-import { Lanes } from './lanes.ts';
 import type { PageShelf } from './pages.ts';
 import type { Source } from './source.ts';
 import { cutSpan } from './span-cut.ts';
@@ -45,7 +45,7 @@ export interface SegmentWatch {
  */
 export class DeltaWork {
   readonly #parts: DeltaWorkParts;
-  readonly #lanes = new Lanes(DELTA_LANES);
+  readonly #lanes = new Turns(DELTA_LANES);
   readonly #writing = new Serial();
   readonly #buffers: Uint8Array[] = [];
   readonly #probed = new Set<number>();

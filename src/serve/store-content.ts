@@ -8,7 +8,7 @@ import type { Coding, DeltaReader, Run, StoreReader, StoredArtifact } from '../s
 import { ArtifactIndexes } from './artifacts.ts';
 import { objectMismatch } from '../store/reach.ts';
 import type { ContentProvider, Holding } from './content.ts';
-import { Turns } from './gate.ts';
+import { Turns } from '../core/turns.ts';
 import { RunVerifier } from './verified-runs.ts';
 
 /** How long the list of artifacts is taken as it was: one that was forgotten is served no longer than this. */

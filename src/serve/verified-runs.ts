@@ -4,7 +4,7 @@ import { zstdDecompressAsync } from '../kernel/zstd.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { verifyChunk } from '../merkle/verify.ts';
 import type { Run } from '../store/types.ts';
-import { Turns } from './gate.ts';
+import { Turns } from '../core/turns.ts';
 
 /** Blocks remembered as checked: a key is some 100 bytes. */
 const CHECKED_MAX = 65_536;

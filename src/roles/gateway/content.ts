@@ -11,7 +11,7 @@ import { chunkIdOf, verifyPage } from '../../merkle/verify.ts';
 import type { VerifiedPage } from '../../merkle/verify.ts';
 import { ArtifactIndexes } from '../../serve/artifacts.ts';
 import type { ContentProvider, Holding } from '../../serve/content.ts';
-import { Turns } from '../../serve/gate.ts';
+import { Turns } from '../../core/turns.ts';
 import { RunVerifier } from '../../serve/verified-runs.ts';
 import type { CacheStore, Coding, Run, StoredArtifact } from '../../store/types.ts';
 import { Absent, InFlight } from './absent.ts';
