@@ -1,5 +1,6 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
+import { keepHeapSmall } from '../kernel/heap.ts';
 import { byteCount } from './numbers.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 
@@ -47,6 +48,7 @@ export function addPatch(program: Command): void {
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nExample:\n  shoal patch rootfs-1.img update.delta rootfs-2.img')
     .action(async (oldPath: string, deltaPath: string, newPath: string, options: { readonly json?: boolean }) => {
+      keepHeapSmall();
       const { patchFile } = await import('../roles/delta-files.ts');
       const { signal, end } = interruptible('interrupted; nothing was written');
       const bar = progress('patch');
