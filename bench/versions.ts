@@ -126,7 +126,7 @@ async function main(): Promise<void> {
   // Every device gets one of the older releases and is halted there, or it would take the next one as well.
   const agents: Server[] = [];
   for (const [at, file] of older.entries()) {
-    await processes.run('publish', file, '--name', 'app', '--version', String(at + 1), '--home', home, '--deltas-from', 'none');
+    await processes.run('publish', file, '--name', 'app', '--version', String(at + 1), '--home', home, '--level', '3', '--deltas-from', 'none');
     for (const device of devices.filter((each) => each % older.length === at)) {
       agents[device] = await agent(device);
       await installed(agents[device], String(at + 1));
@@ -134,7 +134,7 @@ async function main(): Promise<void> {
     for (const each of agents) each?.halt(true);
   }
   const target = files.at(-1) ?? '';
-  const published = await processes.run('publish', target, '--name', 'app', '--version', String(last), '--home', home, '--deltas-from', older.map((_, at) => String(at + 1)).join(','), '--delta-seconds', '3600');
+  const published = await processes.run('publish', target, '--name', 'app', '--version', String(last), '--home', home, '--level', '3', '--deltas-from', older.map((_, at) => String(at + 1)).join(','), '--delta-seconds', '3600');
   const deltas = (published['deltas'] as readonly { readonly from: string; readonly result: string; readonly bytes?: number }[]).map(({ from, result, bytes }) => ({ from, result, bytes }));
 
   // All of them go on, and find out within a second or two that there is something new.
