@@ -98,6 +98,12 @@ export class DeltaRoad {
     return this.dropped === undefined && this.usable(this.segmentOf(span));
   }
 
+  /** The span's share of the payload that makes it; nothing when that is here. */
+  bytesFor(span: number): number {
+    const segment = this.segmentOf(span);
+    return this.hasPayload(segment) ? 0 : (this.segments[segment]?.payload?.size ?? 0) / (this.segments[segment]?.spans ?? 1);
+  }
+
   pageOf(segment: number): number {
     return this.segments[segment]?.page ?? 0;
   }

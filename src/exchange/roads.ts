@@ -81,10 +81,10 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
       const fill = missing.get(span);
       if (fill === undefined || held === undefined) return undefined;
       // What a delta may make is waited for, unless that takes too long: a moment on the LAN, and longer before the backhaul is crossed for more.
-      const hope = !fill.late && fill.chunks === undefined;
+      const hope = !fill.late && (deltaComing || (road?.makes(span) === true && road.bytesFor(span) < fill.lacking));
       if (hope && (deltaComing || near.has(span))) return undefined;
       if (held !== 'all') return held.has(span) ? fill.lacking : undefined;
-      if (hope && road?.makes(span) === true) return undefined;
+      if (hope) return undefined;
       return mayCross(source, span, turns) ? fill.lacking : undefined;
     },
   };

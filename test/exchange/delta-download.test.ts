@@ -260,6 +260,21 @@ describe('a download with a delta', () => {
     expect(asked().length - before).toBeLessThan(segments() / 2 + 3);
   });
 
+  it('rebuilds a span that an earlier run has written in part, though what it consists of is known', async () => {
+    const { path } = await fetchInto([source('origin', origin.url)], supplyOf([pair]));
+    const torn = await readFile(path);
+    // From the middle of a span on nothing is right for three MiB.
+    torn.fill(0, 5 * MiB, 8 * MiB);
+    const again = join(folder, 'torn');
+    await writeFile(join(folder, '.torn.shoal-partial'), torn);
+    await writeFile(`${again}.pages`, await readFile(`${path}.pages`));
+    const { ledger } = await fetchInto([source('origin', origin.url)], supplyOf([pair]), {}, again);
+    expect(await sha256(again)).toBe(pair.artifact.sha256);
+    expect(ledger.origin).toBeLessThan(2_000);
+    expect(ledger.local + ledger.written).toBe(SIZE);
+    expect(ledger.delta).toBeLessThan(pair.delta.bytes);
+  });
+
   it('takes of two bases the one with the smaller delta', async () => {
     const store = await PackStore.open(join(folder, 'two'), { level: 1 });
     const far = rebuilt(pair.base, 700, 3);
