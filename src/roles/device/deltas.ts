@@ -4,9 +4,9 @@ import type { ObjectId } from '../../core/ids.ts';
 import { DELTA_DROPPED_MAX } from '../../core/limits.ts';
 import type { DeltaSupply } from '../../exchange/delta-choice.ts';
 import type { SourceKind } from '../../exchange/source.ts';
-import { readWhole, writeDurably } from '../../store/durable.ts';
 import type { Files } from '../../store/files.ts';
 import type { TrustClient } from '../../trust/types.ts';
+import { KeptList } from './kept-list.ts';
 
 /** A delta that this device gave up. */
 interface Dropped {
@@ -23,18 +23,14 @@ const MAX_BYTES = 256 * 1024;
  * that they cost nothing at the next attempt; whoever loses the list finds out once more.
  */
 export class DeviceDeltas implements DeltaSupply {
-  readonly #files: Files;
-  readonly #path: string;
   readonly #trust: Pick<TrustClient, 'deltas' | 'deltaManifest'>;
   readonly #hosts: () => readonly CountingHost[];
   readonly #recorded: (path: string) => ObjectId | undefined;
   readonly #onManifest: (bytes: Uint8Array) => Promise<void>;
   readonly #onDrop: (base: ObjectId, target: ObjectId, reason: string) => void;
-  #dropped: readonly Dropped[];
+  readonly #dropped: KeptList<Dropped>;
 
-  private constructor(options: DeviceDeltasOptions, path: string, dropped: readonly Dropped[]) {
-    this.#files = options.files;
-    this.#path = path;
+  private constructor(options: DeviceDeltasOptions, dropped: KeptList<Dropped>) {
     this.#trust = options.trust;
     this.#hosts = options.hosts;
     this.#recorded = options.recorded ?? (() => undefined);
@@ -44,8 +40,8 @@ export class DeviceDeltas implements DeltaSupply {
   }
 
   static async open(options: DeviceDeltasOptions): Promise<DeviceDeltas> {
-    const path = join(options.directory, 'dropped-deltas.json');
-    return new DeviceDeltas(options, path, parse(await readWhole(options.files, path, MAX_BYTES).catch(() => undefined)));
+    const limits = { maxBytes: MAX_BYTES, most: DELTA_DROPPED_MAX };
+    return new DeviceDeltas(options, await KeptList.open(options.files, join(options.directory, 'dropped-deltas.json'), limits, isDropped));
   }
 
   readonly offers: DeltaSupply['offers'] = (target) => this.#trust.deltas(target);
@@ -65,13 +61,12 @@ export class DeviceDeltas implements DeltaSupply {
   }
 
   dropped(target: ObjectId, base: ObjectId): boolean {
-    return this.#dropped.some((each) => each.target === target && each.base === base);
+    return this.#dropped.entries.some((each) => each.target === target && each.base === base);
   }
 
   async drop(target: ObjectId, base: ObjectId, reason: string): Promise<void> {
-    this.#dropped = [{ base, target, reason }, ...this.#dropped.filter((each) => each.target !== target || each.base !== base)].slice(0, DELTA_DROPPED_MAX);
     this.#onDrop(base, target, reason);
-    await writeDurably(this.#files, this.#path, Buffer.from(JSON.stringify(this.#dropped)));
+    await this.#dropped.add({ base, target, reason }, (each) => each.target === target && each.base === base);
   }
 }
 
@@ -92,15 +87,6 @@ export interface DeviceDeltasOptions {
   /** Told of every manifest, to be passed on to neighbours. */
   readonly onManifest?: (bytes: Uint8Array) => Promise<void>;
   readonly onDrop?: (base: ObjectId, target: ObjectId, reason: string) => void;
-}
-
-function parse(bytes: Uint8Array | undefined): readonly Dropped[] {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(bytes ?? []).toString('utf8'));
-    return Array.isArray(value) ? value.filter(isDropped).slice(0, DELTA_DROPPED_MAX) : [];
-  } catch {
-    return [];
-  }
 }
 
 function isDropped(value: unknown): value is Dropped {
