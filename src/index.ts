@@ -34,9 +34,10 @@ export type { DeltaOutcome } from './publish/deltas.ts';
 export { type AcceptFilesReport, type PublishFilesOptions, type PublishFilesReport, acceptStaging, publishFiles } from './roles/publish.ts';
 export { type UploadReleaseOptions, uploadRelease } from './roles/upload.ts';
 export type { UploadReport } from './exchange/upload.ts';
+export { type ReleaseTorrent, type ReleaseTorrentOptions, releaseTorrent } from './roles/torrent.ts';
 
 /** Servers. */
-export { type HomeOriginOptions, startHomeOrigin } from './roles/home-origin.ts';
+export { type HomeOrigin, type HomeOriginOptions, startHomeOrigin } from './roles/home-origin.ts';
 export { type Origin, type OriginLedger, type OriginOptions, startOrigin } from './roles/origin.ts';
 export { type Gateway, type GatewayLedger, type GatewayOptions, startGateway } from './roles/gateway.ts';
 export { type PackOptions, PackStore } from './store/pack/store.ts';

@@ -7,6 +7,7 @@ import { wholeNumber } from './numbers.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import { DELTA_HELP, deltaConfigOf, deltasAfter, firstOf, withDeltaOptions, withDeltasFirst, sayFailed } from './deltas.ts';
 import type { DeltaOptions } from './deltas.ts';
+import { torrentAfter } from './torrent.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 import { sayMissing } from './settle.ts';
 
@@ -64,10 +65,11 @@ export function addPublish(program: Command): void {
     .option('--home <dir>', 'home with the offline keys', DEFAULT_HOME)
     .option('--staging <dir>', 'only sign and pack into this directory, for "shoal accept" on the server')
     .option('--level <n>', 'zstd level of what is stored, 1 to 19', wholeNumber(1, 19), 19)
+    .option('--torrent', 'hash its pieces too, so that "shoal origin --torrent" has its torrent at once')
     .option('--json', 'one JSON object on standard output');
   withDeltasFirst(withDeltaOptions(command))
-    .addHelpText('after', `${DELTA_HELP}\n\nExamples:\n  shoal publish rootfs.img --name gateway-os --version 1.4.0\n  shoal publish rootfs.img --name gateway-os --version 1.5.0 --deltas-from 1.3.0,1.4.0 --delta-memory 4G\n  shoal publish image=rootfs.img boot=u-boot.bin --name os --version 2 --staging out`)
-    .action(async (paths: string[], options: DeltaOptions & { name: string; version: string; hardware?: string[]; minSource?: number; home: string; staging?: string; level: number; json?: boolean }) => {
+    .addHelpText('after', `${DELTA_HELP}\n\nExamples:\n  shoal publish rootfs.img --name gateway-os --version 1.4.0\n  shoal publish rootfs.img --name gateway-os --version 1.5.0 --deltas-from 1.3.0,1.4.0 --delta-memory 4G\n  shoal publish rootfs.img --name os-images --version 1.5.0 --torrent\n  shoal publish image=rootfs.img boot=u-boot.bin --name os --version 2 --staging out`)
+    .action(async (paths: string[], options: DeltaOptions & { name: string; version: string; hardware?: string[]; minSource?: number; home: string; staging?: string; level: number; torrent?: boolean; json?: boolean }) => {
       keepHeapSmall();
       const { publishFiles } = await import('../roles/publish.ts');
       const { checkDeltaWish } = await import('../roles/deltas.ts');
@@ -99,7 +101,8 @@ export function addPublish(program: Command): void {
         sayFailed(early, manifest.product, manifest.version);
         publishing.end();
         const deltas = options.deltasLater !== true && published ? { deltas: early } : published ? await deltasAfter(options.home, manifest.product, manifest.version, wish) : {};
-        if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: manifest.artifacts, addedBytes, staging, complete, published, ...deltas });
+        const torrent = options.torrent === true && published ? await torrentAfter(options.home, manifest.product, manifest.version) : {};
+        if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: manifest.artifacts, addedBytes, staging, complete, published, ...deltas, ...torrent });
       } finally {
         bar.stop();
         deltaBar.stop();

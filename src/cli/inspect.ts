@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES, PAGE_MAX_BYTES } from '../core/limits.ts';
+import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES, PAGE_MAX_BYTES, TORRENT_MAX_FILE_BYTES } from '../core/limits.ts';
 import type { ArtifactSurvey } from '../publish/survey.ts';
 import type { StoreReader } from '../store/types.ts';
 import { DEFAULT_HOME } from './home.ts';
@@ -19,7 +19,7 @@ export function addInspect(program: Command): void {
   program
     .command('inspect')
     .summary('say what a release, artifact, file, delta, staging or home is')
-    .description('Say what something is: a release, an artifact, a page, a delta, metadata, a manifest, a staging directory, a home, any file.')
+    .description('Say what something is: a release, an artifact, a page, a delta, metadata, a manifest, a torrent, a staging directory, a home, any file.')
     .argument('<what>', 'NAME[@VERSION], the root of an artifact, a file or a directory')
     .option('--home <dir>', 'home in which releases and roots are looked up', DEFAULT_HOME)
     .option('--json', 'one JSON object on standard output')
@@ -86,6 +86,7 @@ async function file(path: string, size: number): Promise<Finding> {
   const magic = await magicOf(path);
   if (magic === 'SHDF') return delta(path);
   if (magic === 'SHDM') return deltaManifest(path);
+  if (magic.startsWith('d') && path.endsWith('.torrent')) return torrent(path);
   if (size > 0 && size <= METADATA_MAX_BYTES) {
     const bytes = (await readWhole(nodeFiles, path, METADATA_MAX_BYTES)) ?? new Uint8Array();
     if (size <= PAGE_MAX_BYTES && Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'SHPG') return page(bytes);
@@ -101,6 +102,21 @@ async function file(path: string, size: number): Promise<Finding> {
   } finally {
     bar.stop();
   }
+}
+
+async function torrent(path: string): Promise<Finding> {
+  const { nodeFiles } = await import('../store/files.ts');
+  const { readWhole } = await import('../store/durable.ts');
+  const { describeTorrent } = await import('../publish/torrent.ts');
+  const found = await describeTorrent((await readWhole(nodeFiles, path, TORRENT_MAX_FILE_BYTES)) ?? new Uint8Array());
+  const bytes = found.files.reduce((sum, { size }) => sum + size, 0);
+  const lines = [
+    `${path}: torrent ${found.infoHash}, "${found.name}", ${formatBytes(bytes)} in ${String(found.pieces)} pieces of ${formatBytes(found.pieceLength)}${found.private ? ', private' : ''}`,
+    ...found.files.map((file) => `  ${file.path}, ${formatBytes(file.size)}`),
+    ...found.webSeeds.map((url) => `  web seed ${url}`),
+    ...found.trackers.map((url) => `  tracker  ${url}`),
+  ];
+  return { kind: 'torrent', lines, facts: { ...found } };
 }
 
 async function magicOf(path: string): Promise<string> {

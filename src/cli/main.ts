@@ -11,6 +11,7 @@ import { addJoin, addKeygen, addRetire, addRotate, addSign, addSync } from './ke
 import { report } from './output.ts';
 import { addGateway, addOrigin } from './serve.ts';
 import { addGc, addVerify } from './upkeep.ts';
+import { addTorrent } from './torrent.ts';
 import { addUpload } from './upload.ts';
 
 interface Package {
@@ -58,6 +59,7 @@ addPublish(program);
 addUpload(program);
 addAccept(program);
 addRetire(program);
+addTorrent(program);
 program.commandsGroup('Servers:');
 addOrigin(program, packageVersion());
 addGateway(program, packageVersion());

@@ -1,5 +1,8 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
+import { ShoalError } from '../core/errors.ts';
+import { parseName } from '../core/names.ts';
+import type { OpenListenerOptions } from '../roles/origin/open-listener.ts';
 import { DEFAULT_HOME } from './home.ts';
 import { wholeNumber } from './numbers.ts';
 import { emit, say, untilToldToEnd } from './output.ts';
@@ -15,13 +18,16 @@ export function parseListen(text: string): { readonly host: string; readonly por
 
 interface Running {
   readonly url: string;
+  /** Where stock BitTorrent clients are answered. */
+  readonly torrents?: string;
   ledger(): unknown;
   close(): Promise<void>;
 }
 
 export async function runUntilTold(role: string, running: Running): Promise<void> {
   say(`${role} at ${running.url}; stop it with Ctrl-C.`);
-  emit({ event: 'ready', role, url: running.url });
+  if (running.torrents !== undefined) say(`torrents at ${running.torrents}/v1/torrents`);
+  emit({ event: 'ready', role, url: running.url, ...(running.torrents === undefined ? {} : { torrents: running.torrents }) });
   await untilToldToEnd();
   await running.close();
   emit({ event: 'end', role, ledger: running.ledger() });
@@ -49,6 +55,24 @@ export function complain(error: unknown, where: string): void {
 /** The price of the flag stands where it is asked for. */
 export const INSECURE_LISTEN = 'listen outside this machine without TLS: whoever reaches the port can fetch, whoever is on the way can see what';
 
+interface TorrentFlags {
+  readonly torrent?: { readonly host: string; readonly port: number };
+  readonly torrentProducts?: readonly string[];
+  readonly torrentUrl?: string;
+}
+
+/** Products are opened by name: nobody opens one by accident. */
+function torrentOf({ torrent, torrentProducts, torrentUrl }: TorrentFlags): { readonly torrent?: OpenListenerOptions } {
+  if (torrent === undefined) {
+    if (torrentProducts !== undefined || torrentUrl !== undefined) throw new ShoalError('BAD_USAGE', '--torrent-products and --torrent-url belong to --torrent HOST:PORT');
+    return {};
+  }
+  if (torrentProducts === undefined) throw new ShoalError('BAD_USAGE', '--torrent opens products to anybody: name them with --torrent-products');
+  if (torrentUrl !== undefined && !/^https?:$/.test(URL.parse(torrentUrl)?.protocol ?? '')) throw new ShoalError('BAD_USAGE', `${torrentUrl.slice(0, 200)} is not a URL`);
+  const products = torrentProducts.includes('*') ? 'all' : new Set(torrentProducts.map((name) => parseName('product', name)));
+  return { torrent: { listen: torrent, products, ...(torrentUrl === undefined ? {} : { url: torrentUrl }) } };
+}
+
 export function addOrigin(program: Command, version: string): void {
   program
     .command('origin')
@@ -61,13 +85,17 @@ export function addOrigin(program: Command, version: string): void {
     .option('--tls', 'speak TLS on loopback as well')
     .option('--name <host...>', 'further names and addresses in its certificate, for clients that know no fleets')
     .option('--insecure-http', INSECURE_LISTEN)
-    .addHelpText('after', '\nOn loopback it speaks plain HTTP, for this machine and for a proxy in front of it. Everywhere else it speaks TLS 1.3 with\ncertificates of the fleet: devices enrol first (shoal token, shoal enroll).\n\nExamples:\n  shoal origin --home fleet --listen 0.0.0.0:8470\n  shoal origin --home server --upload-token server/upload.token')
-    .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string; tls?: boolean; name?: string[]; insecureHttp?: boolean }) => {
+    .option('--torrent <host:port>', 'offer stock BitTorrent clients the --torrent-products here, without TLS: torrents, web seed, tracker;\nwhoever reaches this address can fetch these products', parseListen)
+    .option('--torrent-products <name...>', 'products that anybody may have there; "*": all')
+    .option('--torrent-url <url>', 'where clients reach that from outside (default: the host they ask for)')
+    .addHelpText('after', '\nOn loopback it speaks plain HTTP, for this machine and for a proxy in front of it. Everywhere else it speaks TLS 1.3 with\ncertificates of the fleet: devices enrol first (shoal token, shoal enroll).\n\nExamples:\n  shoal origin --home fleet --listen 0.0.0.0:8470\n  shoal origin --home server --upload-token server/upload.token\n  shoal origin --home fleet --listen 0.0.0.0:8470 --torrent 0.0.0.0:8480 --torrent-products os-images')
+    .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string; tls?: boolean; name?: string[]; insecureHttp?: boolean } & TorrentFlags) => {
+      const torrent = torrentOf(options);
       const { startHomeOrigin } = await import('../roles/home-origin.ts');
       const uploadTokens = options.uploadToken === undefined ? [] : await tokensIn(options.uploadToken);
       const { sentence } = await import('./deltas.ts');
       const onDelta = (outcome: Parameters<typeof sentence>[0]): void => say(sentence(outcome));
-      await runUntilTold('origin', await startHomeOrigin({ home: options.home, listen: options.listen, version, uploadTokens, onDelta, onError: complain, names: options.name ?? [], ...(options.tls === undefined ? {} : { tls: options.tls }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) }));
+      await runUntilTold('origin', await startHomeOrigin({ home: options.home, listen: options.listen, version, uploadTokens, onDelta, onError: complain, names: options.name ?? [], ...torrent, ...(options.tls === undefined ? {} : { tls: options.tls }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) }));
     });
 }
 

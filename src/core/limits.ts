@@ -264,3 +264,14 @@ export const DELTA_MAX_FAILURES = 3;
 export const DELTA_DRIFT_LEAST = 4;
 /** Deltas that were given up, remembered by a device. */
 export const DELTA_DROPPED_MAX = 256;
+
+/** Torrents for stock clients: what one may hold, and a .torrent file: 20 bytes a piece, 32,768 pieces. */
+export const TORRENT_MAX_BYTES = 2 ** 40;
+export const TORRENT_MAX_FILE_BYTES = 4 * MiB;
+/** Its pieces are hashed when it is first asked for: how long a client is kept waiting for that, milliseconds. */
+export const TORRENT_WAIT_MS = 20_000;
+/** The tracker: peers of one torrent, peers told in one answer, and how often a client is to come back, seconds. */
+export const SWARM_MAX_PEERS = 2_048;
+export const SWARM_MAX_TOLD = 50;
+export const SWARM_MAX_TORRENTS = 256;
+export const SWARM_INTERVAL_S = 120;

@@ -45,6 +45,11 @@ export const wire = {
   anchors: `${API}/fleet/anchors`,
   enrol: `${API}/fleet/enroll`,
   renew: `${API}/fleet/renew`,
+  /** For stock clients: the torrents on offer, one of them, what a torrent of several files lies below, and the tracker. */
+  torrents: `${API}/torrents`,
+  torrent: (product: string, version: string): string => `${API}/torrents/${product}/${version}.torrent`,
+  torrentFiles: (product: string, version: string): string => `${API}/torrents/${product}/${version}/`,
+  tracker: `${API}/torrents/announce`,
   health: `${API}/health`,
   metrics: '/metrics',
 } as const;

@@ -5,11 +5,13 @@ import { RepositoryFiles } from '../trust/repository/files.ts';
 import { trustHome } from '../trust/repository/home.ts';
 import { renewOnline } from '../trust/repository/online.ts';
 import { startOrigin } from './origin.ts';
-import type { Origin, Signature } from './origin.ts';
+import type { Origin, OriginLedger, Signature } from './origin.ts';
 import { DeltaRunner } from './origin/delta-runner.ts';
 import type { NewRelease } from './origin/delta-runner.ts';
 import { HomeUploads } from './origin/upload-desk.ts';
 import type { DeltaOutcome } from '../publish/deltas.ts';
+import { startOpenListener } from './origin/open-listener.ts';
+import type { OpenListener, OpenListenerOptions } from './origin/open-listener.ts';
 import { startFleetDesk } from './origin/fleet-desk.ts';
 import type { FleetDesk } from './origin/fleet-desk.ts';
 
@@ -30,12 +32,20 @@ export interface HomeOriginOptions {
   readonly tls?: boolean;
   readonly names?: readonly string[];
   readonly insecureHttp?: boolean;
+  /** Opens products to stock BitTorrent clients, on a listener of their own without TLS. */
+  readonly torrent?: OpenListenerOptions;
   /** Told what went wrong where nobody asked: signing, deltas, garbage collection, damaged content. */
   readonly onError?: (error: unknown, where: string) => void;
 }
 
+/** An origin, and where stock clients reach it when it is open to them. */
+export interface HomeOrigin extends Origin {
+  readonly torrents?: string;
+  ledger(): OriginLedger & { readonly torrents?: OriginLedger['served'] };
+}
+
 /** Serves a home: its repository, its store, signatures renewed and garbage collected in time. Throws `NO_HOME`, `NOT_A_SERVER`. */
-export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origin> {
+export async function startHomeOrigin(options: HomeOriginOptions): Promise<HomeOrigin> {
   const home = trustHome(options.home);
   const resign = async (): Promise<readonly Signature[]> => (await renewOnline(home)).offline;
   // First of all: whoever cannot sign makes no store.
@@ -44,7 +54,10 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origi
   const tokens = options.uploadTokens ?? [];
   let deltas: DeltaRunner | undefined;
   let fleet: FleetDesk | undefined;
+  let open: OpenListener | undefined;
   try {
+    open = options.torrent === undefined ? undefined : await startOpenListener(home, store, options.version, options.torrent, options.onError);
+    const torrents = open;
     fleet = await startFleetDesk(home, { ...options, uploads: tokens.length > 0 });
     const desk = fleet;
     const runner = (deltas = await DeltaRunner.open({ home, ...(options.onDelta === undefined ? {} : { onOutcome: options.onDelta }), ...(options.onError === undefined ? {} : { onError: options.onError }) }));
@@ -65,8 +78,11 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origi
     });
     return {
       ...origin,
+      ...(torrents === undefined ? {} : { torrents: torrents.url }),
+      ledger: () => ({ ...origin.ledger(), ...(torrents === undefined ? {} : { torrents: { ...torrents.served } }) }),
       close: async () => {
         await runner.close();
+        await torrents?.close();
         await origin.close();
         await desk?.close();
       },
@@ -74,6 +90,7 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<Origi
   } catch (error) {
     await deltas?.close();
     await fleet?.close();
+    await open?.close();
     await store.close();
     throw error;
   }

@@ -24,6 +24,10 @@ export const MetadataParams = Type.Object({ file: Type.String({ maxLength: NAME_
 /** Segments as names are, joined by slashes. */
 export const TargetParams = Type.Object({ '*': Type.String({ minLength: 1, maxLength: 512, pattern: '^(?!.*\\.\\.)[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*$' }) });
 
+/** `1.4.0.torrent` of a product. */
+export const TorrentParams = Type.Object({ product: Name, file: Type.String({ maxLength: NAME_MAX_LENGTH + 8, pattern: '^(?!.*\\.\\.)[A-Za-z0-9][A-Za-z0-9._+-]*\\.torrent$' }) });
+export const ArtifactOfTorrent = Type.Object({ product: Name, version: Name, folder: Type.String({ maxLength: 2 * NAME_MAX_LENGTH + 1 }), artifact: Name });
+
 export const SiteParams = Type.Object({ site: Name });
 export const PeerParams = Type.Object({ site: Name, instance: Name });
 export const Announcement = Type.Object(
@@ -35,6 +39,7 @@ export const Holdings = Type.Object({
   artifacts: Type.Array(Type.Object({ namespace: Type.String(), root: Type.String(), size: Type.Integer(), spans: Type.Integer(), held: Type.Integer() })),
 });
 export const Peers = Type.Object({ peers: Type.Array(Type.Object({ instance: Type.String(), url: Type.String(), roots: Type.Array(Type.String()) })) });
+export const Torrents = Type.Object({ torrents: Type.Array(Type.Object({ product: Type.String(), version: Type.String(), url: Type.String() })) });
 export const RootParams = Type.Object({ root: Id });
 export const Uses = Type.Object({ uses: Type.Array(Type.Object({ namespace: Type.String(), product: Type.String() })) });
 export const Health = Type.Object({ role: Type.String(), version: Type.String(), instance: Type.String() }, { additionalProperties: true });

@@ -57,6 +57,8 @@ export interface SurfaceOptions {
   readonly control?: (app: App, may: Permissions) => void;
   /** TLS with the fleet's certificates, and who may have what; plain HTTP without it. */
   readonly access?: Access;
+  /** Who may have what where callers are not known. Default: everybody everything. Not with `access`, which knows them. */
+  readonly permissions?: Permissions;
   /** Told the address of whoever may ask and wants to know what is held of an artifact that is not known here. */
   readonly onWanted?: (address: string) => void;
   readonly limits?: Partial<SurfaceLimits>;
@@ -96,7 +98,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   const gate = new Gate(limits.responses, limits.responsesPerClient);
   const metrics = new SurfaceMetrics(() => gate.inside);
   const callers = options.access === undefined ? undefined : new Callers(options.access, clock);
-  const may: Permissions = callers ?? EVERYBODY;
+  const may: Permissions = callers ?? options.permissions ?? EVERYBODY;
   const app = build(callers, limits);
   const detach = callers?.attach(app.server as Server);
   const report = (error: unknown, url: string): void => options.onError?.(error, url);
