@@ -41,7 +41,7 @@ export class ContentWork {
 
   /** Throws what the source throws; what it brought by then is in the slot. */
   async fetch(source: Source, fill: SpanFill, { alive, arrived }: SpanWatch): Promise<void> {
-    const buffer = this.#buffers.pop() ?? new Uint8Array(SPAN_MAX_BYTES);
+    const buffer = this.#buffers.pop() ?? new Uint8Array(Math.min(SPAN_MAX_BYTES, this.#parts.index.bytes));
     try {
       await this.look(fill, buffer, source);
       if (!fill.wanted) return;

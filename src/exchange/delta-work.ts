@@ -102,7 +102,7 @@ export class DeltaWork {
   #attempt(segment: number, signal: AbortSignal, work: (buffer: Uint8Array) => Promise<void>): Promise<boolean> {
     return this.#lanes.run(async () => {
       signal.throwIfAborted();
-      const buffer = this.#buffers.pop() ?? new Uint8Array(DELTA_SEGMENT_MAX_BYTES);
+      const buffer = this.#buffers.pop() ?? new Uint8Array(Math.min(DELTA_SEGMENT_MAX_BYTES, this.#parts.index.bytes));
       try {
         await work(buffer);
         return true;

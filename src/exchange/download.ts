@@ -207,7 +207,8 @@ class Download {
     await delta.choose(local.bases);
     const begin = delta.hopes(0) ? 0 : Math.floor(random() * index.spans);
     const found = slot.found > 0 || !local.empty;
-    const buffers = [new Uint8Array(found ? SPAN_MAX_BYTES : 0), new Uint8Array(found ? SPAN_MAX_BYTES : 0)] as const;
+    const room = found ? Math.min(SPAN_MAX_BYTES, artifact.size) : 0;
+    const buffers = [new Uint8Array(room), new Uint8Array(room)] as const;
     // Which chunks a span has is asked only where nothing better is in sight.
     const known = async ({ span, looked }: { readonly span: Span; readonly looked: Looked | undefined }): Promise<{ readonly span: Span; readonly looked: Looked | undefined; readonly chunks: readonly ChunkRef[] | undefined }> => {
       if (looked !== undefined || delta.hopes(span.index)) return { span, looked, chunks: undefined };

@@ -14,7 +14,7 @@ import { ahead } from './ahead.ts';
 /** Spans are brought to the medium when they make this many bytes; towards the end sooner, so that little is left for it. */
 const FLUSH_MOST_BYTES = 32 * 1024 * 1024;
 const FLUSH_LEAST_BYTES = 4 * 1024 * 1024;
-/** Spans read back at a time: one is hashed while others are read. Each has `SPAN_MAX_BYTES` of memory. */
+/** Spans read back at a time: one is hashed while others are read. Each has `SPAN_MAX_BYTES` of memory at most. */
 const PROVE_AHEAD = 3;
 
 interface Written {
@@ -29,6 +29,8 @@ interface Written {
  */
 export class MediumCheck {
   readonly #slot: FileSlot;
+  /** What the largest span may need. */
+  readonly #largest: number;
   #waiting: Written[] = [];
   #waitingBytes = 0;
   /** Bytes that have not been added yet. */
@@ -47,6 +49,7 @@ export class MediumCheck {
   constructor(slot: FileSlot, size: number, start: () => HashThread | undefined = () => (availableParallelism() > 1 ? new HashThread() : undefined)) {
     this.#slot = slot;
     this.#expected = size;
+    this.#largest = Math.min(SPAN_MAX_BYTES, size);
     this.#start = start;
   }
 
@@ -107,7 +110,7 @@ export class MediumCheck {
   }
 
   async #read({ span: { offset, bytes } }: Written): Promise<Uint8Array> {
-    const buffer = this.#buffers.pop() ?? new Uint8Array(SPAN_MAX_BYTES);
+    const buffer = this.#buffers.pop() ?? new Uint8Array(this.#largest);
     return this.#slot.readInto(buffer.subarray(0, bytes), offset);
   }
 

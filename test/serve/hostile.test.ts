@@ -1,7 +1,5 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Bitmap } from '../../src/core/bitmap.ts';
@@ -13,11 +11,9 @@ import { StoreContent } from '../../src/serve/store-content.ts';
 import { createSurface } from '../../src/serve/surface.ts';
 import type { Surface, SurfaceOptions } from '../../src/serve/surface.ts';
 import { makeSample, publishSample } from '../support/artifact.ts';
+import { collectGarbage } from '../support/collect-garbage.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { ask, say } from '../support/raw-http.ts';
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
 
 const KEY = { namespace: 'default', root: 'a'.repeat(64) as never };
 /** Far more than the socket buffers of both ends (some 6 MB on loopback), so that sending must wait for the reader. */

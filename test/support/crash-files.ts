@@ -53,32 +53,56 @@ export function randomFrom(seed: number): () => number {
 }
 
 class Contents {
-  #bytes = new Uint8Array(0);
+  #bytes: Uint8Array = new Uint8Array(0);
+  /** Set while the bytes are somebody else's: they are copied before they change. Thousands of media share what none of them touched. */
+  #borrowed = false;
   size = 0;
 
   static of(bytes: Uint8Array): Contents {
     const contents = new Contents();
-    contents.write(bytes, 0);
+    contents.#bytes = bytes;
+    contents.#borrowed = true;
+    contents.size = bytes.byteLength;
     return contents;
   }
 
   write(bytes: Uint8Array, position: number): void {
     this.resize(Math.max(this.size, position + bytes.byteLength));
+    this.#own(this.size);
     this.#bytes.set(bytes, position);
   }
 
   resize(size: number): void {
-    if (size > this.#bytes.byteLength) {
-      const grown = new Uint8Array(Math.max(size, this.#bytes.byteLength * 2));
-      grown.set(this.#bytes.subarray(0, this.size));
-      this.#bytes = grown;
+    if (size > this.#bytes.byteLength) this.#own(Math.max(size, this.#bytes.byteLength * 2));
+    if (size < this.size) {
+      this.#own(this.size);
+      this.#bytes.fill(0, size, this.size);
     }
-    if (size < this.size) this.#bytes.fill(0, size, this.size);
     this.size = size;
   }
 
   view(): Uint8Array {
     return this.#bytes.subarray(0, this.size);
+  }
+
+  /** What is there, not to change any more: whatever comes next is written to a copy. */
+  frozen(): Uint8Array {
+    this.#borrowed = true;
+    return this.view();
+  }
+
+  /** For whoever changes bytes in place. */
+  own(): Uint8Array {
+    this.#own(this.size);
+    return this.view();
+  }
+
+  #own(capacity: number): void {
+    if (!this.#borrowed && capacity <= this.#bytes.byteLength) return;
+    const own = new Uint8Array(Math.max(capacity, this.size));
+    own.set(this.view());
+    this.#bytes = own;
+    this.#borrowed = false;
   }
 }
 
@@ -140,7 +164,7 @@ export class CrashFiles implements Files {
       // A file whose directory is not there cannot be reached.
       let reachable = true;
       for (let up = dirname(path); up !== '/'; up = dirname(up)) reachable &&= names.has(up);
-      if (reachable && path !== '/') medium.set(path, { kind: node.kind, bytes: contents.get(node.id)?.view().slice() ?? new Uint8Array(0) });
+      if (reachable && path !== '/') medium.set(path, { kind: node.kind, bytes: contents.get(node.id)?.frozen() ?? new Uint8Array(0) });
     }
     return new CrashFiles(medium);
   }
@@ -294,7 +318,7 @@ export class CrashFiles implements Files {
 
   /** Changes bytes behind everybody's back, as a failing medium does. */
   corrupt(path: string, change: (bytes: Uint8Array) => void): void {
-    change(this.#contentsOf((this.#names.get(path) ?? fail('ENOENT', path)).id).view());
+    change(this.#contentsOf((this.#names.get(path) ?? fail('ENOENT', path)).id).own());
   }
 
   #handle(node: number, path: string, writable: boolean): OpenFile {
