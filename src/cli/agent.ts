@@ -3,11 +3,13 @@ import type { Command } from 'commander';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import type { AgentEvent, FollowedProduct } from '../roles/agent/types.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
+import { dhtOf, withDht } from './dht.ts';
+import type { DhtFlags } from './dht.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
 import type { Progress } from './output.ts';
 import { INSECURE_LISTEN, complain, mdnsOf, parseListen, runUntilTold } from './serve.ts';
 
-interface Options {
+interface Options extends DhtFlags {
   readonly origin: string;
   readonly gateway?: string;
   readonly trust: string;
@@ -38,7 +40,7 @@ function parsePoll(text: string): number {
 }
 
 export function addAgent(program: Command, version: string): void {
-  program
+  const command = program
     .command('agent')
     .summary('keep a device up to date and serve its neighbours')
     .description('Keep a device up to date, and serve its neighbours what it has.')
@@ -57,7 +59,8 @@ export function addAgent(program: Command, version: string): void {
     .option('--mdns [address]', 'find neighbours and gateways on the LAN by multicast DNS (on the interface with this address); with an\nidentity this is on wherever it listens outside this machine')
     .option('--no-mdns', 'never use multicast DNS')
     .option('--insecure-http', `${INSECURE_LISTEN}; also talk to hosts so`)
-    .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens')
+    .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens');
+  withDht(command)
     .addHelpText('after', `
 Prints a JSON line when it is ready, for every release it has installed, and at the end.
 
@@ -86,6 +89,7 @@ Examples:
         onProgress: (product, done, total) => bars.get(product)?.update(done, total),
         onError: complain,
         ...mdnsOf(options),
+        ...(await dhtOf(options)),
         ...(options.site === undefined ? {} : { site: options.site }),
         ...(options.identity === undefined ? {} : { identity: options.identity }),
         ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),

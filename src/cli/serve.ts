@@ -6,6 +6,8 @@ import type { OpenListenerOptions } from '../roles/origin/open-listener.ts';
 import { DEFAULT_HOME } from './home.ts';
 import { wholeNumber } from './numbers.ts';
 import { emit, say, untilToldToEnd } from './output.ts';
+import { dhtOf, withDht } from './dht.ts';
+import type { DhtFlags } from './dht.ts';
 import { tokensIn } from './upload.ts';
 
 /** HOST:PORT, [IPv6]:PORT or PORT. */
@@ -20,6 +22,8 @@ interface Running {
   readonly url: string;
   /** Where stock BitTorrent clients are answered. */
   readonly torrents?: string;
+  /** UDP port of its node of the hash table. */
+  readonly dhtPort?: number;
   ledger(): unknown;
   close(): Promise<void>;
 }
@@ -27,7 +31,7 @@ interface Running {
 export async function runUntilTold(role: string, running: Running): Promise<void> {
   say(`${role} at ${running.url}; stop it with Ctrl-C.`);
   if (running.torrents !== undefined) say(`torrents at ${running.torrents}/v1/torrents`);
-  emit({ event: 'ready', role, url: running.url, ...(running.torrents === undefined ? {} : { torrents: running.torrents }) });
+  emit({ event: 'ready', role, url: running.url, ...(running.torrents === undefined ? {} : { torrents: running.torrents }), ...(running.dhtPort === undefined ? {} : { dhtPort: running.dhtPort }) });
   await untilToldToEnd();
   await running.close();
   emit({ event: 'end', role, ledger: running.ledger() });
@@ -74,7 +78,7 @@ function torrentOf({ torrent, torrentProducts, torrentUrl }: TorrentFlags): { re
 }
 
 export function addOrigin(program: Command, version: string): void {
-  program
+  const command = program
     .command('origin')
     .summary('serve releases')
     .description('Serve releases: metadata, index pages, spans. Signs timestamp and snapshot anew when they are due.')
@@ -87,20 +91,21 @@ export function addOrigin(program: Command, version: string): void {
     .option('--insecure-http', INSECURE_LISTEN)
     .option('--torrent <host:port>', 'offer stock BitTorrent clients the --torrent-products here, without TLS: torrents, web seed, tracker;\nwhoever reaches this address can fetch these products', parseListen)
     .option('--torrent-products <name...>', 'products that anybody may have there; "*": all')
-    .option('--torrent-url <url>', 'where clients reach that from outside (default: the host they ask for)')
+    .option('--torrent-url <url>', 'where clients reach that from outside (default: the host they ask for)');
+  withDht(command)
     .addHelpText('after', '\nOn loopback it speaks plain HTTP, for this machine and for a proxy in front of it. Everywhere else it speaks TLS 1.3 with\ncertificates of the fleet: devices enrol first (shoal token, shoal enroll).\n\nExamples:\n  shoal origin --home fleet --listen 0.0.0.0:8470\n  shoal origin --home server --upload-token server/upload.token\n  shoal origin --home fleet --listen 0.0.0.0:8470 --torrent 0.0.0.0:8480 --torrent-products os-images')
-    .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string; tls?: boolean; name?: string[]; insecureHttp?: boolean } & TorrentFlags) => {
+    .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string; tls?: boolean; name?: string[]; insecureHttp?: boolean } & TorrentFlags & DhtFlags) => {
       const torrent = torrentOf(options);
       const { startHomeOrigin } = await import('../roles/home-origin.ts');
       const uploadTokens = options.uploadToken === undefined ? [] : await tokensIn(options.uploadToken);
       const { sentence } = await import('./deltas.ts');
       const onDelta = (outcome: Parameters<typeof sentence>[0]): void => say(sentence(outcome));
-      await runUntilTold('origin', await startHomeOrigin({ home: options.home, listen: options.listen, version, uploadTokens, onDelta, onError: complain, names: options.name ?? [], ...torrent, ...(options.tls === undefined ? {} : { tls: options.tls }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) }));
+      await runUntilTold('origin', await startHomeOrigin({ home: options.home, listen: options.listen, version, uploadTokens, onDelta, onError: complain, names: options.name ?? [], ...torrent, ...(await dhtOf(options, true)), ...(options.tls === undefined ? {} : { tls: options.tls }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) }));
     });
 }
 
 export function addGateway(program: Command, version: string): void {
-  program
+  const command = program
     .command('gateway')
     .summary('fetch once for a site, keep, serve')
     .description('Fetch what devices of a site ask for once, verify it, keep it, serve it.')
@@ -113,12 +118,14 @@ export function addGateway(program: Command, version: string): void {
     .option('--mdns [address]', 'let agents find it on the LAN by multicast DNS (on the interface with this address); with an identity\nthis is on wherever it listens outside this machine')
     .option('--no-mdns', 'never use multicast DNS')
     .option('--insecure-http', `${INSECURE_LISTEN}; also talk to the origin so`)
-    .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
+    .option('--json', 'failures as a JSON object too; results are JSON lines anyway');
+  withDht(command)
     .addHelpText('after', '\nExample:\n  shoal gateway --origin https://origin.example:8470 --identity /var/lib/shoal/identity --listen 0.0.0.0:8471 \\\n                --cache /var/cache/shoal --max-size 20000000000')
-    .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number }; mdns?: string | boolean; identity?: string; insecureHttp?: boolean }) => {
+    .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number }; mdns?: string | boolean; identity?: string; insecureHttp?: boolean } & DhtFlags) => {
+      const dht = await dhtOf(options);
       const { PackCache } = await import('../store/pack/cache.ts');
       const { startGateway } = await import('../roles/gateway.ts');
       const cache = await PackCache.open(options.cache, { maxBytes: options.maxSize });
-      await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, pollMs: options.poll * 1000, onError: complain, ...mdnsOf(options), ...(options.identity === undefined ? {} : { identity: options.identity }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) }));
+      await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, pollMs: options.poll * 1000, onError: complain, ...mdnsOf(options), ...dht, ...(options.identity === undefined ? {} : { identity: options.identity }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) }));
     });
 }

@@ -15,13 +15,13 @@ export async function readTokens(path: string): Promise<readonly string[]> {
 }
 
 /** The tokens in `path`, after making one there when there is no such file. */
-export async function tokensIn(path: string): Promise<readonly string[]> {
+export async function tokensIn(path: string, made = 'A token for uploads was made; publishers need it'): Promise<readonly string[]> {
   const { nodeFiles } = await import('../store/files.ts');
   if ((await nodeFiles.stat(path)) === undefined) {
     const { randomBytes } = await import('node:crypto');
     const { writeDurably } = await import('../store/durable.ts');
     await writeDurably(nodeFiles, path, Buffer.from(`${randomBytes(32).toString('base64url')}\n`), { permissions: 0o600 });
-    say(`A token for uploads was made in ${path}: publishers need it.`);
+    say(`${made}: ${path}`);
   }
   return readTokens(path);
 }

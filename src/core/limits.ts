@@ -275,3 +275,19 @@ export const SWARM_MAX_PEERS = 2_048;
 export const SWARM_MAX_TOLD = 50;
 export const SWARM_MAX_TORRENTS = 256;
 export const SWARM_INTERVAL_S = 120;
+
+/** The fleet's hash table: keys change every hour, and overlap so long; how often a host announces itself, and is forgotten, milliseconds. */
+export const DHT_WINDOW_MS = 3_600_000;
+export const DHT_WINDOW_EDGE_MS = 600_000;
+export const DHT_FIRST_MS = 5_000;
+export const DHT_ANNOUNCE_MS = 600_000;
+export const DHT_RECORD_MS = 1_500_000;
+/** Whoever wants to fetch asks at most so often; a host that was found is asked who it is at most so often, and so many at a time. */
+export const DHT_ASK_LEAST_MS = 3_000;
+export const DHT_IDENTIFY_MS = 60_000;
+export const DHT_IDENTIFY_AT_ONCE = 32;
+/** Datagrams that are opened in a second, addresses that one node keeps for all sites, nodes that a host remembers. */
+export const DHT_MESSAGES_A_SECOND = 500;
+export const DHT_RECORDS_MAX = 10_000;
+export const DHT_NODES_KEPT = 32;
+export const INSTANCE_MAX_BYTES = 1 * KiB;

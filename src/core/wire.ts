@@ -50,6 +50,8 @@ export const wire = {
   torrent: (product: string, version: string): string => `${API}/torrents/${product}/${version}.torrent`,
   torrentFiles: (product: string, version: string): string => `${API}/torrents/${product}/${version}/`,
   tracker: `${API}/torrents/announce`,
+  /** Who a host is, for those who only know its address. */
+  instance: `${API}/instance`,
   health: `${API}/health`,
   metrics: '/metrics',
 } as const;

@@ -4,6 +4,7 @@ import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
 import { GATEWAY_POLL_MS } from '../core/limits.ts';
+import { parseName } from '../core/names.ts';
 import { wire } from '../core/wire.ts';
 import type { Discovery } from '../discover/types.ts';
 import { renewRoute } from '../serve/enroll-routes.ts';
@@ -14,7 +15,8 @@ import { nodeFiles } from '../store/files.ts';
 import type { Files } from '../store/files.ts';
 import type { CacheStore } from '../store/types.ts';
 import { accessOf } from './device/access.ts';
-import { discover } from './discover.ts';
+import { discover, rememberedIn } from './discover.ts';
+import type { DhtWay, WaysToFind } from './discover.ts';
 import { GatewayContent } from './gateway/content.ts';
 import { GatewayMetadata } from './gateway/metadata.ts';
 import { GatewayRenewals } from './gateway/renewals.ts';
@@ -37,8 +39,12 @@ export interface GatewayOptions {
   readonly identity?: string;
   /** Listens, and talks to the origin, without TLS outside this machine. */
   readonly insecureHttp?: boolean;
-  /** Makes itself known on the LAN by multicast DNS, on one interface or on all. `optional`: goes on where the port cannot be had. */
-  readonly mdns?: { readonly interface?: string; readonly udpPort?: number; readonly optional?: boolean };
+  /** Makes itself known on the LAN by multicast DNS. */
+  readonly mdns?: WaysToFind['mdns'];
+  /** Makes itself known in the fleet's own hash table, and is a node of it. */
+  readonly dht?: DhtWay;
+  /** The site at which the hash table has it. Default: that of its identity, else `default`. */
+  readonly site?: string;
   readonly limits?: SurfaceOptions['limits'];
   readonly clock?: Clock;
   readonly today?: () => number;
@@ -105,13 +111,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   const url = await surface.listen(options.listen.host, options.listen.port);
   let discovery: Discovery | undefined;
-  if (options.mdns !== undefined) {
-    try {
-      discovery = await discover({ ...options.mdns, instance: surface.instance, port: Number(new URL(url).port), role: 'gateway', secure: member !== undefined, clock }, options.onError);
-    } catch (error) {
-      await surface.close(0);
-      throw error;
-    }
+  try {
+    const site = parseName('site', options.site ?? member?.holder.site ?? 'default');
+    discovery = await discover({ mdns: options.mdns, dht: rememberedIn(options.directory, options.dht) }, { instance: surface.instance, port: Number(new URL(url).port), role: 'gateway', site, files, clock, today, link: member, onError: options.onError });
+  } catch (error) {
+    await surface.close(0);
+    throw error;
   }
   member?.keep();
   return {

@@ -1,9 +1,12 @@
 import { systemClock } from '../core/clock.ts';
+import { startDhtNode } from '../discover/dht.ts';
+import type { DhtNode } from '../discover/dht.ts';
 import { collectHome } from '../publish/upkeep.ts';
 import { PackStore } from '../store/pack/store.ts';
 import { RepositoryFiles } from '../trust/repository/files.ts';
 import { trustHome } from '../trust/repository/home.ts';
 import { renewOnline } from '../trust/repository/online.ts';
+import type { DhtWay } from './discover.ts';
 import { startOrigin } from './origin.ts';
 import type { Origin, OriginLedger, Signature } from './origin.ts';
 import { DeltaRunner } from './origin/delta-runner.ts';
@@ -34,6 +37,8 @@ export interface HomeOriginOptions {
   readonly insecureHttp?: boolean;
   /** Opens products to stock BitTorrent clients, on a listener of their own without TLS. */
   readonly torrent?: OpenListenerOptions;
+  /** Takes part in the fleet's own hash table, as a node with a fixed place where others begin. */
+  readonly dht?: DhtWay;
   /** Told what went wrong where nobody asked: signing, deltas, garbage collection, damaged content. */
   readonly onError?: (error: unknown, where: string) => void;
 }
@@ -41,6 +46,8 @@ export interface HomeOriginOptions {
 /** An origin, and where stock clients reach it when it is open to them. */
 export interface HomeOrigin extends Origin {
   readonly torrents?: string;
+  /** UDP port of its node of the hash table. */
+  readonly dhtPort?: number;
   ledger(): OriginLedger & { readonly torrents?: OriginLedger['served'] };
 }
 
@@ -55,7 +62,10 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<HomeO
   let deltas: DeltaRunner | undefined;
   let fleet: FleetDesk | undefined;
   let open: OpenListener | undefined;
+  let node: DhtNode | undefined;
   try {
+    node = options.dht === undefined ? undefined : await startDhtNode({ ...options.dht, clock: systemClock, today: () => home.now().getTime() });
+    const dht = node;
     open = options.torrent === undefined ? undefined : await startOpenListener(home, store, options.version, options.torrent, options.onError);
     const torrents = open;
     fleet = await startFleetDesk(home, { ...options, uploads: tokens.length > 0 });
@@ -79,9 +89,11 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<HomeO
     return {
       ...origin,
       ...(torrents === undefined ? {} : { torrents: torrents.url }),
+      ...(dht === undefined ? {} : { dhtPort: dht.port }),
       ledger: () => ({ ...origin.ledger(), ...(torrents === undefined ? {} : { torrents: { ...torrents.served } }) }),
       close: async () => {
         await runner.close();
+        await dht?.close();
         await torrents?.close();
         await origin.close();
         await desk?.close();
@@ -91,6 +103,7 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<HomeO
     await deltas?.close();
     await fleet?.close();
     await open?.close();
+    await node?.close();
     await store.close();
     throw error;
   }

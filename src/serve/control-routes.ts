@@ -11,7 +11,7 @@ import type { App } from './context.ts';
 import type { SurfaceMetrics } from './metrics.ts';
 import { matchesEtag } from './negotiate.ts';
 import type { PeerRegistry } from './peers.ts';
-import { Announcement, BaseParams, Health, Holdings, KeyParams, MetadataParams, PeerParams, Peers, RootParams, SiteParams, TargetParams, Uses } from './schemas.ts';
+import { Announcement, BaseParams, Health, Holdings, Instance, KeyParams, MetadataParams, PeerParams, Peers, RootParams, SiteParams, TargetParams, Uses } from './schemas.ts';
 
 export interface ControlContext {
   readonly role: string;
@@ -98,6 +98,12 @@ export function controlRoutes(app: App, context: ControlContext): void {
     });
   }
 
+  app.get(wire.instance, { schema: { summary: 'Which host this is', tags: ['peers'], response: { 200: Instance } } }, (request, reply) => {
+    // For members: whoever may have the timestamp may know this as well.
+    if (!may.metadata(request, 'timestamp.json')) throw notFound('what you ask for');
+    void reply.header('cache-control', CACHE_NEVER);
+    return { instance: context.instance, role: context.role };
+  });
   app.get(`${API}/health`, { schema: { summary: 'Role, version, tiers', tags: ['operations'], response: { 200: Health } } }, async (request, reply) => {
     if (!may.operations(request)) throw notFound('what you ask for');
     void reply.header('cache-control', CACHE_NEVER);

@@ -40,6 +40,7 @@ export const Holdings = Type.Object({
 });
 export const Peers = Type.Object({ peers: Type.Array(Type.Object({ instance: Type.String(), url: Type.String(), roots: Type.Array(Type.String()) })) });
 export const Torrents = Type.Object({ torrents: Type.Array(Type.Object({ product: Type.String(), version: Type.String(), url: Type.String() })) });
+export const Instance = Type.Object({ instance: Type.String(), role: Type.String() });
 export const RootParams = Type.Object({ root: Id });
 export const Uses = Type.Object({ uses: Type.Array(Type.Object({ namespace: Type.String(), product: Type.String() })) });
 export const Health = Type.Object({ role: Type.String(), version: Type.String(), instance: Type.String() }, { additionalProperties: true });

@@ -14,7 +14,7 @@ import { TufClient } from '../../trust/client/client.ts';
 import { Liars } from '../device/liars.ts';
 import { Neighbours } from '../device/neighbours.ts';
 import { accessOf } from '../device/access.ts';
-import { discover } from '../discover.ts';
+import { discover, rememberedIn } from '../discover.ts';
 import { checkEntitled, membershipOf, upstreamOf } from '../membership.ts';
 import { checkHost, checkListener } from '../plain-http.ts';
 import { DeviceState } from './state.ts';
@@ -69,9 +69,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     });
     const url = await surface.listen(options.listen.host, options.listen.port);
     const self = { instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin };
-    if (options.mdns !== undefined) {
-      discovery = await discover({ ...options.mdns, instance: self.instance, port: Number(new URL(self.url).port), role: 'agent', secure: member !== undefined, clock }, options.onError);
-    }
+    discovery = await discover({ mdns: options.mdns, dht: rememberedIn(state.directory, options.dht) }, { instance: self.instance, port: Number(new URL(self.url).port), role: 'agent', site, files, clock, today, link: member, onError: options.onError });
     // The origin's list is far away: it is for those who see nobody on their LAN.
     const lists = (): readonly Upstream[] => ((discovery?.seen.length ?? 0) > 0 ? nearest().slice(0, -1) : nearest());
     neighbours = new Neighbours({ hosts: lists, discovery, site, self, clock, link: member });

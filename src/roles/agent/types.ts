@@ -5,6 +5,7 @@ import type { NamedHosts } from '../device/named.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
 import type { Evidence } from '../../exchange/standing.ts';
 import type { SurfaceOptions } from '../../serve/surface.ts';
+import type { DhtWay, WaysToFind } from '../discover.ts';
 import type { Files } from '../../store/files.ts';
 
 /** A product that an agent keeps up to date. */
@@ -34,11 +35,10 @@ export interface AgentOptions extends NamedHosts {
   readonly insecureHttp?: boolean;
   /** Devices of one site are told of each other. Default: that of its identity, else `default`. */
   readonly site?: string;
-  /**
-   * Finds neighbours and gateways on the LAN by multicast DNS, on one interface or on all. `optional`: goes on without where
-   * the port cannot be had. Without an identity anybody there can offer to serve, and see that somebody asks.
-   */
-  readonly mdns?: { readonly interface?: string; readonly udpPort?: number; readonly optional?: boolean };
+  /** Finds neighbours and gateways on the LAN. Without an identity anybody there can offer to serve, and see that somebody asks. */
+  readonly mdns?: WaysToFind['mdns'];
+  /** Finds them by the fleet's own hash table. */
+  readonly dht?: DhtWay;
   /** The provisioned root.json. */
   readonly trustedRoot: Uint8Array;
   /** Where metadata, marks and what is installed are kept. One agent at a time. */
