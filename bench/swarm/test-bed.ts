@@ -90,18 +90,15 @@ export class TestBed {
   }
 
   /**
-   * Cuts the LAN in two, silently: what one half sends to the other is dropped; both still reach the router. Heals with false.
-   * Discovery still hears across the cut, so that members are known who cannot be reached: the harder case.
+   * Cuts the LAN in two, silently: what one half sends to the other goes to a station that is not there; both still reach the
+   * router. Heals with false. Discovery still hears across the cut, so that members are known who cannot be reached: the harder case.
    */
   cut(apart: boolean): void {
-    const router = this.#name('r');
-    for (let device = 0; device <= this.devices; device++) {
-      const port = `p${String(device)}`;
-      if (!apart) this.#in(router, 'tc', 'qdisc', 'del', 'dev', port, 'ingress');
-      else {
-        this.#in(router, 'tc', 'qdisc', 'add', 'dev', port, 'ingress');
-        this.#in(router, 'tc', 'filter', 'add', 'dev', port, 'parent', 'ffff:', 'protocol', 'ip', 'u32', 'match', 'ip', 'dst', `10.77.${this.#half(device) === 1 ? '2' : '1'}.0/24`, 'action', 'drop');
-      }
+    const devices = Array.from({ length: this.devices }, (_, device) => device);
+    for (const device of devices) {
+      const others = devices.filter((other) => this.#half(other) !== this.#half(device));
+      const lines = others.map((other) => (apart ? `neigh replace ${this.address(other)} lladdr 02:00:00:00:00:01 nud permanent dev eth` : `neigh del ${this.address(other)} dev eth`));
+      this.#run('ip', ['-n', this.#name(`d${String(device)}`), '-batch', '-'], `${lines.join('\n')}\n`);
     }
   }
 
@@ -134,8 +131,8 @@ export class TestBed {
     return this.#run('ip', ['netns', 'exec', name, command, ...args]);
   }
 
-  #run(command: string, args: readonly string[]): string {
-    const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  #run(command: string, args: readonly string[], input = ''): string {
+    const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', input });
     if (status === 0) return stdout;
     this.remove();
     throw new Error(`${command} ${args.join(' ')}: ${stderr}`);

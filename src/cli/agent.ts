@@ -62,7 +62,8 @@ export function addAgent(program: Command, version: string): void {
     .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens');
   withDht(command)
     .addHelpText('after', `
-Prints a JSON line when it is ready, for every release it has installed, and at the end.
+Prints a JSON line when it is ready, for every release it sets out for and has installed, for every neighbour it catches with
+wrong bytes, and at the end.
 
 Examples:
   shoal agent os=/var/lib/os.img --origin https://origin:8470 --identity /var/lib/shoal/identity --listen 0.0.0.0:8472 \\
@@ -105,6 +106,7 @@ function tell(event: AgentEvent, bars: Map<string, Progress>): void {
     case 'updating':
       say(`${event.product} ${event.version} is there.`);
       bars.set(event.product, progress(`${event.product} ${event.version}`));
+      emit({ event: 'updating', product: event.product, version: event.version, sequence: event.sequence });
       break;
     case 'installed': {
       const { manifest, paths, ledger } = event;
@@ -119,5 +121,6 @@ function tell(event: AgentEvent, bars: Map<string, Progress>): void {
       break;
     case 'lie':
       sayLie(event.evidence);
+      emit({ event: 'lie', source: event.evidence.source, code: event.evidence.code, message: event.evidence.message });
   }
 }

@@ -125,10 +125,14 @@ export const NEIGHBOURS_MAX = 16;
  */
 export const AGENT_NEWS_FIRST_MS = 250;
 export const AGENT_NEWS_MS = 3_000;
+/** Spans that a neighbour is believed to be bringing over the backhaul at a time. */
+export const BRINGING_MOST = 16;
 /** Before the end of this nobody crosses the backhaul for an update: who set out at the same time is heard of by then, milliseconds. */
 export const AGENT_SETTLE_MS = 1_000;
 /** How long whoever keeps the list of neighbours may take: an update does not wait for it any longer, milliseconds. */
 export const NEIGHBOURS_TIMEOUT_MS = 2_000;
+/** How long a neighbour may take to say what it holds: one that cannot be reached is asked again on another connection, milliseconds. */
+export const HOLDING_TIMEOUT_MS = 3_000;
 /** How long a neighbour may take to say what news it has, milliseconds. */
 export const NEWS_TIMEOUT_MS = 3_000;
 /** Neighbours that were caught with wrong bytes: how many are remembered, and for how long (addresses change hands). */

@@ -67,6 +67,8 @@ export const HEADER_SPANS = 'shoal-spans';
 export const HEADER_SEGMENTS = 'shoal-segments';
 /** Answer header of a holding: `1` while the host is at work to get more of it. */
 export const HEADER_WORKING = 'shoal-working';
+/** Answer header of a holding: the spans that the host is bringing over the backhaul just now, at most `BRINGING_MOST`, as `3,17`. */
+export const HEADER_BRINGING = 'shoal-bringing';
 /** Answer header of a holding: the root of the base whose delta the device uses, or `none`; absent while it is not decided. */
 export const HEADER_BASE = 'shoal-base';
 /** Answer header of a span: length of the raw bytes, whatever the content coding. */

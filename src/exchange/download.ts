@@ -54,6 +54,8 @@ export interface DownloadOptions {
   readonly onBase?: (base: ObjectId | 'none') => void;
   /** Whose turn it is to cross the backhaul. Default: always this device's. */
   readonly turns?: BackhaulTurns;
+  /** Called when a span begins, and when it ceases, to be brought over the backhaul: neighbours that are told need not do it as well. */
+  readonly onBringing?: (span: number, on: boolean) => void;
   /** Called at every sign that the download goes on. */
   readonly onAlive?: () => void;
   /** What is known of the sources from earlier. Default: nothing. */
@@ -149,6 +151,7 @@ class Download {
           this.#arrived(missing, fill, written, there);
         },
         onAlive: () => this.#options.onAlive?.(),
+        onBringing: (span, on) => this.#options.onBringing?.(span, on),
         onEnded: () => {
           this.#lookOn();
         },

@@ -22,7 +22,7 @@ import { HERE, fillsOf, offersFrom } from './roads.ts';
 import type { RoadsParts } from './roads.ts';
 import type { Source } from './source.ts';
 import type { SpanFill } from './span-fill.ts';
-import { PATIENCE_MS } from './standing.ts';
+import { PATIENCE_MS, isLie } from './standing.ts';
 import type { Standing } from './standing.ts';
 import type { BackhaulTurns } from './turns.ts';
 
@@ -49,6 +49,8 @@ export interface FetchingParts {
   /** `there` bytes of the span were found in the slot or a base, `written` came from elsewhere. */
   readonly onArrived: (fill: SpanFill, written: number, there: number) => void;
   readonly onAlive: () => void;
+  /** A span begins, or ceases, to be brought over the backhaul. */
+  readonly onBringing: (span: number, on: boolean) => void;
   /** A request has ended. */
   readonly onEnded: () => void;
 }
@@ -88,7 +90,8 @@ export class Fetching {
       spans: index.spans,
       onHolding: (source, holding) => turns?.saw(source, holding),
       onFailure: (source, error) => {
-        this.#failed(source, error);
+        // Whoever does not answer has nothing to offer until it does; that is all that follows from it.
+        if (isLie(error)) this.#failed(source, error);
       },
       onAnswer: () => {
         this.#wake();
@@ -124,10 +127,11 @@ export class Fetching {
       signal.throwIfAborted();
       const sources = this.#parts.sources();
       if (this.#broken !== undefined) throw this.#broken;
-      const usable = sources.filter((source) => this.#parts.standing.mayAsk(source));
+      const { standing, turns } = this.#parts;
+      const usable = sources.filter((source) => standing.mayAsk(source));
       const road = this.#openDelta();
       const delta = road === undefined ? undefined : { base: road.manifest.base.root, segments: road.segments.length };
-      await this.#holdings.refresh(usable, road !== undefined || this.#parts.turns?.leads === false, delta);
+      await this.#holdings.refresh(sources.filter((source) => !standing.banned(source)), road !== undefined || turns?.leads === false, delta);
       this.#plan(usable);
       this.#giveUp(sources);
       await new Promise<void>((resolve) => {
@@ -240,6 +244,8 @@ export class Fetching {
   /** Runs `work` as a request for `fills` to the source called `name`. */
   #start(name: string, fills: readonly SpanFill[], work: (started: Running) => Promise<void>, failed: (error: unknown) => void, source: Source | undefined, ended: () => void = () => undefined): void {
     const started = this.#inFlight.start(name);
+    const crossing = source?.kind === 'origin' ? fills.map(({ span }) => span) : [];
+    for (const span of crossing) this.#parts.onBringing(span, true);
     for (const fill of fills) {
       fill.asked = [...fill.asked, name];
       fill.since = started.since;
@@ -251,6 +257,7 @@ export class Fetching {
         fill.asked = fill.asked.filter((each) => each !== name);
         fill.since = this.#parts.clock.now();
       }
+      for (const span of crossing) this.#parts.onBringing(span, false);
       ended();
       this.#inFlight.end(name, started);
       this.#running.delete(running);
@@ -285,7 +292,9 @@ export class Fetching {
   }
 
   #failed(source: Source, error: unknown): void {
-    if (this.#broken !== undefined || this.#parts.signal.aborted) return;
-    this.#parts.standing.failed(source, error);
+    const { signal, standing, turns } = this.#parts;
+    if (this.#broken !== undefined || signal.aborted) return;
+    standing.failed(source, error);
+    if (standing.banned(source)) turns?.caught(source);
   }
 }

@@ -19,6 +19,7 @@ export interface HoldingsParts {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly onHolding: (source: Source, holding: PeerHolding) => void;
+  /** It did not answer, or not properly; what it said before is forgotten. */
   readonly onFailure: (source: Source, error: unknown) => void;
   /** Called after every answer. */
   readonly onAnswer: () => void;
@@ -29,6 +30,8 @@ export class Holdings {
   readonly #parts: HoldingsParts;
   readonly #spans = new Map<string, Bitmap | 'all'>();
   readonly #segments = new Map<string, Bitmap>();
+  /** Those that have not answered yet. */
+  readonly #asking = new Set<Source>();
   /** What a source did not have although it said so: it is not believed about that again. */
   readonly #denied = { spans: new Map<string, Set<number>>(), segments: new Map<string, Set<number>>() };
   #asked = -Infinity;
@@ -63,11 +66,11 @@ export class Holdings {
    */
   async refresh(sources: readonly Source[], soon: boolean, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
     const { clock } = this.#parts;
-    const first = this.#spans.size === 0 || (delta !== undefined && !this.#askedOfDelta);
+    const first = this.#asked === -Infinity || (delta !== undefined && !this.#askedOfDelta);
     if (!first && clock.now() - this.#asked < (soon ? HOLDING_SOON_MS : HOLDING_MS)) return;
     this.#asked = clock.now();
     this.#askedOfDelta ||= delta !== undefined;
-    const asking = Promise.all(sources.map((source) => this.#ask(source, delta)));
+    const asking = Promise.all(sources.filter((source) => !this.#asking.has(source)).map((source) => this.#ask(source, delta)));
     if (!first) return;
     let cancel: () => void = () => undefined;
     await Promise.race([asking, new Promise<void>((resolve) => (cancel = clock.after(delta === undefined ? WAIT_MS : WAIT_DELTA_MS, resolve)))]);
@@ -76,6 +79,7 @@ export class Holdings {
 
   async #ask(source: Source, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
     const { key, onAnswer, onFailure, onHolding, signal, spans } = this.#parts;
+    this.#asking.add(source);
     try {
       const holding = await source.holding(key, spans, signal);
       for (const span of this.#denied.spans.get(source.name) ?? []) holding?.spans.delete(span);
@@ -85,7 +89,11 @@ export class Holdings {
       for (const segment of this.#denied.segments.get(source.name) ?? []) segments?.delete(segment);
       if (segments !== undefined) this.#segments.set(source.name, segments);
     } catch (error) {
+      this.#spans.delete(source.name);
+      this.#segments.delete(source.name);
       onFailure(source, error);
+    } finally {
+      this.#asking.delete(source);
     }
     onAnswer();
   }

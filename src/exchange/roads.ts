@@ -76,6 +76,7 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
   const held = holdings.spans(source);
   return {
     ...linkTo(source, inFlight),
+    ...(source.kind === 'origin' && turns !== undefined ? { mostInFlight: Math.min(IN_FLIGHT.origin, turns.width) } : {}),
     road: 'content',
     bytes: (span) => {
       const fill = missing.get(span);

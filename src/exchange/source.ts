@@ -3,15 +3,15 @@ import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { ARTIFACT_MAX_SPANS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
-import { HEADER_BASE, HEADER_PATIENT, HEADER_WORKING, wire } from '../core/wire.ts';
+import { ARTIFACT_MAX_SPANS, BRINGING_MOST, HOLDING_TIMEOUT_MS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
+import { HEADER_BASE, HEADER_BRINGING, HEADER_PATIENT, HEADER_WORKING, wire } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { chunkIdOf } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import { receiveChunks } from './receive.ts';
 import { HttpUpstream } from './upstream.ts';
-import type { Upstream } from './upstream.ts';
+import type { Upstream, UpstreamAnswer } from './upstream.ts';
 
 export type SourceKind = 'peer' | 'gateway' | 'origin';
 
@@ -41,6 +41,8 @@ export interface PeerHolding {
   readonly working: boolean;
   /** It knows of the artifact at all. */
   readonly known: boolean;
+  /** Spans that it says it is bringing over the backhaul. */
+  readonly bringing?: readonly number[];
   /** The base from which it rebuilds the artifact, `none` when it does not; undefined while it does not say. */
   readonly base?: ObjectId | 'none' | undefined;
 }
@@ -75,12 +77,14 @@ export class HttpSource implements Source {
   readonly name: string;
   readonly kind: SourceKind;
   readonly #upstream: Upstream;
+  readonly #clock: Clock;
   #delta = 0;
 
   constructor(kind: SourceKind, url: string, clock: Clock, upstream: Upstream = new HttpUpstream(url, clock)) {
     this.kind = kind;
     this.name = upstream.url;
     this.#upstream = upstream;
+    this.#clock = clock;
   }
 
   async page(key: ContentKey, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array> {
@@ -91,11 +95,12 @@ export class HttpSource implements Source {
 
   async holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<PeerHolding | undefined> {
     if (this.kind !== 'peer') return undefined;
-    const { status, headers, body } = await this.#upstream.get('control', wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, {}, signal);
+    const { status, headers, body } = await this.#soon(wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, signal);
     if (status === 404) return { spans: new Bitmap(spans), working: false, known: false };
     this.#expect200(status, 'what it holds');
     const base = headers.get(HEADER_BASE) ?? '';
-    return { spans: Bitmap.decode(body, spans), working: headers.get(HEADER_WORKING) === '1', known: true, base: base === 'none' || isObjectId(base) ? base : undefined };
+    const bringing = (headers.get(HEADER_BRINGING) ?? '').split(',', BRINGING_MOST).flatMap((text) => (/^\d{1,8}$/.test(text) && Number(text) < spans ? [Number(text)] : []));
+    return { spans: Bitmap.decode(body, spans), working: headers.get(HEADER_WORKING) === '1', known: true, bringing, base: base === 'none' || isObjectId(base) ? base : undefined };
   }
 
   async delta(key: ContentKey, { id, size }: DeltaObject, signal?: AbortSignal, alive?: () => void): Promise<Uint8Array> {
@@ -125,7 +130,7 @@ export class HttpSource implements Source {
 
   async deltaHolding(key: ContentKey, base: ObjectId, segments: number, signal?: AbortSignal): Promise<Bitmap | undefined> {
     if (this.kind !== 'peer') return undefined;
-    const { status, body } = await this.#upstream.get('control', wire.deltaHolding(key, base), (segments + 7) >> 3, {}, signal);
+    const { status, body } = await this.#soon(wire.deltaHolding(key, base), (segments + 7) >> 3, signal);
     if (status === 404) return undefined;
     this.#expect200(status, 'what it holds of a delta');
     return Bitmap.decode(body, segments);
@@ -155,6 +160,19 @@ export class HttpSource implements Source {
 
   async close(): Promise<void> {
     await this.#upstream.close();
+  }
+
+  /** What a neighbour says is worth little when it is late; and a connection that does not get through is given up for another. */
+  async #soon(path: string, maxBytes: number, signal: AbortSignal | undefined): Promise<UpstreamAnswer> {
+    const late = new AbortController();
+    const cancel = this.#clock.after(HOLDING_TIMEOUT_MS, () => {
+      late.abort();
+    });
+    try {
+      return await this.#upstream.get('control', path, maxBytes, {}, signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]));
+    } finally {
+      cancel();
+    }
   }
 
   #expect200(status: number, what: string): void {

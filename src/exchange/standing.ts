@@ -4,6 +4,11 @@ import type { Source } from './source.ts';
 /** Errors that only a host which sends wrong bytes can cause. One is enough: there is no honest way to get there. */
 const LIES = new Set(['CHUNK_MISMATCH', 'PAGE_MISMATCH', 'BAD_PAGE', 'TRUNCATED', 'TRAILING_BYTES', 'BAD_BITMAP', 'HTTP_BODY', 'HTTP_TOO_LARGE', 'ZSTD_CORRUPT', 'ZSTD_TOO_LARGE', 'DELTA_DAMAGED']);
 
+/** Whether only a host that sends wrong bytes can have caused it. */
+export function isLie(error: unknown): boolean {
+  return isShoalError(error) && LIES.has(error.code);
+}
+
 /** Failures in a row after which a source rests, and for how long, doubling, milliseconds. */
 const REST_AFTER = 2;
 const REST_FIRST_MS = 500;

@@ -5,11 +5,15 @@ import type { PeerHolding, Source } from './source.ts';
 export interface BackhaulTurns {
   /** Told what a neighbour says that it has. */
   saw(source: Source, holding: PeerHolding): void;
+  /** Told of a neighbour that sent wrong bytes: it is passed over from now on. */
+  caught(source: Source): void;
   /** Told what this device rebuilds from, if anything, and which deltas there are: who needs the fewest bytes brings things. */
   decided(choice: DeltaChoice | undefined, offers: readonly DeltaOffer[]): void;
   /** Resolves when it is known, as well as it will be, who else is at work. */
   settled(): Promise<void>;
   mine(span: number): boolean;
+  /** How many spans this device should bring over the backhaul at a time, as content: few where others do so as well. */
+  readonly width: number;
   /** Nobody who is at work needs fewer bytes than this device. */
   readonly leads: boolean;
   /** Others bring what is not this device's turn. */

@@ -29,8 +29,24 @@ export const TAKE_OVER_MS = 10_000;
 /** For how long a member that says it is at work, and has nothing to show for it, keeps its turn, milliseconds. */
 export const WORK_UNSEEN_MS = 300_000;
 
+/** Spans on their way over the backhaul at a time that a site aims at; each is lost, in part, when whoever brings it dies. */
+const WIDTH = 6;
+
 /** For how long a member may keep to itself what bringing it costs it, before it counts as one without a delta, milliseconds. */
 export const UNDECIDED_MS = 10_000;
+
+/** What a member says of itself. */
+export interface Said {
+  /** How many spans it holds, and which. */
+  readonly held: number;
+  readonly has?: (span: number) => boolean;
+  /** It is at work to get more. */
+  readonly working: boolean;
+  /** What bringing all of it costs it. */
+  readonly bytes?: number | undefined;
+  /** Spans that it is bringing over the backhaul now. */
+  readonly bringing?: readonly number[] | undefined;
+}
 
 interface Seen {
   readonly hash: number;
@@ -44,6 +60,10 @@ interface Seen {
   grew: number;
   /** When it last showed a sign of life. */
   alive: number;
+  /** Spans that it says it is bringing, and since when. */
+  claims: ReadonlyMap<number, number>;
+  /** It was caught with wrong bytes: nothing is left to it. */
+  liar: boolean;
 }
 
 /** The turns of one device for one artifact. */
@@ -85,8 +105,8 @@ export class SiteTurns {
     this.#self.bytes = bytes;
   }
 
-  /** What was learned of a member: how many spans it holds, whether it says that it is at work, and what bringing all costs it. */
-  saw(instance: string, held: number, working: boolean, bytes?: number): void {
+  /** What was learned of a member. */
+  saw(instance: string, { held, working, bytes, bringing = [], has = () => false }: Said): void {
     const seen = this.#others.get(instance);
     if (seen === undefined) return;
     seen.bytes = bytes ?? seen.bytes;
@@ -94,6 +114,21 @@ export class SiteTurns {
     if (held > seen.held) seen.grew = now;
     if (held > seen.held || (working && now - seen.grew < WORK_UNSEEN_MS)) seen.alive = now;
     seen.held = held;
+    const before = seen.claims;
+    seen.claims = new Map(bringing.filter((span) => !has(span)).map((span) => [span, before.get(span) ?? now]));
+  }
+
+  /** A member was caught with wrong bytes: it is passed over from now on. */
+  caught(instance: string): void {
+    const seen = this.#others.get(instance);
+    if (seen !== undefined) seen.liar = true;
+  }
+
+  /** How many spans this device should bring at a time: so many that all members at work together keep the backhaul busy. */
+  get width(): number {
+    let members = 1;
+    for (const seen of this.#others.values()) if (this.#inTime(seen)) members++;
+    return Math.max(1, Math.ceil(WIDTH / members));
   }
 
   /** Whether others are at work, so that waiting makes sense. */
@@ -117,6 +152,9 @@ export class SiteTurns {
       if (!this.#inTime(seen)) continue;
       const other = this.#rankBeside(seen, rank);
       if (other < rank || (other === rank && score(seen, lot) > own)) return false;
+      // Its turn or not: it is on its way. Whoever joins or comes back moves the turns, and should not have it fetched twice.
+      const since = seen.claims.get(span);
+      if (since !== undefined && this.#now() - since < WORK_UNSEEN_MS) return false;
     }
     return true;
   }
@@ -131,13 +169,14 @@ export class SiteTurns {
     return seen.joined ? this.#rank(seen) : (seen.bytes ?? own);
   }
 
-  #inTime({ alive, joined, since }: Seen): boolean {
+  #inTime({ alive, joined, liar, since }: Seen): boolean {
+    if (liar) return false;
     return joined ? this.#now() - alive <= TAKE_OVER_MS : this.#now() - since <= JOIN_MS;
   }
 
   #first({ instance, weight, bytes, joined = true }: Member): Seen {
     const now = this.#now();
-    return { hash: hashOf(this.#root, instance), weight, bytes, joined, held: 0, since: now, grew: now, alive: now };
+    return { hash: hashOf(this.#root, instance), weight, bytes, joined, held: 0, since: now, grew: now, alive: now, claims: new Map(), liar: false };
   }
 }
 

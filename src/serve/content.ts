@@ -10,6 +10,8 @@ export interface Holding {
   readonly spans: Bitmap;
   /** More of it is on its way here: neighbours that wait for it wait for something. */
   readonly working?: boolean;
+  /** Spans that a device is bringing over the backhaul. */
+  readonly bringing?: ReadonlySet<number>;
   /** The base from which a device rebuilds it, `none` when it does not; undefined while it does not know. */
   readonly base?: ObjectId | 'none' | undefined;
 }

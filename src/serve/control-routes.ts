@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ObjectId } from '../core/ids.ts';
-import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_BASE, HEADER_REVOCATIONS, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING, wire } from '../core/wire.ts';
+import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_BASE, HEADER_BRINGING, HEADER_REVOCATIONS, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING, wire } from '../core/wire.ts';
 import { ShoalError } from '../core/errors.ts';
+import { BRINGING_MOST } from '../core/limits.ts';
 import { tiers } from '../kernel/tiers.ts';
 import type { Access, Permissions } from './access.ts';
 import { notFound } from './answers.ts';
@@ -65,8 +66,8 @@ export function controlRoutes(app: App, context: ControlContext): void {
       context.onWanted?.(request.ip);
       throw notFound('the artifact');
     }
-    const { base, spans, working } = holding;
-    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: spans.count, ...(working === true ? { [HEADER_WORKING]: '1' } : {}), ...(base === undefined ? {} : { [HEADER_BASE]: base }) });
+    const { base, bringing, spans, working } = holding;
+    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: spans.count, ...(working === true ? { [HEADER_WORKING]: '1' } : {}), ...(bringing === undefined || bringing.size === 0 ? {} : { [HEADER_BRINGING]: [...bringing].slice(0, BRINGING_MOST).join(',') }), ...(base === undefined ? {} : { [HEADER_BASE]: base }) });
     return reply.send(Buffer.from(spans.encode()));
   });
 

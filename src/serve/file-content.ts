@@ -15,6 +15,8 @@ export interface HeldFile {
   readonly size: number;
   /** The spans that are whole in the file. Grows while it is being written; shrinks when a span turns out damaged. */
   readonly spans: Bitmap;
+  /** Spans that are being brought over the backhaul. */
+  readonly bringing?: ReadonlySet<number>;
   /** From which base it is being rebuilt, as `Holding` has it. */
   readonly base?: ObjectId | 'none' | undefined;
   /** The index pages that are here. Whatever is here belongs to `key`. */

@@ -17,6 +17,7 @@ import { accessOf } from '../device/access.ts';
 import { discover, rememberedIn } from '../discover.ts';
 import { checkEntitled, membershipOf, upstreamOf } from '../membership.ts';
 import { checkHost, checkListener } from '../plain-http.ts';
+import { instanceName } from './instance.ts';
 import { DeviceState } from './state.ts';
 import { HeldMetadata, versionOf } from './metadata.ts';
 import { News } from './news.ts';
@@ -59,6 +60,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     surface = await createSurface({
       role: 'agent',
       version: options.version,
+      instance: await instanceName(files, state.directory, options.advertise ?? `${options.listen.host}:${String(options.listen.port)}`, today()),
       content,
       metadata,
       clock,

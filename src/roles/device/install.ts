@@ -147,6 +147,10 @@ class Part {
           if (file !== undefined) this.#serve(new ServedFile({ namespace: manifest.namespace, root: artifact.root }, artifact.size, spans, file, this.#pages, clock));
         },
         onAlive: () => this.#served?.work(),
+        onBringing: (span, on) => {
+          if (on) this.#served?.bringing.add(span);
+          else this.#served?.bringing.delete(span);
+        },
         onSpan: (span) => this.#served?.spans.add(span),
         onBase: (base) => {
           if (this.#served !== undefined) this.#served.base = base;

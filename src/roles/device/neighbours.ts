@@ -185,12 +185,16 @@ export class Neighbours {
     };
     look();
     return {
-      saw: ({ name }, { base, spans, working, known }) => {
+      caught: ({ name }) => {
+        const neighbour = this.#known.get(name);
+        if (neighbour !== undefined) turns.caught(neighbour.instance);
+      },
+      saw: ({ name }, { base, bringing, spans, working, known }) => {
         const neighbour = this.#known.get(name);
         if (neighbour === undefined) return;
         neighbour.has.set(root, known);
         look();
-        if (known) turns.saw(neighbour.instance, spans.size, working, costOf(base));
+        if (known) turns.saw(neighbour.instance, { held: spans.size, has: (span) => spans.has(span), working, bytes: costOf(base), bringing });
       },
       decided: (choice, listed) => {
         offers = listed;
@@ -200,6 +204,9 @@ export class Neighbours {
       },
       settled: () => (settled() ? Promise.resolve() : new Promise((resolve) => void clock.after(settles - clock.now(), resolve))),
       mine: (span) => settled() && turns.mine(span),
+      get width() {
+        return turns.width;
+      },
       get leads() {
         return settled() && turns.leads;
       },

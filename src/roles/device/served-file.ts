@@ -18,6 +18,7 @@ export class ServedFile implements HeldFile {
   readonly key: ContentKey;
   readonly size: number;
   readonly spans: Bitmap;
+  readonly bringing = new Set<number>();
   /** From which base it is being rebuilt, `none`, or undefined while that is not known. */
   base: ObjectId | 'none' | undefined;
   readonly #file: OpenFile;

@@ -1,0 +1,189 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Device, Site } from './site.ts';
+import type { Prepared } from './prepare.ts';
+import type { TestBed } from './test-bed.ts';
+
+export interface Setting {
+  readonly bed: TestBed;
+  readonly site: Site;
+  readonly prepared: Prepared;
+  readonly devices: number;
+  readonly random: () => number;
+}
+
+export interface Measured {
+  readonly content: number;
+  readonly interfaceBytes: { readonly down: number; readonly up: number };
+  readonly seconds: number;
+  /** What there is to say besides, for people. */
+  readonly notes: Readonly<Record<string, string | number>>;
+  /** What does not hold, in sentences. */
+  readonly failures: readonly string[];
+}
+
+const all = (devices: number): readonly number[] => Array.from({ length: devices }, (_, at) => at);
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Brings up a device for every older release: number `n` has release `n % older`. They know each other and have nothing to do. */
+async function settled({ site, prepared, devices }: Setting, more: readonly string[] = [], liars = 0): Promise<void> {
+  const { older } = prepared.set;
+  for (const [at, file] of older.entries()) {
+    await site.publish(at + 1);
+    const group: Device[] = [];
+    for (const number of all(devices)) if (number % older.length === at) group.push(await site.addDevice(number, file, more, number >= devices - liars));
+    await startAll(group);
+    await Promise.all(group.map((device) => device.installed(String(at + 1))));
+    if (older.length > 1) for (const device of group) device.halt(true);
+  }
+}
+
+/** Some at a time: starting is work for the processor, and they are not to time out meanwhile. */
+async function startAll(devices: readonly Device[], at = 6): Promise<void> {
+  for (let begin = 0; begin < devices.length; begin += at) await Promise.all(devices.slice(begin, begin + at).map((device) => device.start()));
+}
+
+/** The last publication, which all that run hear of at the same moment; returns when. */
+async function release({ site, prepared }: Setting): Promise<number> {
+  site.halt(true);
+  await site.publish(prepared.set.older.length + 1);
+  site.halt(false);
+  return performance.now();
+}
+
+const version = ({ prepared }: Setting): string => String(prepared.set.older.length + 1);
+
+async function measured(setting: Setting, since: number, devices: readonly Device[], notes: Measured['notes'] = {}, failures: readonly string[] = []): Promise<Measured> {
+  const seconds = (performance.now() - since) / 1000;
+  const { content, down, up } = await setting.site.crossed();
+  await setting.site.check(devices);
+  return { content, interfaceBytes: { down, up }, seconds, notes, failures };
+}
+
+/** Everybody updates. */
+export async function update(setting: Setting): Promise<Measured> {
+  await settled(setting);
+  const since = await release(setting);
+  const said = await Promise.all(setting.site.devices.map((device) => device.installed(version(setting))));
+  const shares = said.map((line) => {
+    const { origin, deltaFrom } = line['ledger'] as { readonly origin: number; readonly deltaFrom: { readonly origin: number } };
+    return origin + deltaFrom.origin;
+  });
+  const sum = shares.reduce((total, each) => total + each, 0);
+  return measured(setting, since, setting.site.devices, { bringers: shares.filter((each) => each > sum / 100).length, 'busiest brought': `${((Math.max(...shares) / sum) * 100).toFixed(0)} %` });
+}
+
+/** With a gateway, which nobody was told of. */
+export async function withGateway(setting: Setting): Promise<Measured> {
+  await setting.site.publish(1);
+  await setting.site.startGateway();
+  return update(setting);
+}
+
+/** All are switched on at once, and find a release that is out already. */
+export async function power(setting: Setting): Promise<Measured> {
+  const { site } = setting;
+  await settled(setting);
+  await Promise.all(site.devices.map((device) => device.stop()));
+  await site.publish(setting.prepared.set.older.length + 1);
+  const since = performance.now();
+  await startAll(site.devices, site.devices.length);
+  await Promise.all(site.devices.map((device) => device.installed(version(setting))));
+  return measured(setting, since, site.devices);
+}
+
+/** Three older releases, and two devices that have nothing at all. */
+export async function mixed(setting: Setting): Promise<Measured> {
+  const { devices, prepared, site } = setting;
+  const fresh = 2;
+  await settled({ ...setting, devices: devices - fresh });
+  // Those from the factory look for the first time when the others do.
+  await site.publish(0);
+  const factory = [await site.addDevice(devices - 2, undefined), await site.addDevice(devices - 1, undefined)];
+  await startAll(factory);
+  const since = await release(setting);
+  await Promise.all(site.devices.map((device) => device.installed(version(setting))));
+  return measured(setting, since, site.devices, { versions: prepared.set.older.length, factory: fresh });
+}
+
+/** A third is killed at random, half of them come back; and whoever fetches is killed every few seconds, and comes back. */
+export async function churn(setting: Setting, least: number): Promise<Measured> {
+  const { random, site } = setting;
+  await settled(setting);
+  const since = await release(setting);
+  const gone = new Set<Device>();
+  const events: Promise<void>[] = [];
+  let [over, kills, fetchers] = [false, 0, 0];
+  const third = [...site.devices].sort(() => random() - 0.5).slice(0, Math.round(site.devices.length / 3));
+  for (const [at, device] of third.entries()) {
+    const comesBack = at % 2 === 0;
+    events.push((async () => {
+      await pause(random() * least * 1000 * 0.9);
+      if (over) return;
+      kills++;
+      await device.kill();
+      if (!comesBack) gone.add(device);
+      else {
+        await pause(2_000 + random() * 4_000);
+        await device.start();
+      }
+    })());
+  }
+  events.push((async () => {
+    for (;;) {
+      await pause(4_000);
+      if (over) return;
+      const victim = site.fetching(site.devices.filter((device) => device.runs && !third.includes(device)));
+      if (victim === undefined) continue;
+      fetchers++;
+      await victim.kill();
+      events.push(pause(3_000).then(() => victim.start()));
+    }
+  })());
+  await Promise.all(site.devices.map(async (device) => {
+    while (!device.has(version(setting)) && !gone.has(device)) await Promise.race([device.installed(version(setting)), pause(500)]);
+  }));
+  over = true;
+  const result = await measured(setting, since, site.devices.filter((device) => device.has(version(setting))));
+  await Promise.all(events);
+  const survivors = site.devices.filter((device) => !gone.has(device));
+  return { ...result, notes: { killed: kills, 'killed while fetching': fetchers, 'gone for good': gone.size }, failures: survivors.filter((device) => !device.has(version(setting))).map(({ number }) => `device ${String(number)} did not finish`) };
+}
+
+/** The LAN falls in two for twenty seconds in the middle of it. */
+export async function cut(setting: Setting): Promise<Measured> {
+  const { bed, site } = setting;
+  await settled(setting);
+  const since = await release(setting);
+  await pause(4_000);
+  const before = await site.crossed();
+  bed.cut(true);
+  await pause(20_000);
+  const after = await site.crossed();
+  bed.cut(false);
+  await Promise.all(site.devices.map((device) => device.installed(version(setting))));
+  return measured(setting, since, site.devices, { 'crossed while cut': after.content - before.content });
+}
+
+/** Two of them send wrong bytes to whoever asks; one of these says that it has everything. */
+export async function liars(setting: Setting): Promise<Measured> {
+  const { bed, devices, site } = setting;
+  const programs = [devices - 2, devices - 1].map((number) => {
+    const [command = '', ...args] = [...bed.device(number), process.execPath, new URL('liar.ts', import.meta.url).pathname, '--listen', new URL(site.urlOf(number)).host, '--agent', site.behindLiar(number), ...(number === devices - 1 ? ['--boast'] : [])];
+    return spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  });
+  try {
+    await Promise.all(programs.map(({ stdout }) => once(stdout, 'data')));
+    await settled(setting, [], 2);
+    const honest = site.devices.slice(0, devices - 2);
+    const since = await release(setting);
+    await Promise.all(honest.map((device) => device.installed(version(setting))));
+    const result = await measured(setting, since, honest);
+    const urls = [site.urlOf(devices - 2), site.urlOf(devices - 1)];
+    const caught = urls.map((url) => honest.filter(({ lies }) => lies.has(url)).length);
+    const wronged = honest.flatMap(({ number, lies }) => [...lies].filter((url) => !urls.includes(url)).map((url) => `device ${String(number)} took ${url} for a liar, which it is not`));
+    return { ...result, notes: { 'caught by': caught.join(' and ') }, failures: [...wronged, ...caught.flatMap((count, at) => (count > 0 ? [] : [`nobody caught ${urls[at] ?? ''}`]))] };
+  } finally {
+    for (const program of programs) program.kill('SIGKILL');
+  }
+}

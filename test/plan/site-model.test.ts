@@ -1,0 +1,176 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { SiteTurns } from '../../src/plan/site.ts';
+
+const ROOT = 'ab'.repeat(32);
+/** A step of the virtual clock, milliseconds. */
+const STEP_MS = 250;
+
+interface Life {
+  /** When it is switched on, milliseconds. */
+  readonly joins: number;
+  /** When it dies; `Infinity` for most. */
+  readonly dies: number;
+  /** When it is back, with the spans that it had; `Infinity` for those that stay away. */
+  readonly back: number;
+  /** How often it asks what the others hold, milliseconds, and how long after the others it begins. */
+  readonly asks: number;
+  readonly phase: number;
+  /** What all of it costs the device, bytes; `Infinity` without a delta. */
+  readonly bytes: number;
+}
+
+interface World {
+  readonly lives: readonly Life[];
+  readonly spans: number;
+  /** Milliseconds a span takes over the backhaul, and over the LAN. */
+  readonly crossing: number;
+  readonly near: number;
+  /** Milliseconds until a device that is switched on is known to the others. */
+  readonly news: number;
+  /** The LAN is in two halves, by even and odd numbers, in this time. */
+  readonly cut: { readonly from: number; readonly to: number } | undefined;
+}
+
+class ModelDevice {
+  readonly name: string;
+  readonly life: Life;
+  readonly held = new Set<number>();
+  /** Spans on their way, and when they are here. */
+  readonly crossing = new Map<number, number>();
+  readonly near = new Map<number, number>();
+  turns: SiteTurns | undefined;
+  /** What the others said last. */
+  readonly heard = new Map<string, readonly number[]>();
+
+  constructor(at: number, life: Life, seed: number) {
+    this.name = `d${String(at)}-${String(seed)}`;
+    this.life = life;
+  }
+
+  lives(now: number): boolean {
+    const { back, dies, joins } = this.life;
+    return now >= joins && (now < dies || now >= back);
+  }
+}
+
+interface Outcome {
+  readonly crossings: number;
+  /** Spans that a dying device had, or was half way with, and nobody else. */
+  readonly lost: number;
+  /** Spans that crossed while the LAN was cut, and for ten seconds after that, by half. */
+  readonly apart: readonly [number, number];
+  readonly finished: boolean;
+  readonly took: number;
+}
+
+/** A site on a virtual clock: every device runs the turns of the real planner on what it has heard, which is never quite up to date. */
+function simulate({ lives, spans, crossing, near, news, cut }: World, seed: number): Outcome {
+  const devices = lives.map((life, at) => new ModelDevice(at, life, seed));
+  const apart: [number, number] = [0, 0];
+  let [now, crossings, lost] = [0, 0, 0];
+  const isCut = (): boolean => cut !== undefined && now >= cut.from && now < cut.to;
+  const reaches = (one: number, other: number): boolean => !isCut() || one % 2 === other % 2;
+  const done = (): boolean => devices.every((device) => now >= device.life.joins && (device.lives(now) ? device.held.size === spans : device.life.back === Infinity));
+  for (; now < 7_200_000 && !done(); now += STEP_MS) {
+    for (const device of devices) {
+      if (device.lives(now)) continue;
+      if (device.turns === undefined) continue;
+      lost += device.crossing.size + [...device.held].filter((span) => !devices.some((other) => other !== device && other.held.has(span))).length;
+      device.crossing.clear();
+      device.near.clear();
+      device.heard.clear();
+      device.turns = undefined;
+    }
+    for (const [at, device] of devices.entries()) {
+      if (!device.lives(now)) continue;
+      const own = (device.turns ??= new SiteTurns({ instance: device.name, weight: 1, bytes: device.life.bytes }, ROOT, () => now));
+      for (const coming of [device.crossing, device.near]) {
+        for (const [span, due] of coming) {
+          if (due > now) continue;
+          coming.delete(span);
+          device.held.add(span);
+        }
+      }
+      const known = devices.filter((other) => other !== device && other.life.joins + news <= now);
+      own.members(known.map(({ name, life }) => ({ instance: name, weight: 1, bytes: life.bytes })));
+      if ((now + device.life.phase) % device.life.asks < STEP_MS) {
+        for (const [other, { name, held, crossing: bringing }] of devices.entries()) {
+          if (!known.some((each) => each.name === name) || !devices[other]?.lives(now) || !reaches(at, other)) {
+            device.heard.delete(name);
+            continue;
+          }
+          device.heard.set(name, [...held]);
+          own.saw(name, { held: held.size, has: (span) => held.has(span), working: bringing.size > 0, bringing: [...bringing.keys()] });
+        }
+      }
+      for (const spansThere of device.heard.values()) {
+        for (const span of spansThere) if (device.near.size < 8 && !device.held.has(span) && !device.near.has(span) && !device.crossing.has(span)) device.near.set(span, now + near);
+      }
+      const settled = now - (now >= device.life.back ? device.life.back : device.life.joins) >= 1_000;
+      for (let span = 0; settled && span < spans && device.crossing.size < own.width; span++) {
+        if (device.held.has(span) || device.crossing.has(span) || device.near.has(span) || !own.mine(span)) continue;
+        device.crossing.set(span, now + crossing);
+        crossings++;
+        if (cut !== undefined && now >= cut.from && now < cut.to + 10_000) apart[at % 2 === 0 ? 0 : 1]++;
+      }
+    }
+  }
+  return { crossings, lost, apart, finished: done(), took: now };
+}
+
+const life = (joins: fc.Arbitrary<number>, dies: fc.Arbitrary<number>): fc.Arbitrary<Life> => fc.record({
+  joins,
+  dies,
+  away: fc.option(fc.integer({ min: 500, max: 20_000 }), { nil: Infinity }),
+  asks: fc.constantFrom(250, 1_000),
+  phase: fc.constantFrom(0, 250, 500, 750),
+  bytes: fc.constantFrom(600_000, 2_000_000, Infinity),
+}).map(({ away, ...rest }) => ({ ...rest, back: rest.dies + away }));
+
+const worlds = fc.record({
+  // The first never dies: somebody has to be left to look at.
+  first: life(fc.nat(20_000), fc.constant(Infinity)),
+  others: fc.array(life(fc.nat(20_000), fc.option(fc.integer({ min: 20_000, max: 90_000 }), { nil: Infinity, freq: 3 })), { maxLength: 9 }),
+  spans: fc.integer({ min: 1, max: 60 }),
+  crossing: fc.constantFrom(250, 2_000, 10_000, 60_000),
+  near: fc.constantFrom(250, 1_000),
+  news: fc.constantFrom(0, 500, 3_000),
+  cut: fc.option(fc.record({ from: fc.nat(60_000), length: fc.constantFrom(5_000, 20_000, 60_000) }).map(({ from, length }) => ({ from, to: from + length })), { freq: 2 }),
+}).map(({ cut, first, others, ...rest }) => ({ ...rest, cut: cut ?? undefined, lives: [first, ...others] }));
+
+describe('a site on a virtual clock', () => {
+  it('finishes whatever happens, and fetches little twice', () => {
+    fc.assert(
+      fc.property(worlds, fc.nat(), (world, seed) => {
+        const { apart, crossings, finished, lost } = simulate(world, seed);
+        expect(finished).toBe(true);
+        const upsets = world.lives.length + world.lives.filter(({ dies }) => dies !== Infinity).length * 2 + (world.cut === undefined ? 0 : 2);
+        // Once for each span; what died with a device; of a cut, one copy for the half that fetched less; and with every device that
+        // joins, dies or comes back, what may be begun before the others have heard of it: one span or two of each.
+        const unheard = 1 + Math.ceil((world.news + 1_000) / world.crossing);
+        expect(crossings).toBeLessThanOrEqual(world.spans + lost + Math.min(...apart) + upsets * Math.min(world.spans, 2 * unheard));
+      }),
+      { numRuns: 80 },
+    );
+  });
+
+  it('fetches nothing twice when all are there from the start, whatever they ask when', () => {
+    const calm = fc.record({ lives: fc.array(life(fc.constant(0), fc.constant(Infinity)), { minLength: 1, maxLength: 12 }), spans: fc.integer({ min: 1, max: 60 }), crossing: fc.constantFrom(250, 2_000, 10_000), near: fc.constantFrom(250, 1_000) });
+    fc.assert(
+      fc.property(calm, fc.nat(), (world, seed) => {
+        const { crossings, finished } = simulate({ ...world, news: 0, cut: undefined }, seed);
+        expect([finished, crossings]).toEqual([true, world.spans]);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('fetches nothing twice when one that restarts at once goes on with what was its own', () => {
+    const one: Life = { joins: 0, dies: Infinity, back: Infinity, asks: 1_000, phase: 0, bytes: Infinity };
+    const lives = Array.from({ length: 8 }, (_, at) => (at === 3 ? { ...one, dies: 30_000, back: 33_000 } : one));
+    const { crossings, finished, lost } = simulate({ lives, spans: 60, crossing: 10_000, near: 250, news: 0, cut: undefined }, 1);
+    expect(finished).toBe(true);
+    expect(crossings).toBeLessThanOrEqual(60 + lost);
+  });
+});
