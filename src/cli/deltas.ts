@@ -21,6 +21,7 @@ export const DELTA_HELP = `
 Deltas: before devices are offered the release, deltas are made from the two releases before it, so that a device fetches
 what changed. --deltas-from says from which others:
   --deltas-from last:1        from the release before only
+  --deltas-from reported:3    from the three that most devices say they run (shoal devices --runs)
   --deltas-from 1.2.0,1.3.1   from these, because devices still run them
   --deltas-from none          from none; "shoal delta NAME" makes them later
 The release waits for them --delta-seconds at most; with --deltas-later it does not, and devices that ask meanwhile fetch
@@ -31,7 +32,7 @@ home are in its config.json, under "deltas".`;
 /** The options that say which deltas are made, at what cost. */
 export function withDeltaOptions(command: Command): Command {
   return command
-    .option('--deltas-from <which>', 'make deltas from last:N releases, from versions joined by commas, or none (default: last:2)')
+    .option('--deltas-from <which>', 'make deltas from last:N releases, from the reported:N that most devices run, from versions joined by\ncommas, or none (default: last:2)')
     .addOption(new Option('--delta-memory <bytes>', 'memory that making a delta may take, such as 512M or 4G (default: half of the machine)').argParser(byteCount))
     .option('--delta-seconds <n>', 'time for all deltas of the release (default: 600)', wholeNumber(0));
 }

@@ -167,13 +167,21 @@ export function addDevices(program: Command): void {
   program
     .command('devices')
     .summary('list devices, tokens and what was done with them')
-    .description('List the devices that have enrolled; with --tokens the tokens, with --audit who enrolled, was refused, was revoked.')
+    .description('List the devices that have enrolled; with --runs how many run what, with --tokens the tokens, with --audit who enrolled, was refused, was revoked.')
+    .option('--runs', 'releases instead, and how many devices said in the last thirty days that they run them')
     .option('--tokens', 'tokens instead')
     .option('--audit', 'the audit log instead')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
     .option('--json', JSON_TEXT)
-    .addHelpText('after', '\nExamples:\n  shoal devices --home fleet\n  shoal devices --audit --home fleet --json')
-    .action(async (options: { tokens?: boolean; audit?: boolean; home: string; json?: boolean }) => {
+    .addHelpText('after', '\nAgents say what they run when they ask for news, once or twice a day at least.\n\nExamples:\n  shoal devices --home fleet\n  shoal devices --runs --home fleet --json\n  shoal devices --audit --home fleet --json')
+    .action(async (options: { runs?: boolean; tokens?: boolean; audit?: boolean; home: string; json?: boolean }) => {
+      const { releasesRun } = await import('../roles/running.ts');
+      if (options.runs === true) {
+        const { counts } = await releasesRun(options.home);
+        if (options.json === true) emit({ ok: true, runs: counts });
+        else for (const { product, version, sequence, devices } of counts) console.log([product, version ?? `(sequence ${String(sequence)}, released no longer)`, `${String(devices)} devices`].join('  '));
+        return;
+      }
       await withFleet(options.home, false, async ({ registry }) => {
         const date = (at: number): string => new Date(at).toISOString();
         const { productsText } = await import('../identity/registry.ts');
@@ -186,9 +194,10 @@ export function addDevices(program: Command): void {
           if (options.json === true) emit({ ok: true, tokens: tokens.map((each) => ({ ...each, created: date(each.created), expires: date(each.expires) })) });
           else for (const { id, role, site, products, uses, expires, note } of tokens) console.log([id, role.padEnd(8), site ?? '-', productsText(products), `${String(uses)} left`, `until ${date(expires)}`, note].join('  '));
         } else {
+          const { ofDevice } = await releasesRun(options.home);
           const devices = registry.devices();
-          if (options.json === true) emit({ ok: true, devices: devices.map((each) => ({ ...each, enrolled: date(each.enrolled), renewed: date(each.renewed), ...(each.revoked === undefined ? {} : { revoked: date(each.revoked) }) })) });
-          else for (const { device, role, site, products, renewed, revoked } of devices) console.log([device, role.padEnd(8), site ?? '-', productsText(products), revoked === undefined ? `renewed ${date(renewed)}` : `REVOKED ${date(revoked)}`].join('  '));
+          if (options.json === true) emit({ ok: true, devices: devices.map((each) => ({ ...each, runs: ofDevice(each.device).map((run) => ({ ...run, seen: date(run.seen) })), enrolled: date(each.enrolled), renewed: date(each.renewed), ...(each.revoked === undefined ? {} : { revoked: date(each.revoked) }) })) });
+          else for (const { device, role, site, products, renewed, revoked } of devices) console.log([device, role.padEnd(8), site ?? '-', productsText(products), revoked === undefined ? `renewed ${date(renewed)}` : `REVOKED ${date(revoked)}`, ...ofDevice(device).map((run) => `runs ${run.product} ${run.version ?? `sequence ${String(run.sequence)}`}`)].join('  '));
         }
       });
     });

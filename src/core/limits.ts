@@ -295,3 +295,18 @@ export const DHT_MESSAGES_A_SECOND = 500;
 export const DHT_RECORDS_MAX = 10_000;
 export const DHT_NODES_KEPT = 32;
 export const INSTANCE_MAX_BYTES = 1 * KiB;
+
+/** What devices say that they run: a header's characters, its products; devices in one message of a gateway. */
+export const RUNS_HEADER_MAX = 1_024;
+export const RUNS_MAX_PRODUCTS = 32;
+export const RUNS_MAX_DEVICES = 512;
+/** The same is noted again at most so often; a gateway passes on what is new so often, and everything twice a day, milliseconds. */
+export const RUNS_NOTE_MS = 3_600_000;
+export const RUNS_PASS_MS = 300_000;
+export const RUNS_REPEAT_MS = 12 * 3_600_000;
+/** A device that said nothing for so long is not counted; one that said nothing for longer is forgotten. */
+export const RUNS_COUNTED_MS = 30 * 86_400_000;
+export const RUNS_KEPT_MS = 180 * 86_400_000;
+/** Devices and products remembered by an origin, and devices by a gateway. */
+export const RUNS_MAX_ROWS = 200_000;
+export const RUNS_MAX_AT_GATEWAY = 16_384;

@@ -41,6 +41,8 @@ export const wire = {
   revocations: `${API}/fleet/revocations`,
   /** For gateways: what an artifact is used for. */
   uses: (root: ObjectId): string => `${API}/fleet/uses/${root}`,
+  /** For gateways: what devices said to them that they run. */
+  runs: `${API}/fleet/runs`,
   /** Enrolment at an origin: open to whoever knows a token, or has an identity key. */
   anchors: `${API}/fleet/anchors`,
   enrol: `${API}/fleet/enroll`,
@@ -79,6 +81,9 @@ export const HEADER_RAW_LENGTH = 'shoal-raw-length';
  * so every few seconds. Without the header nobody gets one, for some proxies do not expect it.
  */
 export const HEADER_PATIENT = 'shoal-patient';
+
+/** Request header of a device that asks a host for news: what it runs (`formatRuns`). Neighbours are not told. */
+export const HEADER_RUNS = 'shoal-runs';
 
 /** Answer header between members of a fleet: the number of the revocation list that the host has. */
 export const HEADER_REVOCATIONS = 'shoal-revocations';

@@ -1,7 +1,9 @@
 import { ShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import type { ArtifactRecord, ReleaseManifest } from '../core/manifest.ts';
+import { LAST_RELEASES } from './delta-policy.ts';
 import type { DeltaChoice } from './delta-policy.ts';
+import type { RunCount } from './running.ts';
 
 /** One artifact of an earlier release and what became of it. */
 export interface DeltaPair {
@@ -26,8 +28,19 @@ export function releaseCalled(releases: readonly ReleaseManifest[], product: str
   return found;
 }
 
-/** The releases that deltas to `target` are made from, newest first. Throws `NO_SUCH_RELEASE` for one that is named and not there. */
-export function basesOf(releases: readonly ReleaseManifest[], { product, version, sequence }: Pick<ReleaseManifest, 'product' | 'version' | 'sequence'>, choice: DeltaChoice): readonly ReleaseManifest[] {
+/**
+ * The releases that deltas to `target` are made from: newest first, or those that most devices run first. `running` is what
+ * devices reported; where they reported nothing of the product, the last releases are taken. Throws `NO_SUCH_RELEASE` for one
+ * that is named and not there.
+ */
+export function basesOf(releases: readonly ReleaseManifest[], target: Pick<ReleaseManifest, 'product' | 'version' | 'sequence'>, choice: DeltaChoice, running: readonly RunCount[] = []): readonly ReleaseManifest[] {
+  const { product, version, sequence } = target;
+  if ('reported' in choice) {
+    const before = releases.filter((each) => each.product === product && each.sequence < sequence);
+    const devicesOn = (release: ReleaseManifest): number => running.find((each) => each.product === product && each.sequence === release.sequence)?.devices ?? 0;
+    const used = before.filter((release) => devicesOn(release) > 0).sort((a, b) => devicesOn(b) - devicesOn(a) || b.sequence - a.sequence);
+    return used.length > 0 ? used.slice(0, choice.reported) : basesOf(releases, target, { last: Math.min(choice.reported, LAST_RELEASES) });
+  }
   const bases = 'last' in choice
     ? releases.filter((each) => each.product === product && each.sequence < sequence)
     : choice.versions.filter((each) => each !== version).map((each) => releaseCalled(releases, product, each));

@@ -1,10 +1,13 @@
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
+import { isShoalError } from '../core/errors.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
 import { basesOf, deltaPairs, releaseCalled } from '../publish/delta-plan.ts';
 import { deltaPolicy } from '../publish/delta-policy.ts';
 import type { DeltaPolicy } from '../publish/delta-policy.ts';
 import { makeDeltas } from '../publish/deltas.ts';
+import { RunningReleases } from '../publish/running.ts';
+import type { RunCount } from '../publish/running.ts';
 import type { DeltaOutcome, MakeDeltasOptions } from '../publish/deltas.ts';
 import type { AcceptReleaseOptions } from '../publish/release.ts';
 import { liveReleases, needServer } from '../publish/upkeep.ts';
@@ -37,7 +40,7 @@ export async function releaseDeltas({ product, version, deltas, ...options }: Re
   const policy = deltaPolicy((await readConfig(home)).deltas, deltas);
   const releases = await liveReleases(home);
   const target = releaseCalled(releases, product, version);
-  const pairs = deltaPairs(target, basesOf(releases, target, policy.from));
+  const pairs = deltaPairs(target, basesOf(releases, target, policy.from, reportedTo(home, policy)));
   if (pairs.length === 0) return [];
   const store = await PackStore.open(home.paths.store);
   try {
@@ -78,9 +81,24 @@ export class DeltasFirst {
     const releases = await liveReleases(this.#home);
     // What comes along together may be updated from one to the next as well.
     const known = [...releases, ...targets];
-    const pairs = targets.flatMap((target) => deltaPairs(target, basesOf(known, target, this.#policy.from)));
+    const pairs = targets.flatMap((target) => deltaPairs(target, basesOf(known, target, this.#policy.from, reportedTo(this.#home, this.#policy))));
     this.outcomes.push(...(await makeDeltas(this.#home, this.#store, pairs, makeOptions(this.#policy, this.#wish))));
     this.#wish.signal?.throwIfAborted();
+  }
+}
+
+/** What devices said that they run, where that decides. A file that cannot be read is as if nobody had said anything. */
+function reportedTo(home: TrustHome, { from }: DeltaPolicy): readonly RunCount[] {
+  if (!('reported' in from)) return [];
+  let running: RunningReleases | undefined;
+  try {
+    running = RunningReleases.open(home.directory);
+    return running.counts(home.now().getTime());
+  } catch (error) {
+    if (!isShoalError(error, 'RUNS')) throw error;
+    return [];
+  } finally {
+    running?.close();
   }
 }
 

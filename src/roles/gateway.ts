@@ -19,6 +19,7 @@ import { discover, rememberedIn } from './discover.ts';
 import type { DhtWay, WaysToFind } from './discover.ts';
 import { GatewayContent } from './gateway/content.ts';
 import { GatewayMetadata } from './gateway/metadata.ts';
+import { GatewayRuns } from './gateway/runs.ts';
 import { GatewayRenewals } from './gateway/renewals.ts';
 import { GatewayUses } from './gateway/uses.ts';
 import { membershipOf, upstreamOf } from './membership.ts';
@@ -78,12 +79,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const uses = await GatewayUses.open(files, join(options.directory, 'uses'), upstream, clock);
   const metadata = await GatewayMetadata.open({ directory: join(options.directory, 'metadata'), files, upstream, clock, today, pollMs: options.pollMs ?? GATEWAY_POLL_MS });
   const content = await GatewayContent.open(cache, upstream, clock);
+  const runs = new GatewayRuns(upstream, clock);
   const surface = await createSurface({
     role: 'gateway',
     version: options.version,
     content,
     metadata,
     peers: new PeerRegistry(() => clock.now()),
+    runs,
     clock,
     ...(member === undefined ? {} : { access: accessOf(member, (root) => uses.of(root), [wire.renew]), control: (app) => { renewRoute(app, (request, address) => renewals.renew(request, address)); } }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
@@ -116,6 +119,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     discovery = await discover({ mdns: options.mdns, dht: rememberedIn(options.directory, options.dht) }, { instance: surface.instance, port: Number(new URL(url).port), role: 'gateway', site, files, clock, today, link: member, onError: options.onError });
   } catch (error) {
     await surface.close(0);
+    await runs.close();
     throw error;
   }
   member?.keep();
@@ -125,6 +129,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     close: async () => {
       await discovery?.close();
       await surface.close();
+      await runs.close();
       await member?.close();
       await upstream.close();
       await cache.close();

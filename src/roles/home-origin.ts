@@ -11,6 +11,7 @@ import { startOrigin } from './origin.ts';
 import type { Origin, OriginLedger, Signature } from './origin.ts';
 import { DeltaRunner } from './origin/delta-runner.ts';
 import type { NewRelease } from './origin/delta-runner.ts';
+import { HomeRuns } from './origin/runs.ts';
 import { HomeUploads } from './origin/upload-desk.ts';
 import type { DeltaOutcome } from '../publish/deltas.ts';
 import { startOpenListener } from './origin/open-listener.ts';
@@ -63,7 +64,10 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<HomeO
   let fleet: FleetDesk | undefined;
   let open: OpenListener | undefined;
   let node: DhtNode | undefined;
+  let runs: HomeRuns | undefined;
   try {
+    runs = new HomeRuns(home, systemClock, options.onError);
+    const running = runs;
     node = options.dht === undefined ? undefined : await startDhtNode({ ...options.dht, clock: systemClock, today: () => home.now().getTime() });
     const dht = node;
     open = options.torrent === undefined ? undefined : await startOpenListener(home, store, options.version, options.torrent, options.onError);
@@ -81,6 +85,7 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<HomeO
       version: options.version,
       resign,
       collect: () => collectHome(home, store),
+      runs: running,
       ...(tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock, noteReleases), tokens } }),
       ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),
       ...desk?.forOrigin,
@@ -104,6 +109,7 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<HomeO
     await fleet?.close();
     await open?.close();
     await node?.close();
+    runs?.close();
     await store.close();
     throw error;
   }

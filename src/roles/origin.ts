@@ -1,4 +1,5 @@
 import { Gauge } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import type { EnrolmentDesk } from '../identity/desk.ts';
@@ -9,6 +10,7 @@ import { PeerRegistry } from '../serve/peers.ts';
 import { StoreContent } from '../serve/store-content.ts';
 import { createSurface } from '../serve/surface.ts';
 import type { SurfaceOptions } from '../serve/surface.ts';
+import type { RunsDesk } from '../serve/runs.ts';
 import { uploadRoutes } from '../serve/upload-routes.ts';
 import type { UploadDesk } from '../serve/upload-routes.ts';
 import type { GcReport, PrunableStore } from '../store/types.ts';
@@ -33,6 +35,8 @@ export interface OriginOptions {
   readonly uploads?: { readonly desk: UploadDesk & { close(): Promise<void> }; readonly tokens: readonly string[] };
   /** TLS with the fleet's certificates; plain HTTP without it. */
   readonly access?: Access;
+  /** Who keeps what devices run; ended with the origin. */
+  readonly runs?: OriginRuns;
   /** Gives devices their certificates. */
   readonly enrolment?: EnrolmentDesk;
   /** Listens without TLS where others can reach it. */
@@ -41,6 +45,12 @@ export interface OriginOptions {
   readonly clock?: Clock;
   /** Told what went wrong where nobody asked: signing, gc, damaged content (with its URL). */
   readonly onError?: (error: unknown, where: string) => void;
+}
+
+/** What devices run, at an origin. */
+export interface OriginRuns extends RunsDesk {
+  measure(registry: Registry): void;
+  close(): void;
 }
 
 /** A role whose signature only a person can renew, and until when it stands. */
@@ -76,6 +86,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     content: new StoreContent(store, () => clock.now()),
     metadata,
     peers: new PeerRegistry(() => clock.now()),
+    ...(options.runs === undefined ? {} : { runs: options.runs }),
     clock,
     control: (app, may) => {
       if (uploads !== undefined) uploadRoutes(uploads.desk, uploads.tokens)(app);
@@ -92,6 +103,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
     for (const { role, expires } of signatures) ends.set({ role }, expires.getTime() / 1000);
   };
   note(signed);
+  options.runs?.measure(surface.metrics.registry);
   const sign = async (): Promise<void> => {
     note((await resign?.()) ?? []);
   };
@@ -112,6 +124,7 @@ export async function startOrigin(options: OriginOptions): Promise<Origin> {
       await Promise.all(turns.map((turn) => turn.stop()));
       await surface.close();
       await uploads?.desk.close();
+      options.runs?.close();
       await store.close();
     },
   };

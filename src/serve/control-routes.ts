@@ -12,6 +12,8 @@ import type { App } from './context.ts';
 import type { SurfaceMetrics } from './metrics.ts';
 import { matchesEtag } from './negotiate.ts';
 import type { PeerRegistry } from './peers.ts';
+import { noteRuns, runsRoute } from './runs.ts';
+import type { RunsDesk } from './runs.ts';
 import { Announcement, BaseParams, Health, Holdings, Instance, KeyParams, MetadataParams, PeerParams, Peers, RootParams, SiteParams, TargetParams, Uses } from './schemas.ts';
 
 export interface ControlContext {
@@ -25,6 +27,7 @@ export interface ControlContext {
   readonly may: Permissions;
   readonly access: Access | undefined;
   readonly onWanted: ((address: string) => void) | undefined;
+  readonly runs: RunsDesk | undefined;
 }
 
 const METADATA = 'application/json; charset=utf-8';
@@ -39,7 +42,9 @@ export function controlRoutes(app: App, context: ControlContext): void {
   if (metadata !== undefined) {
     app.get(`${API}/tuf/metadata/:file`, { schema: { summary: 'TUF metadata', tags: ['trust'], params: MetadataParams } }, async (request, reply) => {
       const { file } = request.params;
-      const bytes = may.metadata(request, file) ? await metadata.metadata(file) : undefined;
+      const allowed = may.metadata(request, file);
+      if (allowed && context.runs !== undefined && file === 'timestamp.json') noteRuns(request, may, context.runs);
+      const bytes = allowed ? await metadata.metadata(file) : undefined;
       if (bytes === undefined) throw notFound(file);
       const age = NUMBERED.test(file) ? undefined : metadata.age?.();
       if (age !== undefined) void reply.header('age', age);
@@ -79,6 +84,7 @@ export function controlRoutes(app: App, context: ControlContext): void {
     return reply.send(Buffer.from(held.encode()));
   });
 
+  if (context.runs !== undefined) runsRoute(app, may, context.runs);
   if (peers !== undefined) {
     app.put(
       `${API}/sites/:site/peers/:instance`,

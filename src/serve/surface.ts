@@ -32,6 +32,7 @@ import { controlRoutes } from './control-routes.ts';
 import { Gate } from './gate.ts';
 import { SurfaceMetrics } from './metrics.ts';
 import type { PeerRegistry } from './peers.ts';
+import type { RunsDesk } from './runs.ts';
 import { sendBody } from './send.ts';
 
 export interface SurfaceLimits {
@@ -53,6 +54,8 @@ export interface SurfaceOptions {
   readonly content: ContentProvider;
   readonly metadata?: MetadataProvider;
   readonly peers?: PeerRegistry;
+  /** Who keeps what devices run. */
+  readonly runs?: RunsDesk;
   /** Further routes of the control plane, such as the origin's upload. */
   readonly control?: (app: App, may: Permissions) => void;
   /** TLS with the fleet's certificates, and who may have what; plain HTTP without it. */
@@ -175,7 +178,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   );
   await app.register(async (plane) => {
     const { role, version, content, metadata, peers } = options;
-    controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics, may, access: options.access, onWanted: options.onWanted });
+    controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics, may, access: options.access, onWanted: options.onWanted, runs: options.runs });
     onlyRead(plane, `${API}/tuf/*`);
     options.control?.(plane, may);
     plane.get('/openapi.json', { schema: { summary: 'This description', tags: ['operations'] } }, (request) => {

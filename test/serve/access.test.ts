@@ -7,7 +7,8 @@ import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
 import { CERTIFICATE_LIFE_MS, HANDSHAKES_PER_NETWORK, HANDSHAKES_PER_SECOND, HANDSHAKE_BURST } from '../../src/core/limits.ts';
-import { wire } from '../../src/core/wire.ts';
+import type { Run } from '../../src/core/runs.ts';
+import { HEADER_RUNS, wire } from '../../src/core/wire.ts';
 import { HttpClient } from '../../src/exchange/http.ts';
 import type { Fleet } from '../../src/identity/fleet.ts';
 import { mayHave } from '../../src/identity/holder.ts';
@@ -15,7 +16,7 @@ import { FleetClient } from '../../src/identity/tls.ts';
 import type { Member } from '../../src/identity/tls.ts';
 import { createSurface } from '../../src/serve/surface.ts';
 import type { Access } from '../../src/serve/access.ts';
-import type { Surface } from '../../src/serve/surface.ts';
+import type { Surface, SurfaceOptions } from '../../src/serve/surface.ts';
 import { PeerRegistry } from '../../src/serve/peers.ts';
 import { StoreContent } from '../../src/serve/store-content.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
@@ -48,11 +49,11 @@ afterAll(async () => {
 });
 
 /** A host that has an artifact of the product os, and admits whoever has to do with os at its site. */
-async function host(member: TestMember, more: Partial<Access> = {}): Promise<{ readonly url: string; readonly surface: Surface }> {
+async function host(member: TestMember, more: Partial<Access> = {}, options: Partial<SurfaceOptions> = {}): Promise<{ readonly url: string; readonly surface: Surface }> {
   const store = new MemoryStore();
   await publishSample(store, sample);
   const surface = await createSurface({
-    role: 'agent', version: '1', content: new StoreContent(store, () => 0), peers: new PeerRegistry(() => 0),
+    role: 'agent', version: '1', content: new StoreContent(store, () => 0), peers: new PeerRegistry(() => 0), ...options,
     access: {
       member,
       admits: (caller) => mayHave(caller, ['os']),
@@ -234,6 +235,25 @@ describe('a listener with certificates of the fleet', () => {
     expect(await announce(elsewhere, 'hall', 'https://10.0.0.3:1')).toBe(403);
     expect(await status(elsewhere, url + wire.peers('hall'))).toBe(404);
     expect(Buffer.from((await two.request(url + wire.peers('hall'), 10_000)).body).toString()).toContain('10.0.0.1');
+  });
+
+  it('notes what a device runs under its own name and of its own products, and of others only from gateways', async () => {
+    const noted: string[] = [];
+    const runs = { note: (name: string, said: readonly Run[]) => { noted.push(`${name} ${said.map(({ product, sequence }) => `${product}=${String(sequence)}`).join(',')}`); } };
+    const metadata = { metadata: () => Promise.resolve(Buffer.from('{}')), target: () => Promise.resolve(undefined) };
+    const { url } = await host(await makeMember(fleet, { role: 'origin', products: 'all' }), { admits: () => true }, { runs, metadata });
+    const [one, gateway] = [await device(['os']), await makeMember(fleet, { role: 'gateway', products: 'all' })];
+    const poll = async (member: Member, said: string, file = 'timestamp.json'): Promise<number> => (await talk(member).request(`${url}${wire.metadata}/${file}`, 10_000, { headers: { [HEADER_RUNS]: said } })).status;
+    // A device that calls itself by another name, and runs what it cannot have.
+    expect(await poll(one, 'somebody os=4,maps=9')).toBe(200);
+    expect(await poll(one, 'nonsense')).toBe(200);
+    expect(await poll(one, 'x os=5', '1.root.json')).toBe(200);
+    expect(noted).toEqual([`${one.holder.device} os=4`]);
+    const pass = async (member: Member, body: unknown): Promise<number> => (await talk(member).request(url + wire.runs, 10_000, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify(body)) })).status;
+    expect(await pass(one, { devices: [['abc', [['os', 1]]]] })).toBe(404);
+    expect(await pass(gateway, { devices: [['abc', [['os', 1], ['maps', 2]]], ['../x', [['os', 1]]], ['def', [['..', 1]]]] })).toBe(204);
+    for (const bad of [{}, { devices: [['abc', [['os', -1]]]] }, { devices: [['abc', [['os', 1.5]]]] }, { devices: 5 }, { devices: Array.from({ length: 600 }, () => ['a', []]) }]) expect(await pass(gateway, bad), JSON.stringify(bad).slice(0, 60)).toBe(400);
+    expect(noted.slice(1)).toEqual(['abc os=1,maps=2']);
   });
 
   it('passes on the revocation list, and says its number with every answer of the control plane', async () => {

@@ -2,6 +2,7 @@ import { networkInterfaces } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
 import { GATEWAY_POLL_MS } from '../../core/limits.ts';
 import { parseName } from '../../core/names.ts';
+import type { RunsReport } from '../../core/runs.ts';
 import { DeltaCache } from '../../exchange/delta-cache.ts';
 import type { Upstream } from '../../exchange/upstream.ts';
 import { UpstreamMetadata } from '../../exchange/upstream-metadata.ts';
@@ -21,6 +22,7 @@ import { instanceName } from './instance.ts';
 import { DeviceState } from './state.ts';
 import { HeldMetadata, versionOf } from './metadata.ts';
 import { News } from './news.ts';
+import { reporterIn, reportingTo } from './reporting.ts';
 import { RunningAgent } from './running.ts';
 import type { Agent, AgentOptions } from './types.ts';
 
@@ -47,13 +49,26 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   let news: News | undefined;
   /** The gateway that was named, those that were seen, the origin. */
   const nearest = (): readonly Upstream[] => [...hosts.slice(0, -1), ...(neighbours?.gateways ?? []).map(({ upstream }) => upstream), ...hosts.slice(-1)];
+  const reporter = member?.holder.device ?? (await reporterIn(files, state.directory));
+  const runs = (): RunsReport => ({ reporter, runs: options.products.flatMap(({ product }) => {
+    const installed = state.installed(product);
+    return installed === undefined ? [] : [{ product, sequence: installed.manifest.sequence }];
+  }) });
+  const reporting = new WeakMap<Upstream, Upstream>();
+  /** Origin and gateways are told what runs here; not a gateway that merely says it is one. */
+  const told = (upstream: Upstream): Upstream => {
+    if (member === undefined && !(hosts as readonly Upstream[]).includes(upstream)) return upstream;
+    const known = reporting.get(upstream) ?? reportingTo(upstream, runs);
+    reporting.set(upstream, known);
+    return known;
+  };
   try {
     const trust = await TufClient.open({
       files,
       directory: state.directory,
       trustedRoot: options.trustedRoot,
       // Neighbours last, but for one that asked a moment ago: what they pass on may be old, and nobody is to be kept from the news by them.
-      fetcher: new UpstreamMetadata(() => [...new Set([...(news?.preferred ?? []), ...nearest(), ...fixed, ...(neighbours?.hosts ?? [])])]),
+      fetcher: new UpstreamMetadata(() => [...new Set([...(news?.preferred ?? []), ...nearest().map(told), ...fixed, ...(neighbours?.hosts ?? [])])]),
       profile: { hardware: options.hardware ?? [], features: [] },
       now: () => new Date(today()),
     });
