@@ -7,11 +7,13 @@
 
 #include "chunk/chunk.h"
 #include "delta/delta.h"
+#include "hash/hash.h"
+#include "walk/walk.h"
 
 namespace {
 
 // Raised when an exported function changes meaning, so that a stale build is never mistaken for a current one.
-constexpr int32_t kAbi = 3;
+constexpr int32_t kAbi = 4;
 
 napi_value Abi(napi_env env, napi_callback_info) {
   napi_value value;
@@ -131,6 +133,115 @@ napi_value Doubles(napi_env env, const std::vector<double>& values) {
   if (napi_create_arraybuffer(env, values.size() * sizeof(double), &data, &buffer) != napi_ok) return nullptr;
   for (size_t i = 0; i < values.size(); i++) static_cast<double*>(data)[i] = values[i];
   return napi_create_typedarray(env, napi_float64_array, values.size(), buffer, 0, &array) == napi_ok ? array : nullptr;
+}
+
+// Whether `lengths` are pieces of `size` bytes, and `out` has room for their hashes.
+bool Pieces(const uint32_t* lengths, size_t count, size_t size, size_t out) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (lengths[i] > SHOAL_HASH_MOST) return false;
+    sum += lengths[i];
+  }
+  return sum <= size && count <= out / SHOAL_HASH_BYTES;
+}
+
+struct HashWork : Work {
+  shoal_hash_isa isa;
+  const uint8_t* data;
+  std::vector<uint32_t> lengths;
+  uint8_t* out;
+  void run() override { status = shoal_hash_pieces(isa, data, lengths.data(), lengths.size(), out); }
+  napi_value result(napi_env) override { return nullptr; }
+};
+
+// hashPieces(data: Uint8Array, lengths: Uint32Array, out: Uint8Array, isa: number, later: boolean): number | Promise<number>
+// BLAKE3-256 of pieces that lie one after another, 32 bytes each, here and now or on a thread of the pool.
+napi_value HashPieces(napi_env env, napi_callback_info info) {
+  napi_value args[5];
+  size_t count = 5, size, pieces, room;
+  const uint8_t* data;
+  const uint32_t* lengths;
+  uint8_t* out;
+  int32_t isa;
+  bool later;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 5 ||
+      !Array(env, args[0], napi_uint8_array, &data, &size) || !Array(env, args[1], napi_uint32_array, &lengths, &pieces) ||
+      !Array(env, args[2], napi_uint8_array, &out, &room) || napi_get_value_int32(env, args[3], &isa) != napi_ok ||
+      napi_get_value_bool(env, args[4], &later) != napi_ok || !Pieces(lengths, pieces, size, room) ||
+      !shoal_hash_has(static_cast<shoal_hash_isa>(isa)))
+    return Refuse(env, "hashPieces: a wrong argument");
+  if (later) {
+    HashWork* work = new (std::nothrow) HashWork;
+    if (work == nullptr) return Refuse(env, "no memory");
+    work->isa = static_cast<shoal_hash_isa>(isa);
+    work->data = data;
+    work->lengths.assign(lengths, lengths + pieces);
+    work->out = out;
+    const napi_value held[2] = {args[0], args[2]};
+    return Start(env, work, held, 2);
+  }
+  napi_value value;
+  const int status = shoal_hash_pieces(static_cast<shoal_hash_isa>(isa), data, lengths, pieces, out);
+  return napi_create_int32(env, status, &value) == napi_ok ? value : nullptr;
+}
+
+// hashIsas(): number — bit n is set when instruction set n of native/hash/hash.h can run here.
+napi_value HashIsas(napi_env env, napi_callback_info) {
+  uint32_t bits = 0;
+  for (uint32_t isa = SHOAL_HASH_SCALAR; isa <= SHOAL_HASH_NEON; isa++) {
+    if (shoal_hash_has(static_cast<shoal_hash_isa>(isa))) bits |= 1u << isa;
+  }
+  napi_value value;
+  return napi_create_uint32(env, bits, &value) == napi_ok ? value : nullptr;
+}
+
+struct WalkWork : Work {
+  int32_t fd;
+  uint64_t position;
+  uint8_t* buffer;
+  size_t size, filled;
+  shoal_chunk_params params;
+  uint32_t* cuts;
+  uint8_t* hashes;
+  size_t capacity;
+  shoal_walk_result walked;
+  void run() override { status = shoal_walk(fd, position, buffer, size, filled, &params, cuts, hashes, capacity, &walked); }
+  napi_value result(napi_env env) override {
+    return Doubles(env, {static_cast<double>(walked.filled), static_cast<double>(walked.chunks), static_cast<double>(walked.ended)});
+  }
+};
+
+// walkChunks(fd, position, buffer: Uint8Array, filled, min, avg, max, cuts: Uint32Array, hashes: Uint8Array):
+//   Promise<[filled, chunks, ended] | number>
+napi_value WalkChunks(napi_env env, napi_callback_info info) {
+  napi_value args[9];
+  size_t count = 9, size, cuts, room;
+  int32_t fd;
+  double position;
+  uint32_t filled;
+  shoal_chunk_params params;
+  uint8_t *buffer, *hashes;
+  uint32_t* ends;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 9 ||
+      napi_get_value_int32(env, args[0], &fd) != napi_ok || napi_get_value_double(env, args[1], &position) != napi_ok ||
+      !Whole(position) || !Array(env, args[2], napi_uint8_array, &buffer, &size) ||
+      napi_get_value_uint32(env, args[3], &filled) != napi_ok || napi_get_value_uint32(env, args[4], &params.min) != napi_ok ||
+      napi_get_value_uint32(env, args[5], &params.avg) != napi_ok || napi_get_value_uint32(env, args[6], &params.max) != napi_ok ||
+      !Array(env, args[7], napi_uint32_array, &ends, &cuts) || !Array(env, args[8], napi_uint8_array, &hashes, &room))
+    return Refuse(env, "walkChunks: a wrong argument");
+  WalkWork* work = new (std::nothrow) WalkWork;
+  if (work == nullptr) return Refuse(env, "no memory");
+  work->fd = fd;
+  work->position = static_cast<uint64_t>(position);
+  work->buffer = buffer;
+  work->size = size;
+  work->filled = filled;
+  work->params = params;
+  work->cuts = ends;
+  work->hashes = hashes;
+  work->capacity = cuts < room / SHOAL_HASH_BYTES ? cuts : room / SHOAL_HASH_BYTES;
+  const napi_value held[3] = {args[2], args[7], args[8]};
+  return Start(env, work, held, 3);
 }
 
 struct PageWork : Work {
@@ -305,7 +416,8 @@ bool Export(napi_env env, napi_value exports, const char* name, napi_callback fu
 
 NAPI_MODULE_INIT() {
   if (!Export(env, exports, "abi", Abi) || !Export(env, exports, "chunkCuts", ChunkCuts) ||
-      !Export(env, exports, "chunkIsas", ChunkIsas) || !Export(env, exports, "deltaDecodePage", DeltaDecodePage) ||
+      !Export(env, exports, "chunkIsas", ChunkIsas) || !Export(env, exports, "hashPieces", HashPieces) ||
+      !Export(env, exports, "hashIsas", HashIsas) || !Export(env, exports, "walkChunks", WalkChunks) || !Export(env, exports, "deltaDecodePage", DeltaDecodePage) ||
       !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) ||
       !Export(env, exports, "deltaEncode", DeltaEncode)) {
     napi_throw_error(env, "SHOAL_NATIVE", "cannot register the native kernels");

@@ -5,7 +5,7 @@ import { Turns } from '../core/turns.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { FileSlot } from '../install/file-slot.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
-import { verifyChunk } from '../merkle/verify.ts';
+import { verifyChunks } from '../merkle/verify.ts';
 import type { IndexReader } from '../merkle/reader.ts';
 import { Serial } from '../store/serial.ts';
 import type { DeltaRoad } from './delta-road.ts';
@@ -149,9 +149,8 @@ export class DeltaWork {
     }
     // Chunks may have been cut in another way than ours: what the index says counts.
     const page = await index.leaf(place);
-    let at = 0;
     try {
-      return page.chunks.map(({ id, length }) => verifyChunk(id, bytes.subarray(at, (at += length))));
+      return verifyChunks(page.chunks, bytes);
     } catch (cause) {
       throw new ShoalError('DELTA_WRONG', `the delta makes another span ${String(place.index)} than was signed`, { ids: { span: place.index }, cause, retry: 'elsewhere' });
     }

@@ -126,5 +126,5 @@ export class LocalChunks {
 
 /** An open file as those want it who read the way of node:fs. */
 export function byteReader(file: OpenFile): ByteReaderAt {
-  return { read: async (buffer, offset, length, position) => ({ bytesRead: await file.read(buffer.subarray(offset, offset + length), position) }) };
+  return { ...(file.fd === undefined ? {} : { fd: file.fd }), read: async (buffer, offset, length, position) => ({ bytesRead: await file.read(buffer.subarray(offset, offset + length), position) }) };
 }

@@ -4,11 +4,10 @@ import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { SPAN_MAX_BYTES } from '../core/limits.ts';
 import type { FileSlot } from '../install/file-slot.ts';
-import { HASH_BYTES } from '../kernel/hash.ts';
+import { HASH_BYTES, blake3PiecesLater, hashesBeside } from '../kernel/hash.ts';
 import { HashThread } from '../kernel/hash-thread.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { Span } from '../merkle/reader.ts';
-import { chunkIdOf } from '../merkle/verify.ts';
 import { ahead } from './ahead.ts';
 
 /** Spans are brought to the medium when they make this many bytes; towards the end sooner, so that little is left for it. */
@@ -41,12 +40,12 @@ export class MediumCheck {
   #proving: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | undefined;
   readonly #buffers: Uint8Array[] = [];
-  /** Hashes beside what is being received. Started only for what is large enough, and where there is a second core. */
+  /** Hashes beside what is being received, where the pool cannot. Started only for what is large enough, and where there is a second core. */
   #thread: HashThread | undefined;
   #start: () => HashThread | undefined;
 
   /** `size` is that of the artifact. Where `start` gives no thread, everything is hashed in this one. */
-  constructor(slot: FileSlot, size: number, start: () => HashThread | undefined = () => (availableParallelism() > 1 ? new HashThread() : undefined)) {
+  constructor(slot: FileSlot, size: number, start: () => HashThread | undefined = () => (!hashesBeside && availableParallelism() > 1 ? new HashThread() : undefined)) {
     this.#slot = slot;
     this.#expected = size;
     this.#largest = Math.min(SPAN_MAX_BYTES, size);
@@ -138,7 +137,7 @@ export class MediumCheck {
       try {
         const done = await thread.hash(bytes, lengths);
         this.#buffers.push(new Uint8Array(done.bytes.buffer));
-        return lengths.map((_, index) => idFromBytes(done.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)));
+        return idsOf(done.hashes);
       } catch {
         // A thread that does not start or dies (little memory) is done without; it took the buffer with it.
         this.#start = () => undefined;
@@ -146,9 +145,12 @@ export class MediumCheck {
       }
     }
     const bytes = await this.#read(written);
-    let at = 0;
-    const ids = lengths.map((length) => chunkIdOf(bytes.subarray(at, (at += length))));
+    const ids = idsOf(await blake3PiecesLater(bytes, lengths));
     this.#buffers.push(new Uint8Array(bytes.buffer));
     return ids;
   }
+}
+
+function idsOf(hashes: Uint8Array): readonly ObjectId[] {
+  return Array.from({ length: hashes.byteLength / HASH_BYTES }, (_, index) => idFromBytes(hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)));
 }

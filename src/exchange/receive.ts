@@ -3,7 +3,7 @@ import { SPAN_TIMEOUT_MS } from '../core/limits.ts';
 import { HEADER_RAW_LENGTH } from '../core/wire.ts';
 import { zstdDecompressAsync } from '../kernel/zstd.ts';
 import type { ChunkRef } from '../merkle/page.ts';
-import { verifyChunk } from '../merkle/verify.ts';
+import { verifyChunksLater } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import type { BodyTarget, HttpAnswer, HttpOptions } from './http.ts';
 import { mostEncoded } from './span-body.ts';
@@ -31,7 +31,7 @@ export interface Received {
 }
 
 /**
- * Fetches `chunks`, which the URL names in this order, into `buffer` and verifies each as soon as it is complete.
+ * Fetches `chunks`, which the URL names in this order, into `buffer` and verifies them, a batch at a time, as they come.
  * `onBatch` gets verified neighbours, in order: `first` is the position of the first in `chunks`. Their bytes are views
  * of `buffer`; what `onBatch` returns is awaited, all of it, before this settles, so the caller may reuse the buffer then.
  * Batches that were handed on before a failure are good and may be kept.
@@ -91,13 +91,13 @@ function wrong(problem: string): ShoalError {
   return new ShoalError('HTTP_BODY', `the body is not the one asked for: ${problem}`, { retry: 'elsewhere' });
 }
 
-/** Verifies chunks as their bytes arrive and hands them on in batches. */
+/** Verifies chunks as their bytes arrive, a batch at a time beside the receiving of others, and hands them on. */
 class Batches {
   readonly #chunks: readonly ChunkRef[];
   readonly #onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>;
   readonly #running: Promise<unknown>[] = [];
-  #batch: VerifiedChunk[] = [];
-  #batchBytes = 0;
+  #first = 0;
+  #begin = 0;
   #next = 0;
   #offset = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -107,16 +107,15 @@ class Batches {
     this.#onBatch = onBatch;
   }
 
-  /** The first `filled` bytes of `raw` are there. Throws at the first wrong chunk, and when an earlier batch has failed. */
+  /** The first `filled` bytes of `raw` are there, and stay as they are. Throws when an earlier batch was wrong or has failed. */
   advance(raw: Uint8Array, filled: number): void {
     this.#check();
     for (let chunk = this.#chunks[this.#next]; chunk !== undefined && filled - this.#offset >= chunk.length; chunk = this.#chunks[this.#next]) {
-      this.#batch.push(verifyChunk(chunk.id, raw.subarray(this.#offset, this.#offset + chunk.length)));
       this.#offset += chunk.length;
-      this.#batchBytes += chunk.length;
       this.#next++;
-      if (this.#batchBytes >= BATCH_BYTES || this.#next === this.#chunks.length) this.#handOn();
     }
+    const whole = this.#next === this.#chunks.length;
+    if (this.#next > this.#first && (whole || this.#offset - this.#begin >= BATCH_BYTES)) this.#handOn(raw);
   }
 
   /** Waits for every batch. Throws what the first failed one threw. */
@@ -130,15 +129,16 @@ class Batches {
     await Promise.all(this.#running);
   }
 
-  #handOn(): void {
-    const first = this.#next - this.#batch.length;
+  #handOn(raw: Uint8Array): void {
+    const first = this.#first;
+    const verified = verifyChunksLater(this.#chunks.slice(first, this.#next), raw.subarray(this.#begin, this.#offset));
     this.#running.push(
-      this.#onBatch(this.#batch, first).catch((error: unknown) => {
+      verified.then((batch) => this.#onBatch(batch, first)).catch((error: unknown) => {
         this.#failure ??= { error };
       }),
     );
-    this.#batch = [];
-    this.#batchBytes = 0;
+    this.#first = this.#next;
+    this.#begin = this.#offset;
   }
 
   #check(): void {

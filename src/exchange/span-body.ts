@@ -2,7 +2,7 @@ import { ShoalError } from '../core/errors.ts';
 import { zstdDecompressAsync } from '../kernel/zstd.ts';
 import { zstdFrames } from '../kernel/zstd-frame.ts';
 import type { ChunkRef } from '../merkle/page.ts';
-import { verifyChunk } from '../merkle/verify.ts';
+import { verifyChunksLater } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 
 /** Chunks that can be kept together, and the frame they came in when it holds exactly them. */
@@ -19,7 +19,7 @@ export function mostEncoded(rawLength: number, chunks: number): number {
 /** Decodes and verifies what an upstream sent for `chunks`. Throws `CHUNK_MISMATCH`, `HTTP_BODY` or `ZSTD_…` (retry elsewhere). */
 export async function verifiedGroups(body: Uint8Array, coding: string | undefined, chunks: readonly ChunkRef[]): Promise<readonly Group[]> {
   const rawLength = lengthOf(chunks);
-  if (coding === undefined || coding === 'identity') return [{ chunks: verifyAll(body, chunks) }];
+  if (coding === undefined || coding === 'identity') return [{ chunks: await verifyAll(body, chunks) }];
   if (coding !== 'zstd') throw new ShoalError('HTTP_BODY', `the answer has the coding "${coding.slice(0, 40)}", which nobody asked for`, { retry: 'elsewhere' });
   const groups: Group[] = [];
   const frames = zstdFrames(body);
@@ -30,20 +30,19 @@ export async function verifiedGroups(body: Uint8Array, coding: string | undefine
     while (at < chunks.length && size < (contentSize ?? Infinity)) size += chunks[at++]?.length ?? 0;
     if (size !== contentSize) {
       // Frames that end inside a chunk, or do not say where, are lawful: decode it all and keep the chunks alone.
-      return [{ chunks: verifyAll(await zstdDecompressAsync(body, rawLength), chunks) }];
+      return [{ chunks: await verifyAll(await zstdDecompressAsync(body, rawLength), chunks) }];
     }
     const frame = body.subarray(start, end);
     const mine = chunks.slice(first, at);
-    groups.push({ chunks: verifyAll(await zstdDecompressAsync(frame, size), mine), frame });
+    groups.push({ chunks: await verifyAll(await zstdDecompressAsync(frame, size), mine), frame });
   }
   if (at !== chunks.length) throw short(at, chunks.length);
   return groups;
 }
 
-function verifyAll(raw: Uint8Array, chunks: readonly ChunkRef[]): readonly VerifiedChunk[] {
+async function verifyAll(raw: Uint8Array, chunks: readonly ChunkRef[]): Promise<readonly VerifiedChunk[]> {
   if (raw.byteLength !== lengthOf(chunks)) throw short(raw.byteLength, lengthOf(chunks));
-  let at = 0;
-  return chunks.map(({ id, length }) => verifyChunk(id, raw.subarray(at, (at += length))));
+  return verifyChunksLater(chunks, raw);
 }
 
 function lengthOf(chunks: readonly ChunkRef[]): number {

@@ -5,6 +5,7 @@
 import { ShoalError } from '../core/errors.ts';
 import { type Tier, forcedTier, unavailable } from './choice.ts';
 import { loadNativeHash } from './hash-native.ts';
+import { nativePieces } from './hash-pieces.ts';
 import type { HashTier, Hasher } from './hash-tier.ts';
 
 export type { Hasher } from './hash-tier.ts';
@@ -42,6 +43,46 @@ export const hashTier: Tier = chosen.tier;
 /** BLAKE3-256 of `bytes`: 32 fresh bytes. */
 export function blake3(bytes: Uint8Array): Uint8Array {
   return chosen.hash.hash(bytes);
+}
+
+/** Hashing many pieces in one call of our own kernel, where that may be used. */
+const pieces = chosen.tier.tier === 'native' ? nativePieces : undefined;
+
+/** Whether `blake3PiecesLater` works on a thread of its own. */
+export const hashesBeside = pieces !== undefined;
+
+/**
+ * BLAKE3-256 of each of the pieces of `lengths` that lie one after another in `bytes`: 32 bytes each. Where `bytes` ends early,
+ * of what there is of them.
+ */
+export function blake3Pieces(bytes: Uint8Array, lengths: readonly number[]): Uint8Array {
+  const there = cutShort(lengths, bytes.byteLength);
+  const hashes = new Uint8Array(there.length * HASH_BYTES);
+  if (pieces !== undefined) {
+    pieces.now(bytes, there, hashes);
+    return hashes;
+  }
+  let at = 0;
+  for (const [index, length] of there.entries()) hashes.set(chosen.hash.hash(bytes.subarray(at, (at += length))), index * HASH_BYTES);
+  return hashes;
+}
+
+/** The same on a thread of the pool where there is one. Nobody may write to `bytes` until the answer. */
+export async function blake3PiecesLater(bytes: Uint8Array, lengths: readonly number[]): Promise<Uint8Array> {
+  if (pieces === undefined) return blake3Pieces(bytes, lengths);
+  const there = cutShort(lengths, bytes.byteLength);
+  const hashes = new Uint8Array(there.length * HASH_BYTES);
+  await pieces.later(bytes, there, hashes);
+  return hashes;
+}
+
+function cutShort(lengths: readonly number[], available: number): Uint32Array {
+  let left = available;
+  return Uint32Array.from(lengths, (length) => {
+    const there = Math.min(length, left);
+    left -= there;
+    return there;
+  });
 }
 
 /**

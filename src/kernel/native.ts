@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 3;
+const ABI = 4;
 
 /** The functions of native/addon.cc. Each kernel's TypeScript side adds what it uses. */
 export interface NativeAddon {
@@ -12,6 +12,16 @@ export interface NativeAddon {
   chunkCuts(data: Uint8Array, min: number, avg: number, max: number, final: boolean, cuts: Uint32Array, isa: number): number;
   /** Bit n is set when instruction set n can run here. */
   chunkIsas(): number;
+  /**
+   * BLAKE3-256 of pieces of `lengths` that lie one after another in `data`, 32 bytes each in `out`; `isa` is one of
+   * native/hash/hash.h. With `later` on a thread of the pool: nobody touches the buffers until the answer. Returns a status.
+   */
+  hashPieces(data: Uint8Array, lengths: Uint32Array, out: Uint8Array, isa: number, later: false): number;
+  hashPieces(data: Uint8Array, lengths: Uint32Array, out: Uint8Array, isa: number, later: true): Promise<number>;
+  /** Bit n is set when instruction set n of native/hash/hash.h can run here. */
+  hashIsas(): number;
+  /** See native/walk/walk.h. Bytes in use, chunks found, whether the file has ended; or a status. Nobody touches the buffers meanwhile. */
+  walkChunks(fd: number, position: number, buffer: Uint8Array, filled: number, min: number, avg: number, max: number, cuts: Uint32Array, hashes: Uint8Array): Promise<Float64Array | number>;
   /** The covers of a map page, each target, length, base, fill; or a status of native/delta/delta.h. */
   deltaDecodePage(page: Uint8Array, begin: number, end: number, baseSize: number, covers: number): Promise<Float64Array | number>;
   /** Corrects `buffer` in place; `pieces` are length, kind, base of each. Returns a status. Nobody else touches the buffers meanwhile. */

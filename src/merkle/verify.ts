@@ -1,9 +1,9 @@
 import { ShoalError } from '../core/errors.ts';
 import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { blake3, blake3Keyed } from '../kernel/hash.ts';
+import { HASH_BYTES, blake3, blake3Keyed, blake3Pieces, blake3PiecesLater } from '../kernel/hash.ts';
 import { decodePage, encodePage } from './page.ts';
-import type { Page } from './page.ts';
+import type { ChunkRef, Page } from './page.ts';
 
 /**
  * Verification is a type: these two classes can be made only in this file, by hashing, and stores, slots and planners
@@ -64,7 +64,32 @@ export function sealChunk(bytes: Uint8Array): VerifiedChunk {
 
 /** Throws `CHUNK_MISMATCH` (retry elsewhere) unless `bytes` is the chunk `id`. */
 export function verifyChunk(id: ObjectId, bytes: Uint8Array): VerifiedChunk {
-  const actual = chunkIdOf(bytes);
+  return matched(id, chunkIdOf(bytes), bytes);
+}
+
+/** Throws `CHUNK_MISMATCH` (retry elsewhere) unless `bytes` begins with `chunks`, one after another. */
+export function verifyChunks(chunks: readonly ChunkRef[], bytes: Uint8Array): readonly VerifiedChunk[] {
+  return allMatched(chunks, bytes, blake3Pieces(bytes, lengthsOf(chunks)));
+}
+
+/**
+ * The same on a thread of the pool where there is one, so that whoever sends and receives goes on meanwhile. Nobody may write
+ * to `bytes` until it settles.
+ */
+export async function verifyChunksLater(chunks: readonly ChunkRef[], bytes: Uint8Array): Promise<readonly VerifiedChunk[]> {
+  return allMatched(chunks, bytes, await blake3PiecesLater(bytes, lengthsOf(chunks)));
+}
+
+function lengthsOf(chunks: readonly ChunkRef[]): readonly number[] {
+  return chunks.map(({ length }) => length);
+}
+
+function allMatched(chunks: readonly ChunkRef[], bytes: Uint8Array, hashes: Uint8Array): readonly VerifiedChunk[] {
+  let at = 0;
+  return chunks.map(({ id, length }, index) => matched(id, idFromBytes(hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)), bytes.subarray(at, (at += length))));
+}
+
+function matched(id: ObjectId, actual: ObjectId, bytes: Uint8Array): VerifiedChunk {
   if (actual !== id) {
     throw new ShoalError('CHUNK_MISMATCH', `the bytes received for chunk ${id.slice(0, 12)}… are not that chunk`, {
       ids: { expected: id, actual },

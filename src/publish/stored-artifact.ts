@@ -1,6 +1,6 @@
 import { ShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { verifyChunk } from '../merkle/verify.ts';
+import { verifyChunks } from '../merkle/verify.ts';
 import { IndexReader } from '../merkle/reader.ts';
 import type { StoreReader } from '../store/types.ts';
 
@@ -35,9 +35,8 @@ export async function readStored(store: StoreReader, root: ObjectId, into: Uint8
         at += piece.byteLength;
       }
     }
-    at = span.offset;
-    for (const { id, length } of chunks) verifyChunk(id, into.subarray(at, (at += length)));
-    ends.push(at);
+    verifyChunks(chunks, into.subarray(span.offset, at));
+    ends.push(span.offset + span.bytes);
   }
   return ends;
 }

@@ -1,6 +1,6 @@
 import { CHUNK_MAX_BYTES, SERVE_LARGE_PIECES, SERVE_LARGE_PIECE_BYTES, SERVE_PIECE_BYTES } from '../core/limits.ts';
 import type { ChunkRef } from '../merkle/page.ts';
-import { verifyChunk } from '../merkle/verify.ts';
+import { verifyChunksLater } from '../merkle/verify.ts';
 
 /**
  * Memory that answers are read into, used again and again: fresh memory costs more, in page faults and garbage, than what
@@ -37,30 +37,49 @@ export interface PlacedChunk {
   readonly offset: number;
 }
 
+interface Piece {
+  readonly bytes: Uint8Array;
+  /** The first of `placed` that is not in it. */
+  readonly next: number;
+}
+
 /**
- * Reads `placed` and hands on pieces of whole chunks, each hashed, in order; neighbours are read in one call. A piece is
- * good until the next is asked for. Throws `CHUNK_MISMATCH`, also where the file ends early, and what `read` throws.
+ * Reads `placed` and hands on pieces of whole chunks, each hashed, in order; neighbours are read in one call. While one is being
+ * sent the next is read and hashed. A piece is good until the next is asked for. Throws `CHUNK_MISMATCH`, also where the file
+ * ends early, and what `read` throws.
  */
 export async function* verifiedPieces(placed: readonly PlacedChunk[], read: (into: Uint8Array, offset: number) => Promise<number>, buffers: PieceBuffers): AsyncGenerator<Uint8Array> {
-  const pooled = buffers.take();
+  const pooled: Uint8Array[] = [];
+  let coming: Promise<Piece> | undefined;
   try {
-    for (let at = 0; at < placed.length; ) {
-      // A lone chunk may be larger than a small piece.
-      const buffer = (placed[at]?.chunk.length ?? 0) > pooled.byteLength ? new Uint8Array(CHUNK_MAX_BYTES) : pooled;
-      let filled = 0;
-      while (at < placed.length) {
-        const first = at;
-        const start = placed[first]?.offset ?? 0;
-        let length = 0;
-        for (let next = placed[at]; next !== undefined && next.offset === start + length && filled + length + next.chunk.length <= buffer.byteLength; next = placed[++at]) length += next.chunk.length;
-        if (at === first) break;
-        const count = await read(buffer.subarray(filled, filled + length), start);
-        const end = filled + count;
-        for (const { chunk } of placed.slice(first, at)) verifyChunk(chunk.id, buffer.subarray(Math.min(filled, end), Math.min((filled += chunk.length), end)));
-      }
-      yield buffer.subarray(0, filled);
+    for (let at = 0, turn = 0; at < placed.length; turn ^= 1) {
+      const piece = await (coming ?? readPiece(placed, at, (pooled[turn] ??= buffers.take()), read));
+      at = piece.next;
+      coming = at < placed.length ? readPiece(placed, at, (pooled[turn ^ 1] ??= buffers.take()), read) : undefined;
+      // It is waited for, and its failure told, when its turn comes.
+      coming?.catch(() => undefined);
+      yield piece.bytes;
     }
   } finally {
-    buffers.give(pooled);
+    await coming?.catch(() => undefined);
+    for (const buffer of pooled) buffers.give(buffer);
   }
+}
+
+async function readPiece(placed: readonly PlacedChunk[], from: number, pooled: Uint8Array, read: (into: Uint8Array, offset: number) => Promise<number>): Promise<Piece> {
+  // A lone chunk may be larger than a small piece.
+  const buffer = (placed[from]?.chunk.length ?? 0) > pooled.byteLength ? new Uint8Array(CHUNK_MAX_BYTES) : pooled;
+  let filled = 0;
+  let at = from;
+  while (at < placed.length) {
+    const first = at;
+    const start = placed[first]?.offset ?? 0;
+    let length = 0;
+    for (let next = placed[at]; next !== undefined && next.offset === start + length && filled + length + next.chunk.length <= buffer.byteLength; next = placed[++at]) length += next.chunk.length;
+    if (at === first) break;
+    const count = await read(buffer.subarray(filled, filled + length), start);
+    await verifyChunksLater(placed.slice(first, at).map(({ chunk }) => chunk), buffer.subarray(filled, filled + count));
+    filled += length;
+  }
+  return { bytes: buffer.subarray(0, filled), next: at };
 }

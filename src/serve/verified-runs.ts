@@ -2,7 +2,7 @@ import { ShoalError } from '../core/errors.ts';
 import { SERVE_MAX_CHECKS, SPAN_MAX_BYTES } from '../core/limits.ts';
 import { zstdDecompressAsync } from '../kernel/zstd.ts';
 import type { ChunkRef } from '../merkle/page.ts';
-import { verifyChunk } from '../merkle/verify.ts';
+import { verifyChunk, verifyChunksLater } from '../merkle/verify.ts';
 import type { Run } from '../store/types.ts';
 import { Turns } from '../core/turns.ts';
 
@@ -57,12 +57,8 @@ async function checkFrames(run: Run, chunks: readonly ChunkRef[]): Promise<void>
     at += piece.byteLength;
   }
   const raw = await zstdDecompressAsync(stored.subarray(0, at), Math.min(run.rawLength, SPAN_MAX_BYTES));
-  at = 0;
-  for (const { id, length } of chunks) {
-    verifyChunk(id, raw.subarray(at, at + length));
-    at += length;
-  }
-  if (at !== raw.byteLength) throw mismatch();
+  if (raw.byteLength !== chunks.reduce((sum, { length }) => sum + length, 0)) throw mismatch();
+  await verifyChunksLater(chunks, raw);
 }
 
 /** Pieces of `run`, cut so that each is whole chunks, every one of them hashed. Copies only what a piece cuts in two. */
@@ -73,13 +69,18 @@ export async function* verifiedChunks(run: Pick<Run, 'open'>, chunks: readonly C
   for await (const piece of run.open()) {
     let done = 0;
     let good = 0;
-    for (let chunk = chunks[at]; chunk !== undefined && done < piece.byteLength; chunk = chunks[at]) {
-      if (part === undefined && piece.byteLength - done >= chunk.length) {
-        verifyChunk(chunk.id, piece.subarray(done, done + chunk.length));
-        done += chunk.length;
-        at++;
-        continue;
+    while (at < chunks.length && done < piece.byteLength) {
+      const whole: ChunkRef[] = [];
+      const from = done;
+      if (part === undefined) {
+        for (let chunk = chunks[at]; chunk !== undefined && piece.byteLength - done >= chunk.length; chunk = chunks[++at]) {
+          whole.push(chunk);
+          done += chunk.length;
+        }
       }
+      if (whole.length > 0) await verifyChunksLater(whole, piece.subarray(from, done));
+      const chunk = chunks[at];
+      if (chunk === undefined || done === piece.byteLength) break;
       if (done > good) yield piece.subarray(good, done);
       part ??= new Uint8Array(chunk.length);
       const take = Math.min(chunk.length - filled, piece.byteLength - done);

@@ -58,6 +58,8 @@ export interface FileStat {
 }
 
 export interface OpenFile {
+  /** Its descriptor, for native kernels that read by themselves; undefined where reads must pass through this layer. */
+  readonly fd?: number;
   /** Fills `into` from `position`; returns how many bytes there were: fewer than asked only at the end of the file. */
   read(into: Uint8Array, position: number): Promise<number>;
   /** Writes all of `bytes`. Durable only after `sync`. */
@@ -115,6 +117,10 @@ class NodeFile implements OpenFile {
   constructor(handle: FileHandle, path: string) {
     this.#handle = handle;
     this.#path = path;
+  }
+
+  get fd(): number {
+    return this.#handle.fd;
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {

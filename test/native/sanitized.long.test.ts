@@ -13,6 +13,9 @@ const SECONDS = Number(process.env.SHOAL_FUZZ_SECONDS ?? 30);
 /** Each driver, and the kernel it links. Drivers print their seed; SHOAL_SEED repeats a run. */
 const drivers = readdirSync(join(native, 'test')).flatMap((name) => /^(\w+)_fuzz\.cc$/.exec(name)?.[1] ?? []);
 
+/** The kernels that another one calls. */
+const CALLED: Readonly<Record<string, readonly string[]>> = { walk: ['chunk', 'hash'] };
+
 /** Where the headers of the Node that runs this are: with it, or in the package it came in. */
 function nodeHeaders(): string {
   const platform = `node-${process.platform}-${process.arch}`;
@@ -37,7 +40,7 @@ describe.skipIf(needsSanitizer())('native kernels under AddressSanitizer and UBS
 
   it.each(drivers)('%s: nothing outside its buffers, nothing undefined, what comes back is right', (kernel) => {
     const program = join(folder, kernel);
-    const sources = readdirSync(join(native, kernel)).filter((name) => name.endsWith('.cc')).map((name) => join(kernel, name));
+    const sources = [kernel, ...(CALLED[kernel] ?? [])].flatMap((folder) => readdirSync(join(native, folder)).filter((name) => name.endsWith('.cc')).map((name) => join(folder, name)));
     const built = spawnSync('c++', ['-std=c++17', '-g', '-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', '.', '-o', program, `test/${kernel}_fuzz.cc`, ...sources, '-lpthread'], { cwd: native, encoding: 'utf8' });
     expect([built.status, built.stderr]).toEqual([0, expect.anything()]);
     const seed = process.env.SHOAL_SEED;

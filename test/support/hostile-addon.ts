@@ -37,6 +37,16 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
     const min = 4096 + below(avg - 4096);
     return [bytes(below(200_000)), min, avg, Math.min(1_048_576, 2 * avg + below(1000)), random() < 0.5, new Uint32Array(below(60)), below(6) - 1];
   },
+  hashPieces: () => {
+    const data = bytes(below(20_000));
+    const lengths = Uint32Array.from({ length: below(6) }, () => (random() < 0.9 ? below(data.byteLength / 3) : below(2 ** 32)));
+    return [data, lengths, bytes(below(9) * 32), below(6) - 1, random() < 0.5];
+  },
+  walkChunks: () => {
+    const buffer = bytes(below(20_000));
+    // No file: what is read must not depend on what the test runs under.
+    return [-1, below(1e9), buffer, random() < 0.8 ? below(buffer.byteLength + 1) : below(2 ** 32), 4096 + below(9000), 16_384, 65_536, new Uint32Array(below(9)), bytes(below(300))];
+  },
   deltaDecodePage: () => {
     const begin = below(1e6);
     return [bytes(below(2000)), begin, begin + below(1e6), below(1e7), below(500)];

@@ -1,0 +1,87 @@
+// Checks the walk on files of any size: chunks and hashes are those of the whole file at once, however small the buffer; files
+// that end early or cannot be read are said so; nothing outside the buffers is touched (with AddressSanitizer).
+// c++ -std=c++17 -g -O1 -fsanitize=address,undefined -I native native/test/walk_fuzz.cc native/{walk,chunk,hash}/*.cc && ./a.out SECONDS [SEED]
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <vector>
+
+#include "walk/walk.h"
+
+namespace {
+
+uint64_t state = 1;
+uint64_t random64() {
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return state;
+}
+uint32_t below(uint64_t n) { return n == 0 ? 0 : static_cast<uint32_t>(random64() % n); }
+
+void require(bool ok, const char* what) {
+  if (ok) return;
+  fprintf(stderr, "broken: %s\n", what);
+  abort();
+}
+
+void round() {
+  const shoal_chunk_params params = {4096 + below(30000), 40000 + below(30000), 150000 + below(100000)};
+  std::vector<uint8_t> content(below(8) == 0 ? below(3) : below(4u << 20));
+  const bool flat = below(5) == 0;
+  for (uint8_t& byte : content) byte = flat ? 7 : static_cast<uint8_t>(random64());
+  FILE* file = tmpfile();
+  require(file != nullptr, "no temporary file");
+  require(content.empty() || fwrite(content.data(), content.size(), 1, file) == 1, "cannot write");
+  require(fflush(file) == 0, "cannot write");
+
+  std::vector<uint32_t> cuts(content.size() / params.min + 1);
+  const int64_t count = shoal_chunk_cuts(SHOAL_CHUNK_SCALAR, content.data(), content.size(), &params, 1, cuts.data(), cuts.size());
+  require(count >= 0, "cannot cut");
+  std::vector<uint32_t> lengths(static_cast<size_t>(count));
+  for (size_t i = 0; i < lengths.size(); i++) lengths[i] = cuts[i] - (i == 0 ? 0 : cuts[i - 1]);
+  std::vector<uint8_t> hashes(lengths.size() * SHOAL_HASH_BYTES);
+  require(shoal_hash_pieces(SHOAL_HASH_SCALAR, content.data(), lengths.data(), lengths.size(), hashes.data()) == SHOAL_HASH_OK, "cannot hash");
+
+  const size_t size = params.max + below(1u << 20), capacity = size / params.min + 1;
+  std::unique_ptr<uint8_t[]> buffer(new uint8_t[size]), found(new uint8_t[capacity * SHOAL_HASH_BYTES]);
+  std::unique_ptr<uint32_t[]> ends(new uint32_t[capacity]);
+  uint64_t position = 0;
+  size_t filled = 0, chunk = 0, offset = 0;
+  shoal_walk_result result = {};
+  while (!result.ended) {
+    require(shoal_walk(fileno(file), position, buffer.get(), size, filled, &params, ends.get(), found.get(), capacity, &result) == SHOAL_WALK_OK, "the walk failed");
+    position += result.filled - filled;
+    size_t at = 0;
+    for (size_t i = 0; i < result.chunks; i++, chunk++) {
+      require(chunk < lengths.size() && ends[i] - at == lengths[chunk], "another chunk");
+      require(memcmp(found.get() + i * SHOAL_HASH_BYTES, hashes.data() + chunk * SHOAL_HASH_BYTES, SHOAL_HASH_BYTES) == 0, "another hash");
+      require(memcmp(buffer.get() + at, content.data() + offset, lengths[chunk]) == 0, "other bytes");
+      offset += lengths[chunk];
+      at = ends[i];
+    }
+    filled = result.filled - at;
+    require(result.ended || result.chunks > 0, "no way on");
+    if (filled > 0) memmove(buffer.get(), buffer.get() + at, filled);
+  }
+  require(chunk == lengths.size() && filled == 0, "chunks are missing");
+  fclose(file);
+  require(shoal_walk(-1, 0, buffer.get(), size, 0, &params, ends.get(), found.get(), capacity, &result) == SHOAL_WALK_EREAD && result.error != 0, "a closed file was read");
+  require(shoal_walk(-1, 0, buffer.get(), size, 0, &params, ends.get(), found.get(), capacity - 1, &result) == SHOAL_WALK_EPARAMS, "too little room was taken");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const double seconds = argc > 1 ? atof(argv[1]) : 10;
+  state = argc > 2 ? strtoull(argv[2], nullptr, 10) : static_cast<uint64_t>(time(nullptr));
+  if (state == 0) state = 1;
+  printf("seed %llu\n", static_cast<unsigned long long>(state));
+  const auto start = std::chrono::steady_clock::now();
+  uint64_t runs = 0;
+  for (; std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < seconds; runs++) round();
+  printf("runs %llu\n", static_cast<unsigned long long>(runs));
+}

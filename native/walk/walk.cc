@@ -1,0 +1,65 @@
+#include "walk/walk.h"
+
+#include <errno.h>
+
+#if defined(_WIN32)
+
+extern "C" int shoal_walk(int, uint64_t, uint8_t*, size_t, size_t, const shoal_chunk_params*, uint32_t*, uint8_t*, size_t, shoal_walk_result*) {
+  return SHOAL_WALK_EPLATFORM;
+}
+
+#else
+
+#include <unistd.h>
+
+namespace {
+
+// Read, scanned and hashed at a time: with what the kernel touches it stays within about half a MiB of second-level cache.
+constexpr size_t kStep = 384 * 1024;
+
+// Reads up to `length` bytes; fewer only at the end of the file. Returns errno, or 0.
+int ReadAt(int fd, uint64_t position, uint8_t* into, size_t length, size_t* got) {
+  *got = 0;
+  while (*got < length) {
+    const ssize_t count = pread(fd, into + *got, length - *got, static_cast<off_t>(position + *got));
+    if (count == 0) return 0;
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    *got += static_cast<size_t>(count);
+  }
+  return 0;
+}
+
+}  // namespace
+
+extern "C" int shoal_walk(int fd, uint64_t position, uint8_t* buffer, size_t size, size_t filled, const shoal_chunk_params* params,
+                          uint32_t* cuts, uint8_t* hashes, size_t capacity, shoal_walk_result* result) {
+  *result = {filled, 0, 0, 0};
+  if (filled > size || size > INT32_MAX || params->min == 0 || capacity < size / params->min + 1) return SHOAL_WALK_EPARAMS;
+  const shoal_chunk_isa scanner = shoal_chunk_best();
+  const shoal_hash_isa hasher = shoal_hash_best();
+  size_t start = 0;
+  while (!result->ended && result->filled < size) {
+    const size_t room = size - result->filled, want = room < kStep ? room : kStep;
+    size_t got;
+    result->error = ReadAt(fd, position, buffer + result->filled, want, &got);
+    if (result->error != 0) return SHOAL_WALK_EREAD;
+    position += got;
+    result->filled += got;
+    result->ended = got < want;
+    uint32_t* const found = cuts + result->chunks;
+    const int64_t count = shoal_chunk_cuts(scanner, buffer + start, result->filled - start, params, result->ended, found, capacity - result->chunks);
+    if (count < 0) return SHOAL_WALK_EPARAMS;
+    if (count == 0) continue;
+    // The hash wants lengths, the caller ends in the buffer.
+    for (int64_t i = count - 1; i > 0; i--) found[i] -= found[i - 1];
+    if (shoal_hash_pieces(hasher, buffer + start, found, static_cast<size_t>(count), hashes + result->chunks * SHOAL_HASH_BYTES) != SHOAL_HASH_OK) return SHOAL_WALK_EMEMORY;
+    for (int64_t i = 0; i < count; i++) found[i] = static_cast<uint32_t>(start += found[i]);
+    result->chunks += static_cast<size_t>(count);
+  }
+  return SHOAL_WALK_OK;
+}
+
+#endif
