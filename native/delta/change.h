@@ -47,14 +47,13 @@ struct Field {
 constexpr uint32_t kChangeRows = 258;  // 256 of sites, two of tables
 
 struct ChangeState {
-  Bit size[kChangeRows][32], sign[32], small[16][128], high[32][8], middle[32][32], low[32][16];
+  Bit size[kChangeRows][32], sign[32], small[16][128], high[32][8], low[32][16];
 
   void reset() {
     fill(size[0], kChangeRows * 32, kEven);
     fill(sign, 32, kEven);
     fill(small[0], 16 * 128, kEven);
     fill(high[0], 32 * 8, kEven);
-    fill(middle[0], 32 * 32, kEven);
     fill(low[0], 32 * 16, kEven);
   }
 };
@@ -86,8 +85,9 @@ uint32_t codeChange(Coder& coder, ChangeState& s, uint32_t row, const Field& f) 
     r = r << 1 | next(s.high[bits][r], k);
   }
   while (k > 4) {
-    k--;
-    r = r << 1 | next(s.middle[bits][k], k);
+    const uint32_t n = std::min(k - 4, 16u);
+    k -= n;
+    r = r << n | coder.raw(n, magnitude >> k & ((1u << n) - 1));
   }
   uint32_t tail = 1, low = 0;
   for (uint32_t b = 0; b < 4; b++) {

@@ -1,5 +1,6 @@
 #include "map.h"
 
+#include <algorithm>
 #include <memory>
 #include <new>
 
@@ -11,6 +12,7 @@ namespace {
 
 constexpr uint32_t kLimit = 60;
 constexpr unsigned kTableBits = 16;
+constexpr size_t kQuickCovers = 8192;  // pages of more are coded a quicker way
 
 struct Fields {
   uint64_t gap = 0, length = 0, magnitude = 0, byte = 0;
@@ -22,7 +24,7 @@ struct Fields {
 template <class Coder>
 class MapCoder {
  public:
-  explicit MapCoder(Coder& coder) : coder_(coder), s_(new (std::nothrow) State) {
+  MapCoder(Coder& coder, bool quick) : coder_(coder), quick_(quick), s_(new (std::nothrow) State) {
     if (!s_) return;
     delta::fill(s_->own[0], 16 * 1024, kEven);
     delta::fill(s_->hashed[0], 3 << kTableBits, kEven);
@@ -78,7 +80,13 @@ class MapCoder {
   };
 
   // Exact when small, its size class and next two bits when large. Below 1024.
-  static uint32_t near(uint64_t v) {
+  uint32_t near(uint64_t v) const {
+    if (quick_) {
+      // Fewer contexts, which are learned sooner: exact when small, its size class and one bit when large.
+      if (v < 12) return static_cast<uint32_t>(v);
+      const uint32_t bits = 63 - static_cast<uint32_t>(__builtin_clzll(v));
+      return 12 + 2 * bits + static_cast<uint32_t>(v >> (bits - 1) & 1);
+    }
     if (v < 64) return static_cast<uint32_t>(v);
     const uint32_t bits = 63 - static_cast<uint32_t>(__builtin_clzll(v));
     return 64 + bits * 4 + static_cast<uint32_t>(v >> (bits - 2) & 3);
@@ -108,8 +116,38 @@ class MapCoder {
     learn<kLimit>(w, got);
     return static_cast<uint32_t>(got);
   }
+  // Half of each of two models.
+  uint32_t pair(Bit* x, Bit* y, uint32_t node, uint32_t value) {
+    const uint32_t p = (x[node].p() + y[node].p()) >> 1;
+    const int got = coder_.bit(p + (p == 0 ? 1 : 0), static_cast<int>(value));
+    learn<kLimit>(x[node], got);
+    learn<kLimit>(y[node], got);
+    return static_cast<uint32_t>(got);
+  }
+  // Up to three bits share a line of either table.
+  Bit* line(uint32_t table, uint32_t h, uint32_t node) { return &s_->hashed[table][slot(h, node) & ~7u]; }
+  uint32_t three(uint32_t node, uint32_t value, uint32_t count) {
+    Bit *x = line(0, a_, node), *y = line(1, b_, node);
+    uint32_t sub = 1;
+    for (uint32_t k = count; k-- > 0;) sub = sub << 1 | pair(x, y, sub, value >> k & 1);
+    return sub - (1u << count);
+  }
+  uint64_t quickNumber(uint64_t v) {
+    const uint64_t n = v + 1;
+    const uint32_t want = 63 - static_cast<uint32_t>(__builtin_clzll(n));
+    const uint32_t high = three(1, want >> 3, 3), bits = high << 3 | three(8 + high, want & 7, 3);
+    const uint32_t top = std::min(bits, 3u);
+    uint64_t r = uint64_t{1} << top | three(64 + bits, static_cast<uint32_t>(n >> (bits - top)) & ((1u << top) - 1), top);
+    for (uint32_t k = bits - top; k > 0;) {
+      const uint32_t some = std::min(k, 16u);
+      k -= some;
+      r = r << some | coder_.raw(some, static_cast<uint32_t>(n >> k) & ((1u << some) - 1));
+    }
+    return r - 1;
+  }
   // v < 2^62
   uint64_t number(uint64_t v) {
+    if (quick_) return quickNumber(v);
     const uint64_t n = v + 1;
     const uint32_t want = 63 - static_cast<uint32_t>(__builtin_clzll(n));
     uint32_t node = 1;
@@ -129,6 +167,7 @@ class MapCoder {
   }
 
   Coder& coder_;
+  const bool quick_;
   std::unique_ptr<State> s_;
   uint32_t field_ = 0, a_ = 0, b_ = 0, c_ = 0;
   Fields last_, before_;
@@ -138,7 +177,7 @@ class MapCoder {
 
 bool encodeMapPage(const Cover* covers, size_t count, uint64_t begin, std::vector<uint8_t>& out) {
   RangeEncoder coder(out);
-  MapCoder<RangeEncoder> map(coder);
+  MapCoder<RangeEncoder> map(coder, count > kQuickCovers);
   if (!map.ready()) return false;
   uint64_t at = begin;
   int64_t diagonal = 0, before = 0;
@@ -171,7 +210,7 @@ bool encodeMapPage(const Cover* covers, size_t count, uint64_t begin, std::vecto
 bool decodeMapPage(const uint8_t* page, size_t size, uint64_t begin, uint64_t end, uint64_t baseSize, Cover* covers,
                    size_t count) {
   RangeDecoder coder(page, size);
-  MapCoder<RangeDecoder> map(coder);
+  MapCoder<RangeDecoder> map(coder, count > kQuickCovers);
   if (!map.ready()) return false;
   uint64_t at = begin;
   int64_t diagonal = 0, before = 0;

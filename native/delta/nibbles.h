@@ -1,4 +1,4 @@
-// The fast way to code a byte nothing predicts: half a byte at a time, orders 1 to 3 blended by how much each is trusted.
+// The fast way to code a byte nothing predicts: half a byte at a time, orders 1 and 2 blended by how much the second is trusted.
 // All sixteen places of a model move at once.
 #ifndef SHOAL_DELTA_NIBBLES_H
 #define SHOAL_DELTA_NIBBLES_H
@@ -14,7 +14,7 @@
 namespace shoal::delta {
 
 constexpr uint32_t kNibbleSeen = 31;
-constexpr unsigned kNibbleBits = 13;
+constexpr unsigned kNibbleBits = 12;
 
 // Where each value begins in 65536. The first begins at 0: its place counts updates.
 struct alignas(32) Nibbles {
@@ -102,37 +102,34 @@ class NibbleBytes {
     for (uint32_t k = 0; k < 16; k++) even.start[k] = static_cast<uint16_t>(k << 12);
     for (auto& row : order1_)
       for (Nibbles& m : row) m = even;
-    for (auto& table : hashed_)
-      for (Nibbles& m : table) m = even;
-    for (auto& row : trust_)
-      for (auto& t : row)
+    for (Nibbles& m : hashed_) m = even;
+    for (auto& t : trust_)
         for (uint32_t seen = 0; seen <= kNibbleSeen; seen++) t[seen] = seen == 0 ? 0 : 40000;
   }
 
   // recent: the four bytes before, the nearest on top.
   template <class Coder>
   uint32_t byte(Coder& coder, uint32_t recent, uint32_t want) {
-    const uint32_t h[2] = {((recent >> 16) + 0x10000u) * 0x9E3779B1u, ((recent >> 8) + 0x1000000u) * 0x85EBCA6Bu};
+    const uint32_t h = ((recent >> 16) + 0x10000u) * 0x9E3779B1u;
     Nibbles* order1 = order1_[recent >> 24];
-    const uint32_t high = half(coder, order1[0], place(0, h[0], 0), place(1, h[1], 0), 0, want >> 4);
+    const uint32_t high = half(coder, order1[0], place(h, 0), 0, want >> 4);
     const uint32_t node = 1 + high;
-    return high << 4 | half(coder, order1[node], place(0, h[0], node), place(1, h[1], node), 1, want & 15);
+    return high << 4 | half(coder, order1[node], place(h, node), 1, want & 15);
   }
 
  private:
-  Nibbles& place(int table, uint32_t h, uint32_t node) {
+  Nibbles& place(uint32_t h, uint32_t node) {
     uint32_t x = h + node * 0x9E3779B1u;
     x ^= x >> 15;
-    return hashed_[table][(x * 0x2C1B3C6Du) >> (32 - kNibbleBits)];
+    return hashed_[(x * 0x2C1B3C6Du) >> (32 - kNibbleBits)];
   }
 
   template <class Coder>
-  uint32_t half(Coder& coder, Nibbles& a, Nibbles& b, Nibbles& c, uint32_t low, uint32_t nibble) {
-    uint16_t &trustB = trust_[0][low][b.start[0]], &trustC = trust_[1][low][c.start[0]];
-    alignas(32) uint16_t ab[16], abc[16], all[16];
+  uint32_t half(Coder& coder, Nibbles& a, Nibbles& b, uint32_t low, uint32_t nibble) {
+    uint16_t& trustB = trust_[low][b.start[0]];
+    alignas(32) uint16_t ab[16], all[16];
     blend(a.start, b.start, trustB, ab);
-    blend(ab, c.start, trustC, abc);
-    spread(abc, all);
+    spread(ab, all);
     if constexpr (Coder::kDecodes) {
       nibble = nibbleAt(all, coder.peek());
       coder.take(all[nibble], widthOf(all, nibble));
@@ -140,10 +137,8 @@ class NibbleBytes {
       coder.symbol(all[nibble], widthOf(all, nibble));
     }
     judge(trustB, widthOf(b.start, nibble), widthOf(a.start, nibble));
-    judge(trustC, widthOf(c.start, nibble), widthOf(ab, nibble));
     learn(a, nibble);
     learn(b, nibble);
-    learn(c, nibble);
     return nibble;
   }
   static void judge(uint16_t& trust, uint32_t width, uint32_t other) {
@@ -152,8 +147,8 @@ class NibbleBytes {
   }
 
   Nibbles order1_[256][17];
-  Nibbles hashed_[2][1 << kNibbleBits];
-  uint16_t trust_[2][2][kNibbleSeen + 1];
+  Nibbles hashed_[1 << kNibbleBits];
+  uint16_t trust_[2][kNibbleSeen + 1];
 };
 
 }  // namespace shoal::delta

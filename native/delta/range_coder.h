@@ -3,6 +3,7 @@
 #ifndef SHOAL_DELTA_RANGE_CODER_H
 #define SHOAL_DELTA_RANGE_CODER_H
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -26,6 +27,14 @@ class RangeEncoder {
       low_ += bound;
       range_ -= bound;
     }
+    if (range_ < kRangeLeast) shift();
+    return value;
+  }
+
+  // `count` bits (at most 16) that are as likely zeros as ones.
+  uint32_t raw(uint32_t count, uint32_t value) {
+    range_ >>= count;
+    low_ += range_ * value;
     if (range_ < kRangeLeast) shift();
     return value;
   }
@@ -83,6 +92,14 @@ class RangeDecoder {
     code_ -= one ? 0 : bound;
     if (range_ < kRangeLeast) shift();
     return one;
+  }
+
+  uint32_t raw(uint32_t count, uint32_t /*value*/) {
+    range_ >>= count;
+    const uint64_t at = std::min(code_ / range_, (uint64_t{1} << count) - 1);
+    code_ -= at * range_;
+    if (range_ < kRangeLeast) shift();
+    return static_cast<uint32_t>(at);
   }
 
   // Where in 65536 the next symbol lies; `take` then says which one it was.

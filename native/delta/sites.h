@@ -13,6 +13,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "bytes.h"
 #include "change.h"
 #include "model.h"
 
@@ -22,8 +23,9 @@ constexpr uint32_t kCaches = 4;
 constexpr unsigned kCacheBits = 13;
 constexpr uint32_t kTagMask = 0x7FFFC;  // bits of a key that a cache entry keeps; the two below count confirmations
 constexpr unsigned kBucket = 12;        // branch targets and pointers are remembered by 4 KiB
-constexpr uint32_t kPairs = 65536;      // contexts of two bytes; above them the 2^15 of zeros and of ones
-constexpr uint32_t kHot = 800;          // of 4095: how often a change must follow a context to make a site
+constexpr uint32_t kPairs = 65536;      // contexts of two bytes; above them those of zeros and of ones
+constexpr uint32_t kContexts = kPairs + 128;
+constexpr uint8_t kOpen = 128;          // of 255: how often a change must follow a context to make a site
 constexpr size_t kColdReach = 64;
 constexpr size_t kCleanBlock = 64;
 
@@ -33,8 +35,7 @@ struct Moved {
 };
 
 struct SiteState {
-  uint64_t hot[kPairs / 64];  // gates of pairs that are open; those of zeros and ones always have to be looked at
-  uint16_t gate[kPairs + 32768];
+  uint8_t gate[kContexts];  // of pairs; those of zeros and ones stay open, behind them are those of their contexts
   uint16_t rate[256][kCaches];
   uint8_t best[256];
   Moved cache[kCaches][1 << kCacheBits];
@@ -42,10 +43,8 @@ struct SiteState {
   GammaState blocks, distances;
 
   void reset() {
-    memset(hot, 0, sizeof hot);
-    setHot(0, true);
-    setHot(0xFFFF, true);
     memset(gate, 0, sizeof gate);
+    gate[0] = gate[0xFFFF] = kOpen;
     for (auto& row : rate)
       for (auto& r : row) r = 32768;
     memset(best, 2, sizeof best);
@@ -55,11 +54,6 @@ struct SiteState {
     fill(second, 512, kEven);
     blocks.reset();
     distances.reset();
-  }
-  bool isHot(uint32_t pair) const { return hot[pair >> 6] >> (pair & 63) & 1; }
-  void setHot(uint32_t pair, bool on) {
-    const uint64_t bit = uint64_t{1} << (pair & 63);
-    hot[pair >> 6] = on ? hot[pair >> 6] | bit : hot[pair >> 6] & ~bit;
   }
 };
 
@@ -123,10 +117,9 @@ class Sites {
 
   uint32_t before(size_t i) const {
     if (i >= 2) return load16(p_ + i - 2);
-    return (i >= 2 ? p_[i - 2] : 0u) | (i >= 1 ? static_cast<uint32_t>(p_[i - 1]) << 8 : 0u);
+    return i >= 1 ? static_cast<uint32_t>(p_[i - 1]) << 8 : 0u;
   }
-  // Two bytes of zeros or of ones say little: which bytes of the field are zeros, the byte before these two, and how the
-  // field lies in the base say more.
+  // Two bytes of zeros or of ones say little: which bytes of the field are zeros and how it lies in the base say more.
   uint32_t contextAt(uint32_t pair, size_t i, size_t end) const {
     if (pair != 0 && pair != 0xFFFF) return pair;
     uint32_t used = 0;
@@ -134,15 +127,37 @@ class Sites {
       const uint32_t v = load32(p_ + i), top = (((v & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | v) & 0x80808080u;
       used = (top * 0x00204081u) >> 28;
     }
-    const uint32_t third = i >= 3 ? p_[i - 3] : 0;
-    return kPairs + ((pair & 1) | used << 1 | ((static_cast<uint32_t>(i) + toBase_) & 3) << 5 | third << 7);
+    return kPairs + ((pair & 1) | used << 1 | ((static_cast<uint32_t>(i) + toBase_) & 3) << 5);
   }
 
   // The first position from i on whose gate is open; `stop` if there is none before.
   size_t nextGate(size_t i, size_t stop, size_t end) const {
-    for (uint32_t pair = before(i); i < stop; i++) {
-      if (s_.isHot(pair) && ((pair != 0 && pair != 0xFFFF) || s_.gate[contextAt(pair, i, end)] >= kHot)) break;
-      pair = pair >> 8 | static_cast<uint32_t>(p_[i]) << 8;
+    const uint8_t* gate = s_.gate;
+    // Not where the field begins like what comes before it: there is no end to zeros.
+    auto open = [&](size_t at, uint32_t pair) {
+      if (pair != 0 && pair != 0xFFFF) return true;
+      return p_[at] != (pair & 0xFF) && s_.gate[contextAt(pair, at, end)] >= kOpen;
+    };
+    for (; i < stop && i < 2; i++) {
+      const uint32_t pair = before(i);
+      if (gate[pair] >= kOpen && open(i, pair)) return i;
+    }
+    for (; i + 6 <= stop; i += 6) {
+      const uint64_t v = load64(p_ + i - 2);
+      if (v == 0) continue;
+      uint8_t at[6];
+      for (uint32_t k = 0; k < 6; k++) at[k] = gate[v >> 8 * k & 0xFFFF];
+      if (((at[0] | at[1] | at[2] | at[3] | at[4] | at[5]) & kOpen) == 0) continue;
+      uint32_t maybe = 0;
+      for (uint32_t k = 0; k < 6; k++) maybe |= static_cast<uint32_t>(at[k] >> 7) << k;
+      for (; maybe != 0; maybe &= maybe - 1) {
+        const uint32_t k = static_cast<uint32_t>(__builtin_ctz(maybe));
+        if (open(i + k, static_cast<uint32_t>(v >> 8 * k) & 0xFFFF)) return i + k;
+      }
+    }
+    for (; i < stop; i++) {
+      const uint32_t pair = load16(p_ + i - 2);
+      if (gate[pair] >= kOpen && open(i, pair)) break;
     }
     return i;
   }
@@ -204,16 +219,14 @@ class Sites {
         known = plain(coder, s_.zero[mixed >> 20 ^ sure], applies(f, 0)) != 0;
       }
     }
-    uint16_t& gate = s_.gate[context];
+    uint8_t& gate = s_.gate[context];
     if (known) remember(kept, key[best], sure, by + diagonal_[best]);
     if (known && by == 0) {
-      gate = static_cast<uint16_t>(gate - (gate >> 5));
-      if (gate < kHot && context < kPairs) s_.setHot(context, false);
+      gate = static_cast<uint8_t>(gate - std::max(gate >> 5, std::min<int>(gate, 1)));
       return 0;
     }
     if (!known) by = apart(coder, [&] { return changed(f, key, slot, guess); });
-    gate = static_cast<uint16_t>(gate + (4095 - gate) / 4);
-    if (gate >= kHot && context < kPairs) s_.setHot(context, true);
+    gate = static_cast<uint8_t>(gate + (258 - gate) / 4);
     f.write(p_ + i, by);
     // Only a damaged payload says "changed by nothing".
     return (by & f.mask) == 0 ? 1 : f.room;

@@ -9,14 +9,14 @@ import type { DeltaManifest, DeltaPage, DeltaSegment } from './manifest.ts';
 import { Windows, predict } from './predict.ts';
 import type { BaseReader } from './predict.ts';
 import { Codec } from './types.ts';
-import type { Piece } from './types.ts';
+import type { Pieces } from './types.ts';
 
 /** Pages whose covers are kept at a time: 8 MiB each at most. */
 const PAGES_OPEN = 2;
 
-/** Where map pages and payloads come from. What it returns is not trusted. */
+/** Where map pages and payloads come from. What it returns is not trusted. It may fill and return `into` where it reads. */
 export interface DeltaObjects {
-  object(id: ObjectId, size: number): Promise<Uint8Array>;
+  object(id: ObjectId, size: number, into?: Uint8Array): Promise<Uint8Array>;
 }
 
 /** Where a segment lies and what it needs. */
@@ -32,8 +32,8 @@ interface PlacedPage extends DeltaPage {
 
 /**
  * Rebuilds segments of a target, in any order, from random reads of the base. Order of checks: hash of page and payload,
- * limits, hash of the prediction (so that a base that drifted is told from a delta that is broken), decode, hash of the
- * result. Memory: the segment, its payload, the covers of two pages and some 2 MiB of models.
+ * limits, decode, hash of the result; only where that is wrong, the hash of the prediction, which tells a base that drifted from
+ * a delta that is broken. Memory: the segment, its payload, the covers of two pages and some 2 MiB of models.
  */
 export class DeltaApplier {
   readonly segments: readonly PlacedSegment[];
@@ -42,6 +42,9 @@ export class DeltaApplier {
   readonly #objects: DeltaObjects;
   readonly #base: BaseReader;
   readonly #windows = new Windows();
+  /** For payloads, one for each segment under way. */
+  readonly #rooms: Buffer[] = [];
+  readonly #longest: number;
   /** Covers of the pages that were used last, newest first. */
   #open: readonly { readonly page: number; readonly covers: Promise<Covers> }[] = [];
 
@@ -61,6 +64,7 @@ export class DeltaApplier {
       pages.push({ ...page, begin, end: at });
     });
     this.segments = segments;
+    this.#longest = segments.reduce((most, { codec, payload }) => (codec === Codec.RAW ? most : Math.max(most, payload?.size ?? 0)), 0);
     this.#pages = pages;
   }
 
@@ -75,13 +79,24 @@ export class DeltaApplier {
     const segment = this.segments[number];
     if (segment === undefined) throw new ShoalError('NO_SUCH_SEGMENT', `the delta has no segment ${String(number)}`);
     const into = buffer === undefined ? Buffer.allocUnsafeSlow(segment.length) : buffer.subarray(0, segment.length);
-    const payload = segment.payload === undefined ? new Uint8Array(0) : await this.#object(segment.payload, 'payload');
-    if (segment.codec === Codec.RAW) into.set(payload);
-    else await decodeSegment(segment.codec, payload, into, segment.begin, await this.#predict(number, segment, into));
-    if (idFromBytes(blake3(into)) !== segment.target) {
-      throw new ShoalError('DELTA_WRONG', `segment ${String(number)} of the delta does not make what it promises`, { ids: { segment: number }, retry: 'elsewhere' });
+    if (segment.codec === Codec.RAW) {
+      const payload = await this.#object(segment.payload ?? { id: segment.target, size: segment.length }, 'payload', into);
+      if (payload !== into) into.set(payload);
+    } else if (segment.payload === undefined) {
+      await this.#predict(segment, into);
+    } else {
+      const room = this.#rooms.pop() ?? Buffer.allocUnsafeSlow(this.#longest);
+      try {
+        const payload = await this.#object(segment.payload, 'payload', room.subarray(0, segment.payload.size));
+        await decodeSegment(segment.codec, payload, into, segment.begin, await this.#predict(segment, into));
+      } finally {
+        this.#rooms.push(room);
+      }
     }
-    return into;
+    if (idFromBytes(blake3(into)) === segment.target) return into;
+    // The reason is looked for only now: hashing every prediction would cost as much as reading it.
+    if (segment.codec !== Codec.RAW) await this.probe(number, into);
+    throw new ShoalError('DELTA_WRONG', `segment ${String(number)} of the delta does not make what it promises`, { ids: { segment: number }, retry: 'elsewhere' });
   }
 
   /**
@@ -91,15 +106,16 @@ export class DeltaApplier {
    */
   async probe(number: number, buffer: Uint8Array): Promise<void> {
     const segment = this.segments[number];
-    if (segment !== undefined && segment.codec !== Codec.RAW) await this.#predict(number, segment, buffer.subarray(0, segment.length));
-  }
-
-  async #predict(number: number, segment: PlacedSegment, into: Uint8Array): Promise<readonly Piece[]> {
-    const pieces = await predict(await this.#covers(segment.page), segment.begin, into, this.#base, this.#windows);
+    if (segment === undefined || segment.codec === Codec.RAW) return;
+    const into = buffer.subarray(0, segment.length);
+    await this.#predict(segment, into);
     if (!Buffer.from(blake3(into)).subarray(0, PREDICTION_BYTES).equals(segment.prediction)) {
       throw new ShoalError('BASE_DRIFTED', `the base is not what segment ${String(number)} of the delta was made from`, { ids: { segment: number } });
     }
-    return pieces;
+  }
+
+  async #predict(segment: PlacedSegment, into: Uint8Array): Promise<Pieces> {
+    return predict(await this.#covers(segment.page), segment.begin, into, this.#base, this.#windows);
   }
 
   #covers(number: number): Promise<Covers> {
@@ -117,8 +133,8 @@ export class DeltaApplier {
     return covers;
   }
 
-  async #object({ id, size }: { readonly id: ObjectId; readonly size: number }, what: string): Promise<Uint8Array> {
-    const bytes = await this.#objects.object(id, size);
+  async #object({ id, size }: { readonly id: ObjectId; readonly size: number }, what: string, into?: Uint8Array): Promise<Uint8Array> {
+    const bytes = await this.#objects.object(id, size, into);
     if (bytes.length !== size || idFromBytes(blake3(bytes)) !== id) {
       throw new ShoalError('DELTA_DAMAGED', `a ${what} of the delta is not what its id says`, { ids: { object: id }, retry: 'elsewhere' });
     }

@@ -42,7 +42,6 @@ export class Changes {
   readonly #sign = models(32);
   readonly #small = models(16 * 128);
   readonly #high = models(32 * 8);
-  readonly #middle = models(32 * 32);
   readonly #low = models(32 * 16);
 
   constructor(coder: BitCoder) {
@@ -75,8 +74,9 @@ export class Changes {
       r = (r << 1) | plain(coder, this.#high, bits * 8 + r, (magnitude >>> k) & 1);
     }
     while (k > 4) {
-      k--;
-      r = (r << 1) | plain(coder, this.#middle, bits * 32 + k, (magnitude >>> k) & 1);
+      const some = Math.min(k - 4, 16);
+      k -= some;
+      r = (r << some) | coder.raw(some, (magnitude >>> k) & (2 ** some - 1));
     }
     let tail = 1;
     let low = 0;

@@ -30,6 +30,13 @@ export class RangeEncoder implements BitCoder {
     return 0;
   }
 
+  raw(count: number, value: number): number {
+    this.#range = Math.floor(this.#range / 2 ** count);
+    this.#low += this.#range * value;
+    if (this.#range < LEAST) this.#shift();
+    return value;
+  }
+
   take(start: number, width: number): void {
     const unit = Math.floor(this.#range / 65536);
     this.#low += unit * start;
@@ -101,6 +108,14 @@ export class RangeDecoder implements BitCoder {
 
   peek(): number {
     return Math.min(65535, Math.floor(this.#code / Math.floor(this.#range / 65536)));
+  }
+
+  raw(count: number, _value: number): number {
+    this.#range = Math.floor(this.#range / 2 ** count);
+    const value = Math.min(Math.floor(this.#code / this.#range), 2 ** count - 1);
+    this.#code -= value * this.#range;
+    if (this.#range < LEAST) this.#shift();
+    return value;
   }
 
   take(start: number, width: number): void {

@@ -6,7 +6,7 @@ import { encodeMapPage } from './map.ts';
 import { findCovers } from './match.ts';
 import { encodePayload } from './residual.ts';
 import { Codec, PieceKind } from './types.ts';
-import type { CodecId, Cover, Piece } from './types.ts';
+import type { CodecId, Cover } from './types.ts';
 
 export interface EncodeOptions {
   /** Bytes that the index of the base may take; by default two for each base byte. The portable tier has its own bound. */
@@ -188,17 +188,18 @@ function* cut(base: Uint8Array, target: Uint8Array, covers: readonly Cover[], sp
 function encodeSegment(base: Uint8Array, target: Uint8Array, own: Cover[], begin: number, end: number): { codec: CodecId; payload: Uint8Array; covers: Cover[] } {
   const wanted = target.subarray(begin, end);
   const prediction = Buffer.alloc(end - begin);
-  const pieces: Piece[] = [];
+  const pieces: number[] = [];
   let at = begin;
   for (const { target: from, length, base: position, fill } of own) {
-    if (from > at) pieces.push({ length: from - at, kind: PieceKind.LITERAL, base: 0 });
+    if (from > at) pieces.push(from - at, PieceKind.LITERAL, 0);
     if (fill >= 0) prediction.fill(fill, from - begin, from - begin + length);
     else prediction.set(base.subarray(position, position + length), from - begin);
-    pieces.push(fill >= 0 ? { length, kind: PieceKind.FILL, base: 0 } : { length, kind: PieceKind.BASE, base: position % 2 ** 32 });
+    if (fill >= 0) pieces.push(length, PieceKind.FILL, 0);
+    else pieces.push(length, PieceKind.BASE, position % 2 ** 32);
     at = from + length;
   }
-  if (end > at) pieces.push({ length: end - at, kind: PieceKind.LITERAL, base: 0 });
+  if (end > at) pieces.push(end - at, PieceKind.LITERAL, 0);
   if (prediction.equals(wanted)) return { codec: Codec.COPY, payload: new Uint8Array(0), covers: own };
-  const payload = encodePayload(prediction, wanted, begin % 2 ** 32, pieces);
+  const payload = encodePayload(prediction, wanted, begin % 2 ** 32, Uint32Array.from(pieces));
   return payload.length < wanted.length ? { codec: Codec.SITES, payload, covers: own } : { codec: Codec.RAW, payload: Uint8Array.from(wanted), covers: [] };
 }

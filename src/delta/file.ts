@@ -42,8 +42,8 @@ function bad(why: string): ShoalError {
  * @throws ShoalError `BAD_DELTA` and what `decodeDeltaManifest` throws
  */
 export async function openDeltaFile(file: BaseReader, size: number): Promise<DeltaFile> {
-  const read = async (position: number, length: number): Promise<Uint8Array> => {
-    const bytes = Buffer.allocUnsafeSlow(length);
+  const read = async (position: number, length: number, into?: Uint8Array): Promise<Uint8Array> => {
+    const bytes = into ?? Buffer.allocUnsafeSlow(length);
     for (let done = 0; done < length; ) {
       const { bytesRead } = await file.read(bytes, done, length - done, position + done);
       if (bytesRead === 0) throw bad('it ends too early');
@@ -71,10 +71,10 @@ export async function openDeltaFile(file: BaseReader, size: number): Promise<Del
   return {
     manifest,
     manifestBytes: length,
-    object: async (id) => {
+    object: async (id, expected, into) => {
       const found = places.get(id);
       if (found === undefined) throw bad(`it has no object ${id}`);
-      return read(found.position, found.size);
+      return read(found.position, found.size, expected === found.size ? into : undefined);
     },
   };
 }

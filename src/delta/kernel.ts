@@ -3,7 +3,7 @@ import { native } from '../kernel/native.ts';
 import { decodeMapPage } from './map.ts';
 import { decodePayload } from './residual.ts';
 import { Codec } from './types.ts';
-import type { CodecId, Piece } from './types.ts';
+import type { CodecId, Pieces } from './types.ts';
 
 /** The decoders on the best tier there is. Both pass the same vectors. */
 
@@ -40,20 +40,14 @@ export async function decodePage(page: Uint8Array, begin: number, end: number, b
  *
  * @throws ShoalError `DELTA_DAMAGED`
  */
-export async function decodeSegment(codec: CodecId, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: readonly Piece[]): Promise<void> {
+export async function decodeSegment(codec: CodecId, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Pieces): Promise<void> {
   if (codec === Codec.COPY) return;
   if (codec === Codec.RAW) {
     buffer.set(payload);
     return;
   }
   if (native !== undefined) {
-    const flat = new Uint32Array(pieces.length * 3);
-    pieces.forEach(({ length, kind, base }, i) => {
-      flat[i * 3] = length;
-      flat[i * 3 + 1] = kind;
-      flat[i * 3 + 2] = base;
-    });
-    const status = await native.deltaDecodeSegment(codec, payload, buffer, origin % 2 ** 32, flat);
+    const status = await native.deltaDecodeSegment(codec, payload, buffer, origin % 2 ** 32, pieces);
     if (status === OK) return;
     if (status === NO_MEMORY) throw new ShoalError('NO_MEMORY', 'no memory to decode a delta', { retry: 'again' });
     throw status === DAMAGED ? damaged('a payload') : new ShoalError('DELTA_DAMAGED', `a segment of the delta is refused (${String(status)})`, { retry: 'elsewhere' });

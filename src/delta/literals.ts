@@ -8,7 +8,7 @@ import { NibbleBytes } from './nibbles.ts';
 const LITERAL_BLOCK = 1024;
 const LEAST_RANDOM = 192;
 const LEAST_REPEAT = 5;
-const SEEN_BITS = 15;
+const SEEN_BITS = 13;
 
 /** How bytes are coded that follow nothing. */
 export const LiteralWay = { MIXED: 0, NIBBLES: 1 } as const;

@@ -8,6 +8,8 @@ import type { Cover } from './types.ts';
 
 const LIMIT = 60;
 const TABLE_BITS = 16;
+/** Pages of more covers are coded a quicker way. */
+const QUICK_COVERS = 8192;
 /** Twice the largest base or target: no diagonal moves further. */
 const MOST_MOVE = 2 ** 38;
 
@@ -34,15 +36,20 @@ function bitLength(v: number): number {
 
 const bitAt = (v: number, k: number): number => Math.floor(v / 2 ** k) % 2;
 
-/** Exact when small, its size class and next two bits when large. Below 1024. */
-function near(v: number): number {
-  if (v < 64) return v;
+/** Exact when small, its size class and next two bits when large (the next bit, in the quick way). Below 1024. */
+function near(v: number, quick: boolean): number {
+  if (v < (quick ? 12 : 64)) return v;
+  if (quick) {
+    const bits = log2Floor(v);
+    return 12 + 2 * bits + (Math.floor(v / 2 ** (bits - 1)) % 2);
+  }
   const bits = log2Floor(v);
   return 64 + bits * 4 + (Math.floor(v / 2 ** (bits - 2)) % 4);
 }
 
 class MapCoder {
   readonly #coder: BitCoder;
+  readonly #quick: boolean;
   readonly #own = models(16 * 1024);
   readonly #hashed = models(3 << TABLE_BITS);
   readonly #rest = models(16 * 64 * 64);
@@ -54,21 +61,23 @@ class MapCoder {
   #last = fields();
   #before = fields();
 
-  constructor(coder: BitCoder) {
+  constructor(coder: BitCoder, covers: number) {
     this.#coder = coder;
+    this.#quick = covers > QUICK_COVERS;
   }
 
   run(f: Fields): void {
+    const quick = this.#quick;
     const last = this.#last;
     const before = this.#before;
-    const g1 = near(last.gap);
-    const l1 = near(last.length);
-    const l2 = near(before.length);
-    const m1 = (near(last.magnitude) << 1) | last.negative;
-    const m2 = (near(before.magnitude) << 1) | before.negative;
+    const g1 = near(last.gap, quick);
+    const l1 = near(last.length, quick);
+    const l2 = near(before.length, quick);
+    const m1 = (near(last.magnitude, quick) << 1) | last.negative;
+    const m2 = (near(before.magnitude, quick) << 1) | before.negative;
     this.#set(0, last.fill, 0, 0, 0);
     f.fill = this.#bit(1, f.fill);
-    this.#set(1, l1, (g1 << 10) | m1, (l1 << 11) | m1, (g1 << 10) | near(before.gap));
+    this.#set(1, l1, (g1 << 10) | m1, (l1 << 11) | m1, (g1 << 10) | near(before.gap, quick));
     f.gap = this.#number(f.gap);
     if (f.fill !== 0) {
       this.#set(2, 0, 0, 0, 0);
@@ -77,10 +86,10 @@ class MapCoder {
       f.byte = this.#number(f.byte);
       return;
     }
-    const g0 = near(f.gap);
+    const g0 = near(f.gap, quick);
     this.#set(4, (g0 << 10) | l1, (l1 << 10) | l2, (g0 << 11) | m1, (l1 << 10) | l2);
     f.length = this.#number(f.length);
-    const l0 = near(f.length);
+    const l0 = near(f.length, quick);
     this.#set(5, (g0 << 10) | last.back, (m1 << 10) | l0, (g0 << 11) | m1, (l0 << 11) | (g1 << 1) | last.back);
     f.back = this.#bit(1, f.back);
     if (f.back !== 0) {
@@ -135,8 +144,40 @@ class MapCoder {
     return got;
   }
 
+  /** `count` bits, each by half of either of two models; they share lines of eight. */
+  #three(node: number, value: number, count: number): number {
+    const hashed = this.#hashed;
+    const x = slot(this.#a, node) & ~7;
+    const y = (slot(this.#b, node) & ~7) + (1 << TABLE_BITS);
+    let sub = 1;
+    for (let k = count; k-- > 0; ) {
+      const p = (((hashed[x + sub] as number) >>> 16) + ((hashed[y + sub] as number) >>> 16)) >> 1;
+      const got = this.#coder.bit(p === 0 ? 1 : p, bitAt(value, k));
+      learn(hashed, x + sub, got, LIMIT);
+      learn(hashed, y + sub, got, LIMIT);
+      sub = (sub << 1) | got;
+    }
+    return sub - (1 << count);
+  }
+
+  #quickNumber(v: number): number {
+    const n = v + 1;
+    const want = log2Floor(n);
+    const high = this.#three(1, want >> 3, 3);
+    const bits = (high << 3) | this.#three(8 + high, want & 7, 3);
+    const top = Math.min(bits, 3);
+    let r = 2 ** top + this.#three(64 + bits, Math.floor(n / 2 ** (bits - top)) % 2 ** top, top);
+    for (let k = bits - top; k > 0; ) {
+      const some = Math.min(k, 16);
+      k -= some;
+      r = r * 2 ** some + this.#coder.raw(some, Math.floor(n / 2 ** k) % 2 ** some);
+    }
+    return r - 1;
+  }
+
   /** Exact up to 2^53; a larger one, which only damage makes, stays large. */
   #number(v: number): number {
+    if (this.#quick) return this.#quickNumber(v);
     const n = v + 1;
     const want = log2Floor(n);
     let node = 1;
@@ -167,7 +208,7 @@ function slot(h: number, node: number): number {
 /** `covers` lie from `begin` on, in order, without overlap. */
 export function encodeMapPage(covers: readonly Cover[], begin: number): Uint8Array {
   const coder = new RangeEncoder();
-  const map = new MapCoder(coder);
+  const map = new MapCoder(coder, covers.length);
   let at = begin;
   let diagonal = 0;
   let before = 0;
@@ -197,7 +238,7 @@ export function encodeMapPage(covers: readonly Cover[], begin: number): Uint8Arr
 
 /** Exactly `count` covers, each checked against [begin, end) and the base; undefined when the page is damaged. */
 export function decodeMapPage(page: Uint8Array, begin: number, end: number, baseSize: number, count: number): Cover[] | undefined {
-  const map = new MapCoder(new RangeDecoder(page));
+  const map = new MapCoder(new RangeDecoder(page), count);
   const covers: Cover[] = [];
   let at = begin;
   let diagonal = 0;

@@ -56,6 +56,8 @@ export interface BitCoder {
   bit(p: number, bit: number): number;
   /** Where in 65536 the next symbol lies, for a decoder; `take` then says which one it was, or encodes it. */
   peek(): number;
+  /** `count` bits, 1 … 16, that are as likely zeros as ones. */
+  raw(count: number, value: number): number;
   take(start: number, width: number): void;
 }
 

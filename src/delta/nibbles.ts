@@ -1,7 +1,7 @@
 import type { BitCoder } from './model.ts';
 
 const SEEN = 31;
-const BITS = 13;
+const BITS = 12;
 const HALF = 16;
 
 /** After how many updates a model moves by what share: 2^-this. */
@@ -34,10 +34,9 @@ function learn(model: Uint16Array, at: number, nibble: number): void {
 export class NibbleBytes {
   readonly #coder: BitCoder;
   readonly #order1 = models(256 * 17);
-  readonly #hashed = models(2 << BITS);
-  /** Two tables, two halves, by updates. */
-  readonly #trust = new Uint16Array(4 * (SEEN + 1)).map((_, i) => (i % (SEEN + 1) === 0 ? 0 : 40000));
-  readonly #ab = new Uint16Array(HALF);
+  readonly #hashed = models(1 << BITS);
+  /** Of the second, for two halves, by updates. */
+  readonly #trust = new Uint16Array(2 * (SEEN + 1)).map((_, i) => (i % (SEEN + 1) === 0 ? 0 : 40000));
   readonly #all = new Uint16Array(HALF);
 
   constructor(coder: BitCoder) {
@@ -45,29 +44,22 @@ export class NibbleBytes {
   }
 
   byte(recent: number, want: number): number {
-    const h0 = Math.imul((recent >>> 16) + 0x10000, 0x9e37_79b1);
-    const h1 = Math.imul((recent >>> 8) + 0x100_0000, 0x85eb_ca6b);
+    const h = Math.imul((recent >>> 16) + 0x10000, 0x9e37_79b1);
     const order1 = (recent >>> 24) * 17 * HALF;
-    const high = this.#half(order1, place(h0, 0), place(h1, 0) + (HALF << BITS), 0, want >>> 4);
+    const high = this.#half(order1, place(h, 0), 0, want >>> 4);
     const node = 1 + high;
-    return (high << 4) | this.#half(order1 + node * HALF, place(h0, node), place(h1, node) + (HALF << BITS), 1, want & 15);
+    return (high << 4) | this.#half(order1 + node * HALF, place(h, node), 1, want & 15);
   }
 
-  #half(a: number, b: number, c: number, low: number, wanted: number): number {
+  #half(a: number, b: number, low: number, wanted: number): number {
     const order1 = this.#order1;
     const hashed = this.#hashed;
-    const trust = this.#trust;
-    const ab = this.#ab;
     const all = this.#all;
-    const trustB = low * (SEEN + 1) + (hashed[b] as number);
-    const trustC = (2 + low) * (SEEN + 1) + (hashed[c] as number);
-    const wb = trust[trustB] as number;
-    const wc = trust[trustC] as number;
+    const trust = low * (SEEN + 1) + (hashed[b] as number);
+    const wb = this.#trust[trust] as number;
     for (let i = 1; i < HALF; i++) {
       const x = (((order1[a + i] as number) * (65535 - wb)) >>> 16) + (((hashed[b + i] as number) * wb) >>> 16);
-      const y = ((x * (65535 - wc)) >>> 16) + (((hashed[c + i] as number) * wc) >>> 16);
-      ab[i] = x;
-      all[i] = y - (y >>> 8) + 16 * i;
+      all[i] = x - (x >>> 8) + 16 * i;
     }
     let nibble = wanted;
     if (this.#coder.decodes) {
@@ -76,11 +68,9 @@ export class NibbleBytes {
       for (let i = 1; i < HALF; i++) nibble += (all[i] as number) <= at ? 1 : 0;
     }
     this.#coder.take(all[nibble] as number, widthOf(all, 0, nibble));
-    this.#judge(trustB, widthOf(hashed, b, nibble), widthOf(order1, a, nibble));
-    this.#judge(trustC, widthOf(hashed, c, nibble), widthOf(ab, 0, nibble));
+    this.#judge(trust, widthOf(hashed, b, nibble), widthOf(order1, a, nibble));
     learn(order1, a, nibble);
     learn(hashed, b, nibble);
-    learn(hashed, c, nibble);
     return nibble;
   }
 

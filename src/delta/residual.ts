@@ -5,20 +5,22 @@ import type { BitCoder } from './model.ts';
 import { Sites } from './sites.ts';
 import { Tables } from './table.ts';
 import { PieceKind } from './types.ts';
-import type { Piece } from './types.ts';
+import type { Pieces } from './types.ts';
 
 /** A segment's payload: the twin of native/delta/residual.cc (docs/delta.md, "Payloads"). */
 
 const HEAD = 7;
 
-function run(coder: BitCoder, cold: BitCoder, way: number, aside: Aside, bytes: Uint8Array, target: Uint8Array, origin: number, pieces: readonly Piece[]): void {
+function run(coder: BitCoder, cold: BitCoder, way: number, aside: Aside, bytes: Uint8Array, target: Uint8Array, origin: number, pieces: Pieces): void {
   const changes = new Changes(coder);
   const sites = new Sites(coder, cold, changes, bytes, target);
   const tables = new Tables(coder, changes, bytes, target);
   const literals = new Literals(coder, bytes, target, aside, way);
   let at = 0;
-  for (const { length, kind, base } of pieces) {
-    const end = at + length;
+  for (let i = 0; i < pieces.length; i += 3) {
+    const end = at + (pieces[i] as number);
+    const kind = pieces[i + 1];
+    const base = pieces[i + 2] as number;
     if (kind === PieceKind.LITERAL) literals.run(at, end);
     else if (kind === PieceKind.BASE) sites.run(at, end, (base - at) | 0, (origin + at - base) | 0);
     else if (kind === PieceKind.FILL) sites.run(at, end, 0, 0);
@@ -28,21 +30,23 @@ function run(coder: BitCoder, cold: BitCoder, way: number, aside: Aside, bytes: 
   sites.finish();
 }
 
-/** The small way costs some eight times what a changed byte does: it is for segments that have time to spare. */
-function chooseWay(prediction: Uint8Array, target: Uint8Array, pieces: readonly Piece[]): number {
+/** The small way costs some 600 cycles a byte: it is for segments that have time to spare. */
+function chooseWay(prediction: Uint8Array, target: Uint8Array, pieces: Pieces): number {
   let literals = 0;
   let wrong = 0;
   let at = 0;
-  for (const { length, kind } of pieces) {
+  for (let i = 0; i < pieces.length; i += 3) {
+    const length = pieces[i] as number;
+    const kind = pieces[i + 1];
     if (kind === PieceKind.LITERAL) literals += length;
-    else if (kind !== PieceKind.TABLE) for (let i = at; i < at + length; i++) if (prediction[i] !== target[i]) wrong++;
+    else if (kind !== PieceKind.TABLE) for (let k = at; k < at + length; k++) if (prediction[k] !== target[k]) wrong++;
     at += length;
   }
-  return (8 * literals + wrong) * 16 > target.length ? LiteralWay.NIBBLES : LiteralWay.MIXED;
+  return literals + wrong > Math.max(1024, Math.floor(target.length / 128)) ? LiteralWay.NIBBLES : LiteralWay.MIXED;
 }
 
 /** `prediction` becomes the target. */
-export function encodePayload(prediction: Uint8Array, target: Uint8Array, origin: number, pieces: readonly Piece[]): Uint8Array {
+export function encodePayload(prediction: Uint8Array, target: Uint8Array, origin: number, pieces: Pieces): Uint8Array {
   const way = chooseWay(prediction, target, pieces);
   const coder = new RangeEncoder();
   const cold = new RangeEncoder();
@@ -66,7 +70,7 @@ export function encodePayload(prediction: Uint8Array, target: Uint8Array, origin
 const u24 = (bytes: Uint8Array, at: number): number => (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16);
 
 /** `prediction` becomes the target, or anything when the payload is damaged. False: the payload cannot be one. */
-export function decodePayload(payload: Uint8Array, prediction: Uint8Array, origin: number, pieces: readonly Piece[]): boolean {
+export function decodePayload(payload: Uint8Array, prediction: Uint8Array, origin: number, pieces: Pieces): boolean {
   const way = payload[0] as number;
   if (payload.length < HEAD || way > LiteralWay.NIBBLES) return false;
   const passed = HEAD + u24(payload, 1);

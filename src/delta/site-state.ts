@@ -8,17 +8,17 @@ export const learnable = {
   TAG_MASK: 0x7fffc,
   /** Branch targets and pointers are remembered by 4 KiB. */
   BUCKET: 12,
-  /** Contexts of two bytes; above them the 2^15 of zeros and of ones. */
+  /** Contexts of two bytes; above them the 128 of zeros and of ones. */
   PAIRS: 65536,
-  /** Of 4095: how often a change must follow a context to make a site. */
-  HOT: 800,
+  /** Of 255: how often a change must follow a context to make a site. */
+  OPEN: 128,
   COLD_REACH: 64,
   CLEAN_BLOCK: 64,
 } as const;
 
 /** What the coder learns along a segment; new for each. */
 export interface SiteState {
-  readonly gate: Uint16Array;
+  readonly gate: Uint8Array;
   readonly rate: Uint16Array;
   readonly best: Uint8Array;
   readonly cacheBy: Uint32Array;
@@ -31,7 +31,7 @@ export interface SiteState {
 export function newSiteState(): SiteState {
   const entries = learnable.CACHES << learnable.CACHE_BITS;
   return {
-    gate: new Uint16Array(learnable.PAIRS + 32768),
+    gate: new Uint8Array(learnable.PAIRS + 128),
     rate: new Uint16Array(256 * learnable.CACHES).fill(32768),
     best: new Uint8Array(256).fill(2),
     cacheBy: new Uint32Array(entries),

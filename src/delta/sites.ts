@@ -7,7 +7,7 @@ import type { SiteState } from './site-state.ts';
 
 /** Corrects predicted stretches: the twin of native/delta/sites.h, which says what the idea is (docs/delta.md, "Sites"). */
 
-const { CACHES, CACHE_BITS, TAG_MASK, BUCKET, PAIRS, HOT, COLD_REACH, CLEAN_BLOCK } = learnable;
+const { CACHES, CACHE_BITS, TAG_MASK, BUCKET, PAIRS, OPEN, COLD_REACH, CLEAN_BLOCK } = learnable;
 
 export class Sites {
   readonly #coder: BitCoder;
@@ -84,14 +84,13 @@ export class Sites {
     return (i >= 2 ? (this.#p[i - 2] as number) : 0) | (i >= 1 ? (this.#p[i - 1] as number) << 8 : 0);
   }
 
-  /** Two bytes of zeros or of ones say little: the field, the byte before them and how the field lies in the base say more. */
+  /** Two bytes of zeros or of ones say little: which bytes of the field are zeros and how it lies in the base say more. */
   #contextAt(pair: number, i: number, end: number): number {
     if (pair !== 0 && pair !== 0xffff) return pair;
     const p = this.#p;
     let used = 0;
-    if (i + 4 <= end) for (let k = 0; k < 4; k++) used |= p[i + k] === 0 ? 0 : 1 << k;
-    const third = i >= 3 ? (p[i - 3] as number) : 0;
-    return PAIRS + ((pair & 1) | (used << 1) | (((i + this.#toBase) & 3) << 5) | (third << 7));
+    if (i + 4 <= end) for (let k = 0; k < 4; k++) if (p[i + k] !== 0) used |= 1 << k;
+    return PAIRS + ((pair & 1) | (used << 1) | (((i + this.#toBase) & 3) << 5));
   }
 
   /** The first position from i on whose gate is open; `stop` if there is none before. */
@@ -99,7 +98,13 @@ export class Sites {
     const gate = this.#s.gate;
     let pair = this.#before(i);
     let j = i;
-    for (; j < stop && (gate[this.#contextAt(pair, j, end)] as number) < HOT; j++) pair = (pair >>> 8) | ((this.#p[j] as number) << 8);
+    for (; j < stop; j++) {
+      const next = this.#p[j] as number;
+      // After zeros or ones, not where the field begins with them too: there is no end to zeros.
+      const shut = (pair === 0 || pair === 0xffff) && next === (pair & 0xff);
+      if (!shut && (gate[this.#contextAt(pair, j, end)] as number) >= OPEN) break;
+      pair = (pair >>> 8) | (next << 8);
+    }
     return j;
   }
 
@@ -162,14 +167,14 @@ export class Sites {
     if (known) this.#remember(kept, key, sure, (by + diagonal) >>> 0);
     const gate = s.gate[context] as number;
     if (known && by === 0) {
-      s.gate[context] = gate - (gate >>> 5);
+      s.gate[context] = gate - Math.max(gate >>> 5, Math.min(gate, 1));
       return 0;
     }
     if (!known) {
       for (let c = 0; c < CACHES; c++) if (c !== best) this.#setKey(c, i, pair, mixed);
       by = this.#changed(slot, guess);
     }
-    s.gate[context] = gate + ((4095 - gate) >> 2);
+    s.gate[context] = gate + ((258 - gate) >> 2);
     f.write(this.#p, i, by);
     return (by & f.mask) === 0 ? 1 : f.room;
   }

@@ -1,12 +1,11 @@
 /** What a stretch of a segment is predicted by. */
 export const PieceKind = { LITERAL: 0, BASE: 1, FILL: 2, TABLE: 3 } as const;
 
-/** A stretch of a segment. `base`: where its first byte lies in the base, modulo 2^32; 0 unless the kind is BASE or TABLE. */
-export interface Piece {
-  readonly length: number;
-  readonly kind: (typeof PieceKind)[keyof typeof PieceKind];
-  readonly base: number;
-}
+/**
+ * The stretches of a segment, three numbers each: length, kind, and where its first byte lies in the base, modulo 2^32 (0 unless
+ * the kind is BASE or TABLE).
+ */
+export type Pieces = Uint32Array;
 
 /** In `Cover.fill`: base bytes; base bytes that are pairs of numbers going up together. */
 export const BASE = -1;

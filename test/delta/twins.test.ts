@@ -5,9 +5,10 @@ import { decodePage } from '../../src/delta/kernel.ts';
 import { decodeMapPage, encodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase, predict } from '../../src/delta/predict.ts';
 import { decodePayload, encodePayload } from '../../src/delta/residual.ts';
-import { Codec } from '../../src/delta/types.ts';
+import { BASE, Codec, TABLE } from '../../src/delta/types.ts';
+import type { Cover } from '../../src/delta/types.ts';
 import { native } from '../../src/kernel/native.ts';
-import { functionIndex, program, relinked } from '../../fixtures/delta/inputs.ts';
+import { functionIndex, program, random, relinked } from '../../fixtures/delta/inputs.ts';
 
 const pair = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), size: fc.integer({ min: 0, max: 60_000 }), insertions: fc.integer({ min: 0, max: 12 }) });
 
@@ -43,5 +44,31 @@ describe.skipIf(native === undefined)('native kernel and its twin', () => {
       // Some 20 ms each; enough to meet every branch of the coder many times.
       { numRuns: 60 },
     );
+  });
+
+  test('read pages of more covers than are coded the small way', async () => {
+    const next = random(7);
+    const covers: Cover[] = [];
+    let target = 1000;
+    // One more than a page of the small way holds; numbers of every size class up to that of a whole artifact.
+    for (let i = 0; i <= 8192; i++) {
+      const kind = next() % 8;
+      const length = 1 + (next() >>> (next() % 32)) % 100_000;
+      target += next() % 4 === 0 ? 0 : (next() >>> (next() % 32)) % 5000;
+      const base = kind < 4 ? target + 64 * (next() % 16) : (next() >>> (next() % 32)) * 16;
+      covers.push({ target, length, base: kind === 7 ? 0 : base, fill: kind === 7 ? next() % 256 : kind === 6 ? TABLE : BASE });
+      target += length;
+    }
+    const bytes = encodeMapPage(covers, 1000);
+    expect(decodeMapPage(bytes, 1000, target, 2 ** 37, covers.length)).toEqual(covers);
+    expect([...(await decodePage(bytes, 1000, target, 2 ** 37, covers.length))]).toEqual(covers.flatMap((c) => [c.target, c.length, c.base, c.fill]));
+    // Damaged, both make the same of it: covers, or nothing.
+    for (let n = 0; n < 40; n++) {
+      const damaged = Uint8Array.from(bytes);
+      damaged[next() % bytes.length] = next();
+      const twin = decodeMapPage(damaged, 1000, target, 2 ** 37, covers.length);
+      const best = await decodePage(damaged, 1000, target, 2 ** 37, covers.length).catch(() => undefined);
+      expect(best === undefined ? undefined : [...best]).toEqual(twin?.flatMap((c) => [c.target, c.length, c.base, c.fill]));
+    }
   });
 });
