@@ -88,9 +88,16 @@ export const CONTROL_TIMEOUT_MS = 30_000;
 
 /** What one host serves at a time. A content response costs one piece or one chunk, so this is memory. */
 export const SERVE_MAX_RESPONSES = 256;
-/** Content responses to one address: one neighbour, or one reverse proxy, never takes all places. */
+/** Content responses to one device, or to one address where devices are not known: nobody takes all places. */
 export const SERVE_MAX_RESPONSES_PER_CLIENT = 128;
 export const SERVE_MAX_CONNECTIONS = 2_048;
+/** Of these: to one address in plain HTTP, which may be a proxy; to one device; to one host that serves many. A device needs four. */
+export const SERVE_MAX_CONNECTIONS_PER_ADDRESS = 1_024;
+export const SERVE_MAX_CONNECTIONS_PER_DEVICE = 64;
+export const SERVE_MAX_CONNECTIONS_PER_HOST = 512;
+/** To whoever has no certificate of the fleet and may ask to enrol, to renew or to upload: in all, and from one network. */
+export const SERVE_MAX_STRANGERS = 256;
+export const SERVE_MAX_STRANGERS_PER_NETWORK = 32;
 /** Stored blocks that are decoded and checked at the same time: each costs at most two spans of memory. */
 export const SERVE_MAX_CHECKS = 4;
 export const SERVE_PIECE_BYTES = 256 * KiB;
@@ -99,6 +106,8 @@ export const SERVE_LARGE_PIECES = 16;
 export const SERVE_LARGE_PIECE_BYTES = 1 * MiB;
 /** Delta objects go out from memory: so much of it for all responses together, beside those that are just being read. */
 export const SERVE_DELTA_BYTES = 64 * MiB;
+/** And so much of that for one device or address. */
+export const SERVE_DELTA_BYTES_PER_CLIENT = 32 * MiB;
 /** A request body of the control plane: an announcement is a URL and some roots. */
 export const REQUEST_BODY_MAX_BYTES = 64 * KiB;
 /** Request line and headers. A chunk set of a full span is 6 KiB at most. */

@@ -11,6 +11,7 @@ import type { Holder } from '../identity/holder.ts';
 import { TLS_PARAMETERS, endOf, holderAt } from '../identity/tls.ts';
 import type { Member } from '../identity/tls.ts';
 import { deltaEnds, parseMetadataFile, productOf } from '../trust/roles.ts';
+import type { Connections } from './connections.ts';
 import { Handshakes } from './handshakes.ts';
 
 /** A release of `product` in `namespace` consists of an artifact. */
@@ -50,6 +51,8 @@ export interface Permissions {
   host(request: FastifyRequest): boolean;
   /** Who the caller is, to know them again; undefined where nobody is known. */
   device(request: FastifyRequest): string | undefined;
+  /** Whose share of this host a request takes: a device's, or that of an address where devices are not known. */
+  client(request: FastifyRequest): string;
 }
 
 export const EVERYBODY: Permissions = {
@@ -61,17 +64,20 @@ export const EVERYBODY: Permissions = {
   passesOn: () => false,
   host: () => true,
   device: () => undefined,
+  client: ({ ip }) => ip,
 };
 
 /** Callers of a TLS listener, by connection. Looked at with every request: a certificate may end or be revoked while one is open. */
 export class Callers implements Permissions {
   readonly #access: Access;
   readonly #handshakes: Handshakes;
+  readonly #connections: Connections;
   readonly #holders = new WeakMap<Socket, { readonly holder: Holder; readonly end: number }>();
   readonly #sockets = new Set<TLSSocket>();
 
-  constructor(access: Access, clock: Clock) {
+  constructor(access: Access, connections: Connections, clock: Clock) {
     this.#access = access;
+    this.#connections = connections;
     this.#handshakes = new Handshakes(clock);
   }
 
@@ -168,6 +174,10 @@ export class Callers implements Permissions {
     return this.of(raw.socket)?.device;
   }
 
+  client(request: FastifyRequest): string {
+    return this.device(request) ?? request.ip;
+  }
+
   #met(socket: TLSSocket): void {
     const { member, open } = this.#access;
     const holder = holderAt(socket, member);
@@ -176,7 +186,9 @@ export class Callers implements Permissions {
       this.#holders.set(socket, { holder, end: endOf(socket) });
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
+      this.#connections.member(socket, holder);
     } else if (open === undefined) socket.destroy();
+    else this.#connections.stranger(socket);
   }
 }
 

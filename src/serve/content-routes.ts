@@ -3,7 +3,7 @@ import { ShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { CACHE_IMMUTABLE, HEADER_RAW_LENGTH } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
-import { LEAF_MAX_CHUNKS, SERVE_DELTA_BYTES, SERVE_PIECE_BYTES } from '../core/limits.ts';
+import { LEAF_MAX_CHUNKS, SERVE_DELTA_BYTES, SERVE_DELTA_BYTES_PER_CLIENT, SERVE_PIECE_BYTES } from '../core/limits.ts';
 import { formatChunkSet, parseChunkSet } from '../core/chunkset.ts';
 import type { Run } from '../store/types.ts';
 import { notFound } from './answers.ts';
@@ -20,7 +20,7 @@ const IMMUTABLE = { 'cache-control': CACHE_IMMUTABLE, vary: 'Accept-Encoding', '
 export function contentRoutes(app: App, context: ContentContext): void {
   const { content } = context;
   const whole = new ArtifactBytes(content);
-  const room = new Room(SERVE_DELTA_BYTES);
+  const room = new Room(SERVE_DELTA_BYTES, SERVE_DELTA_BYTES_PER_CLIENT);
 
   app.get('/:namespace/:root/pages/:id', { schema: { summary: 'One index page, raw', tags: ['content'], params: PageParams } }, async (request, reply) => {
     const id = request.params.id as ObjectId;
@@ -37,7 +37,7 @@ export function contentRoutes(app: App, context: ContentContext): void {
     if (notModified(request, reply, etag)) return reply;
     const object = await context.patiently(request, reply, content.delta(keyOf(request.params), id));
     if (object === undefined) throw notFound('the delta object');
-    const leave = room.enter(object.byteLength);
+    const leave = room.enter(object.byteLength, context.client(request));
     try {
       return await context.send(request, reply, 200, { ...IMMUTABLE, etag }, bytesOf(object));
     } finally {

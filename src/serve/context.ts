@@ -9,6 +9,8 @@ export type App = FastifyInstance<RawServerDefault, RawRequestDefaultExpression,
 
 export interface ContentContext {
   readonly content: ContentProvider;
+  /** Whose share of this host a request takes. */
+  client(request: FastifyRequest): string;
   /** Waits for `work`. A client that said it has patience is told every few seconds that it still goes on. */
   patiently<T>(request: FastifyRequest, reply: FastifyReply, work: Promise<T>): Promise<T>;
   /** Sends a body within the bounds of the surface. Returns the reply, which is then done with. */

@@ -17,9 +17,9 @@ export class Gate {
   }
 
   /** Returns the function that gives the place back, once. Throws `BUSY` (retry elsewhere) when there is none. */
-  enter(client: string): () => void {
+  enter(client: string, perClient = this.#perClient): () => void {
     const mine = this.#clients.get(client) ?? 0;
-    if (this.#inside >= this.#limit || mine >= this.#perClient) {
+    if (this.#inside >= this.#limit || mine >= perClient) {
       throw new ShoalError('BUSY', 'this host serves as many responses as it can; ask again later or ask another', { retry: 'elsewhere' });
     }
     this.#inside++;
@@ -36,24 +36,32 @@ export class Gate {
   }
 }
 
-/** So much memory for what is being sent. What does not fit is sent away at once; a single one always fits. */
+/** So much memory for what is being sent, and so much for one client. What does not fit is sent away at once; a single one always fits. */
 export class Room {
   readonly #bytes: number;
+  readonly #perClient: number;
+  readonly #clients = new Map<string, number>();
   #taken = 0;
 
-  constructor(bytes: number) {
+  constructor(bytes: number, perClient: number) {
     this.#bytes = bytes;
+    this.#perClient = perClient;
   }
 
   /** Returns the function that gives the room back, once. Throws `BUSY` (retry elsewhere) when there is none. */
-  enter(bytes: number): () => void {
-    if (this.#taken > 0 && this.#taken + bytes > this.#bytes) {
+  enter(bytes: number, client: string): () => void {
+    const mine = this.#clients.get(client) ?? 0;
+    if ((this.#taken > 0 && this.#taken + bytes > this.#bytes) || (mine > 0 && mine + bytes > this.#perClient)) {
       throw new ShoalError('BUSY', 'this host sends as many deltas as it can; ask again later or ask another', { retry: 'elsewhere' });
     }
     this.#taken += bytes;
+    this.#clients.set(client, mine + bytes);
     let left = bytes;
     return () => {
       this.#taken -= left;
+      const rest = (this.#clients.get(client) ?? 0) - left;
+      if (rest > 0) this.#clients.set(client, rest);
+      else this.#clients.delete(client);
       left = 0;
     };
   }

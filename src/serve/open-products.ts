@@ -23,5 +23,6 @@ export function openTo(open: OpenProducts, uses: (root: ObjectId) => Promise<rea
     passesOn: never,
     host: never,
     device: () => undefined,
+    client: ({ ip }) => ip,
   };
 }

@@ -17,6 +17,7 @@ import {
   REQUEST_HEAD_MAX_BYTES,
   REQUEST_TIMEOUT_MS,
   SERVE_MAX_CONNECTIONS,
+  SERVE_MAX_CONNECTIONS_PER_ADDRESS,
   SERVE_MAX_RESPONSES,
   SERVE_MAX_RESPONSES_PER_CLIENT,
   SERVE_STALL_MS,
@@ -26,6 +27,7 @@ import { Callers, EVERYBODY, mayBeTold } from './access.ts';
 import type { Access, Permissions } from './access.ts';
 import { errorAnswer, notFound, sendError } from './answers.ts';
 import type { ContentProvider, MetadataProvider } from './content.ts';
+import { Connections } from './connections.ts';
 import { contentRoutes } from './content-routes.ts';
 import type { App, ContentContext } from './context.ts';
 import { controlRoutes } from './control-routes.ts';
@@ -40,7 +42,9 @@ export interface SurfaceLimits {
   readonly responses: number;
   readonly responsesPerClient: number;
   readonly connections: number;
-  /** Milliseconds in which a client must take at least one piece. */
+  /** Connections from one address, where addresses are all that is known of clients. */
+  readonly connectionsPerAddress: number;
+  /** Milliseconds in which a client must take at least one piece, or anything at all where an answer is not sent in pieces. */
   readonly stallMs: number;
   /** Milliseconds in which a request must be complete. */
   readonly requestMs: number;
@@ -92,6 +96,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
     responses: SERVE_MAX_RESPONSES,
     responsesPerClient: SERVE_MAX_RESPONSES_PER_CLIENT,
     connections: SERVE_MAX_CONNECTIONS,
+    connectionsPerAddress: SERVE_MAX_CONNECTIONS_PER_ADDRESS,
     stallMs: SERVE_STALL_MS,
     requestMs: REQUEST_TIMEOUT_MS,
     ...options.limits,
@@ -100,13 +105,20 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   const instance = options.instance ?? randomUUID();
   const gate = new Gate(limits.responses, limits.responsesPerClient);
   const metrics = new SurfaceMetrics(() => gate.inside);
-  const callers = options.access === undefined ? undefined : new Callers(options.access, clock);
+  const connections = new Connections(limits, () => {
+    metrics.cut();
+  });
+  const callers = options.access === undefined ? undefined : new Callers(options.access, connections, clock);
   const may: Permissions = callers ?? options.permissions ?? EVERYBODY;
   const app = build(callers, limits);
+  if (callers === undefined) app.server.on('connection', (socket: Socket) => {
+    connections.address(socket);
+  });
+  connections.cutSilent(app.server, limits.stallMs);
   const detach = callers?.attach(app.server as Server);
   const report = (error: unknown, url: string): void => options.onError?.(error, url);
 
-  measure(app, metrics);
+  measure(app, metrics, connections);
   if (callers !== undefined) turnStrangersAway(app, callers);
   refuseStrangePaths(app);
   app.setErrorHandler(async (error, request, reply) => {
@@ -128,7 +140,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
       reply.raw.writeHead(status, { ...headers, 'content-length': body.length }).end();
       return reply;
     }
-    const leave = gate.enter(request.ip);
+    const leave = gate.enter(may.client(request));
     reply.hijack();
     try {
       await sendBody(reply.raw, status, headers, body, clock, limits.stallMs);
@@ -170,7 +182,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
         const { namespace, root } = request.params as { readonly namespace?: string; readonly root?: string };
         if (root !== undefined && !(await may.artifact(request, root as ObjectId, namespace))) throw notFound('what you ask for');
       });
-      contentRoutes(plane, { content: options.content, send, patiently });
+      contentRoutes(plane, { content: options.content, client: (request) => may.client(request), send, patiently });
       onlyRead(plane, '/*');
       await Promise.resolve();
     },
@@ -287,12 +299,14 @@ function onlyRead(app: App, url: string): void {
   app.route({ method: ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], url, schema: { hide: true }, onRequest: refuse, handler: refuse });
 }
 
-/** Counts what the socket sent between one response's end and the next, heads and all. */
-function measure(app: App, metrics: SurfaceMetrics): void {
+/** Counts what the socket sent between one response's end and the next, heads and all; knows which connections are waited on. */
+function measure(app: App, metrics: SurfaceMetrics, connections: Connections): void {
   const counted = new WeakMap<Socket, number>();
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
     const { socket } = request.raw;
+    const answered = connections.works(socket);
     reply.raw.once('close', () => {
+      answered();
       const total = socket.bytesWritten;
       const plane = request.url.startsWith(`${API}/content/`) ? 'content' : 'control';
       metrics.answered(plane, request.routeOptions.url ?? 'none', reply.raw.statusCode, Math.max(0, total - (counted.get(socket) ?? 0)));

@@ -129,7 +129,8 @@ describe('an upload', () => {
     expect(await store.artifacts()).toEqual([]);
     const { changed, ledger } = await upload(staging);
     expect(changed).toBe(true);
-    expect(ledger.sent).toBeLessThan(7 * MiB);
+    // Half was acknowledged; of what was on its way then, two spans at most, nothing is known.
+    expect(ledger.sent).toBeLessThan(11 * MiB);
     expect(Buffer.compare(await artifact(), content)).toBe(0);
   });
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
-import { CERTIFICATE_LIFE_MS, HANDSHAKES_PER_NETWORK, HANDSHAKES_PER_SECOND, HANDSHAKE_BURST } from '../../src/core/limits.ts';
+import { CERTIFICATE_LIFE_MS, HANDSHAKES_PER_NETWORK, HANDSHAKES_PER_SECOND, HANDSHAKE_BURST, SERVE_MAX_CONNECTIONS_PER_DEVICE, SERVE_MAX_STRANGERS_PER_NETWORK } from '../../src/core/limits.ts';
 import type { Run } from '../../src/core/runs.ts';
 import { HEADER_RUNS, wire } from '../../src/core/wire.ts';
 import { HttpClient } from '../../src/exchange/http.ts';
@@ -268,6 +268,29 @@ describe('a listener with certificates of the fleet', () => {
     expect(await status(client, url + wire.uses(sample.key.root))).toBe(404);
     const gateway = talk(await device('all', { role: 'gateway' }));
     expect(JSON.parse(Buffer.from((await gateway.request(url + wire.uses(sample.key.root), 10_000)).body).toString())).toEqual({ uses: [{ namespace: 'default', product: 'os' }] });
+  });
+
+  it('leaves connections for others when a device, or strangers who may enrol, hold many', async () => {
+    const { url } = await host(await makeMember(fleet, { role: 'origin', products: 'all' }), { open: ['/v1/fleet/enroll'], admits: () => true });
+    const greedy = await device();
+    const held = async (count: number, options: tls.ConnectionOptions): Promise<readonly tls.TLSSocket[]> => {
+      const sockets: tls.TLSSocket[] = [];
+      // A few at a time: more would be too many handshakes.
+      while (sockets.length < count) sockets.push(...(await Promise.all(Array.from({ length: 8 }, async () => {
+        const socket = tls.connect({ port: Number(new URL(url).port), host: '127.0.0.1', rejectUnauthorized: false, ...options });
+        socket.on('error', () => undefined);
+        await once(socket, 'secureConnect');
+        return socket;
+      }))));
+      return sockets;
+    };
+    const open = (sockets: readonly tls.TLSSocket[]): number => sockets.filter(({ readyState }) => readyState === 'open').length;
+    const members = await held(SERVE_MAX_CONNECTIONS_PER_DEVICE + 8, { key: greedy.client?.key, cert: greedy.client?.cert });
+    await expect.poll(() => open(members)).toBe(SERVE_MAX_CONNECTIONS_PER_DEVICE);
+    const strangers = await held(SERVE_MAX_STRANGERS_PER_NETWORK + 8, {});
+    await expect.poll(() => open(strangers)).toBe(SERVE_MAX_STRANGERS_PER_NETWORK);
+    expect(await status(talk(await device()), url + wire.page(sample.key, sample.key.root))).toBe(200);
+    for (const socket of [...members, ...strangers]) socket.destroy();
   });
 
   it('is not slowed by those who begin handshakes and go no further', async () => {

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Bitmap } from '../../src/core/bitmap.ts';
-import { DELTA_OBJECT_MAX_BYTES, SERVE_DELTA_BYTES, SERVE_PIECE_BYTES } from '../../src/core/limits.ts';
+import { DELTA_OBJECT_MAX_BYTES, SERVE_DELTA_BYTES, SERVE_DELTA_BYTES_PER_CLIENT, SERVE_PIECE_BYTES } from '../../src/core/limits.ts';
 import { wire } from '../../src/core/wire.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import type { ContentProvider } from '../../src/serve/content.ts';
@@ -63,8 +63,8 @@ async function serve(content: ContentProvider, options: Partial<SurfaceOptions> 
 }
 
 /** Asks for a span and reads nothing of the answer. */
-async function neverReads(url: string, path = wire.span(KEY, 0)): Promise<Socket> {
-  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+async function neverReads(url: string, path = wire.span(KEY, 0), localAddress = '127.0.0.1'): Promise<Socket> {
+  const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1', localAddress });
   socket.on('error', () => socket.destroy());
   closing.push(() => socket.destroy());
   await once(socket, 'connect');
@@ -125,12 +125,19 @@ describe('surface among the hostile', () => {
     expect((await ask(url, wire.span(KEY, 0))).body.byteLength).toBe(ENDLESS_PIECES * SERVE_PIECE_BYTES);
   });
 
-  it('sends deltas from a bounded memory, whatever the places', async () => {
+  it('sends deltas from a bounded memory, whatever the places, and never all of it to one client', async () => {
     const { url } = await serve(new Endless());
     const path = wire.delta(KEY, KEY.root);
     // Each as large as deltas get: 8 MiB, more than the kernel takes of a reader that does not read.
     const most = SERVE_DELTA_BYTES / DELTA_OBJECT_MAX_BYTES;
-    const [first] = await Promise.all(Array.from({ length: most }, () => neverReads(url, path)));
+    const share = SERVE_DELTA_BYTES_PER_CLIENT / DELTA_OBJECT_MAX_BYTES;
+    await Promise.all(Array.from({ length: share }, () => neverReads(url, path, '127.0.0.66')));
+    await expect.poll(() => inFlight(url)).toBe(share);
+    const refused = await neverReads(url, path, '127.0.0.66');
+    refused.resume();
+    expect(String(await once(refused, 'data'))).toContain(' 503 ');
+    expect((await ask(url, path)).status).toBe(200);
+    const [first] = await Promise.all(Array.from({ length: most - share }, () => neverReads(url, path)));
     await expect.poll(() => inFlight(url)).toBe(most);
     expect((await ask(url, path)).status).toBe(503);
     expect((await ask(url, wire.span(KEY, 0), { method: 'HEAD' })).status).toBe(200);
@@ -156,6 +163,35 @@ describe('surface among the hostile', () => {
     clock.advance(120_000);
     await expect.poll(() => inFlight(url)).toBe(0);
     expect((await ask(url, '/metrics')).body.toString()).toContain('shoal_http_broken_total{code="CLIENT_STALLED"} 1');
+  });
+
+  it('gives up whoever takes nothing of an answer that is not sent in pieces, and keeps whom it lets wait itself', async () => {
+    let answer: (bytes: Uint8Array) => void = () => undefined;
+    const late = new Promise<Uint8Array>((resolve) => (answer = resolve));
+    const root = Buffer.alloc(4 * 1024 * 1024, 'x');
+    const metadata = { metadata: (file: string) => (file === 'timestamp.json' ? late : Promise.resolve(root)), target: () => Promise.resolve(undefined) };
+    // Far more connections than the buffers of the kernel: what it takes is no silence.
+    const { url, surface } = await serve(new Endless(), { metadata, limits: { stallMs: 400 } });
+    const waiting = ask(url, `${wire.metadata}/timestamp.json`);
+    const stuck = await Promise.all(Array.from({ length: 10 }, () => neverReads(url, `${wire.metadata}/1.root.json`)));
+    const open = (): Promise<number> => new Promise((resolve) => { surface.app.server.getConnections((_, count) => { resolve(count); }); });
+    await expect.poll(open).toBe(1);
+    for (const socket of stuck) socket.destroy();
+    answer(root);
+    expect((await waiting).body.byteLength).toBe(root.byteLength);
+  });
+
+  it('leaves connections for others when one address holds many', async () => {
+    const { url } = await serve(new Endless(), { limits: { connections: 20, connectionsPerAddress: 10 } });
+    const many = await Promise.all(Array.from({ length: 30 }, async () => {
+      const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1', localAddress: '127.0.0.66' });
+      socket.on('error', () => undefined);
+      closing.push(() => socket.destroy());
+      await once(socket, 'connect');
+      return socket;
+    }));
+    await expect.poll(() => many.filter(({ readyState }) => readyState === 'open').length).toBe(10);
+    expect((await ask(url, '/metrics')).body.toString()).toContain('shoal_connections_cut_total 20');
   });
 
   it('never sends bytes that have changed on the medium: an error before the head, a cut connection after', async () => {

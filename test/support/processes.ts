@@ -105,6 +105,7 @@ export class Processes {
     const { url } = (await started.ready) as { readonly url: string };
     return {
       url,
+      pid: started.child.pid ?? 0,
       kill: async () => {
         started.child.kill('SIGKILL');
         await started.ended;
@@ -127,6 +128,7 @@ export class Processes {
 
 export interface Server {
   readonly url: string;
+  readonly pid: number;
   /** SIGKILL: no farewell. */
   kill(): Promise<void>;
   stop(): Promise<Ended>;
