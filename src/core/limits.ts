@@ -112,6 +112,8 @@ export const SERVE_DELTA_BYTES_PER_CLIENT = 32 * MiB;
 export const REQUEST_BODY_MAX_BYTES = 64 * KiB;
 /** Request line and headers. A chunk set of a full span is 6 KiB at most. */
 export const REQUEST_HEAD_MAX_BYTES = 16 * KiB;
+/** Requests that one connection may send ahead of their answers. Clients of ours send none, proxies neither. */
+export const SERVE_MAX_PIPELINED = 16;
 /** Between connecting, or the last answer, and the end of the next request. */
 export const REQUEST_TIMEOUT_MS = 15_000;
 export const KEEP_ALIVE_MS = 65_000;

@@ -1,13 +1,15 @@
-import type { Server, Socket } from 'node:net';
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { isShoalError } from '../core/errors.ts';
-import { SERVE_MAX_CONNECTIONS_PER_DEVICE, SERVE_MAX_CONNECTIONS_PER_HOST, SERVE_MAX_STRANGERS, SERVE_MAX_STRANGERS_PER_NETWORK } from '../core/limits.ts';
+import { SERVE_MAX_CONNECTIONS_PER_DEVICE, SERVE_MAX_CONNECTIONS_PER_HOST, SERVE_MAX_PIPELINED, SERVE_MAX_STRANGERS, SERVE_MAX_STRANGERS_PER_NETWORK } from '../core/limits.ts';
 import { networkOf } from '../identity/allowance.ts';
 import type { Holder } from '../identity/holder.ts';
 import { Gate } from './gate.ts';
 
 /**
  * The connections of a listener. Each takes a place of whoever holds it, so that nobody, by holding many, keeps others out;
- * one that is too many is cut at once. A connection on which nothing moves is cut, unless the silence is ours.
+ * one that is too many is cut at once. A connection on which nothing moves is cut, unless the silence is ours; so is one
+ * that sends many requests ahead: Node takes up all that came in one piece, a thousand, before it looks at anybody else.
  */
 export class Connections {
   readonly #places: Gate;
@@ -37,18 +39,31 @@ export class Connections {
     this.#hold(socket, () => this.#strangers.enter(networkOf(socket.remoteAddress ?? '')));
   }
 
-  /** A request came in. Returns the function that says it has been answered. */
-  works(socket: Socket): () => void {
-    this.#working.set(socket, (this.#working.get(socket) ?? 0) + 1);
-    return () => this.#working.set(socket, (this.#working.get(socket) ?? 1) - 1);
-  }
-
-  /** Cuts connections on which nothing moved for `ms`: kept ones that nobody uses, and answers that nobody takes. */
-  cutSilent(server: Server & { setTimeout(ms: number, run: (socket: Socket) => void): unknown }, ms: number): void {
-    server.setTimeout(ms, (socket) => {
+  /** Looks at every request before `server` does; cuts connections on which nothing moved for `silentMs`. */
+  watch(server: Server, silentMs: number): void {
+    const handlers = server.listeners('request') as RequestListener[];
+    server.removeAllListeners('request').on('request', (request: IncomingMessage, response: ServerResponse) => {
+      if (this.#takes(request.socket, response)) for (const handle of handlers) handle(request, response);
+    });
+    // Kept connections that nobody uses, and answers that nobody takes.
+    server.setTimeout(silentMs, (socket) => {
       const ours = (this.#working.get(socket) ?? 0) > 0 && socket.writableLength === 0;
       if (!ours) socket.destroy();
     });
+  }
+
+  /** Notes that a request is being answered. Not, and cuts the connection, where it is one too many. */
+  #takes(socket: Socket, response: ServerResponse): boolean {
+    const working = this.#working.get(socket) ?? 0;
+    if (socket.destroyed) return false;
+    if (working >= SERVE_MAX_PIPELINED) {
+      this.#onCut();
+      socket.destroy();
+      return false;
+    }
+    this.#working.set(socket, working + 1);
+    response.once('close', () => this.#working.set(socket, (this.#working.get(socket) ?? 1) - 1));
+    return true;
   }
 
   #hold(socket: Socket, enter: () => () => void): void {

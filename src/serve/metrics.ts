@@ -13,7 +13,7 @@ export class SurfaceMetrics {
   });
   readonly #sent = new Counter({ name: 'shoal_http_sent_bytes_total', help: 'Bytes sent, heads included, by plane.', labelNames: ['plane'] as const, registers: [this.registry] });
   readonly #refused = new Counter({ name: 'shoal_http_refused_total', help: 'Content requests refused because all places were taken.', registers: [this.registry] });
-  readonly #cut = new Counter({ name: 'shoal_connections_cut_total', help: 'Connections cut because whoever made them had as many as they may.', registers: [this.registry] });
+  readonly #cut = new Counter({ name: 'shoal_connections_cut_total', help: 'Connections cut because whoever made them had as many as they may, or sent too many requests ahead.', registers: [this.registry] });
   readonly #broken = new Counter({
     name: 'shoal_http_broken_total',
     help: 'Content responses cut after they began, by error code.',

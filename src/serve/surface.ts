@@ -114,11 +114,11 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   if (callers === undefined) app.server.on('connection', (socket: Socket) => {
     connections.address(socket);
   });
-  connections.cutSilent(app.server, limits.stallMs);
+  connections.watch(app.server, limits.stallMs);
   const detach = callers?.attach(app.server as Server);
   const report = (error: unknown, url: string): void => options.onError?.(error, url);
 
-  measure(app, metrics, connections);
+  measure(app, metrics);
   if (callers !== undefined) turnStrangersAway(app, callers);
   refuseStrangePaths(app);
   app.setErrorHandler(async (error, request, reply) => {
@@ -299,14 +299,12 @@ function onlyRead(app: App, url: string): void {
   app.route({ method: ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], url, schema: { hide: true }, onRequest: refuse, handler: refuse });
 }
 
-/** Counts what the socket sent between one response's end and the next, heads and all; knows which connections are waited on. */
-function measure(app: App, metrics: SurfaceMetrics, connections: Connections): void {
+/** Counts what the socket sent between one response's end and the next, heads and all. */
+function measure(app: App, metrics: SurfaceMetrics): void {
   const counted = new WeakMap<Socket, number>();
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
     const { socket } = request.raw;
-    const answered = connections.works(socket);
     reply.raw.once('close', () => {
-      answered();
       const total = socket.bytesWritten;
       const plane = request.url.startsWith(`${API}/content/`) ? 'content' : 'control';
       metrics.answered(plane, request.routeOptions.url ?? 'none', reply.raw.statusCode, Math.max(0, total - (counted.get(socket) ?? 0)));

@@ -56,7 +56,7 @@ beforeAll(async () => {
     started.child.kill('SIGTERM');
     return started.ended;
   };
-  origin = { url, dht: `127.0.0.1:${String(dhtPort)}`, stop, kill: async () => { started.child.kill('SIGKILL'); await started.ended; } };
+  origin = { url, pid: started.child.pid ?? 0, dht: `127.0.0.1:${String(dhtPort)}`, stop, kill: async () => { started.child.kill('SIGKILL'); await started.ended; } };
 }, 60_000);
 afterAll(() => processes.close());
 
