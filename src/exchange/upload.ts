@@ -25,6 +25,10 @@ export interface UploadOptions {
   readonly tls?: TlsFor;
   readonly clock?: Clock;
   readonly signal?: AbortSignal;
+  /** Has the releases shown to devices at once; their deltas follow. */
+  readonly deltasLater?: boolean;
+  /** Told now and then that everything has arrived and deltas are being made. */
+  readonly onDeltas?: () => void;
   /** Artifact bytes that the server has, and in all. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -33,6 +37,8 @@ export interface UploadReport {
   /** False when all of it was published before. */
   readonly changed: boolean;
   readonly releases: readonly { readonly product: string; readonly version: string; readonly sequence: number }[];
+  /** Deltas that were there when the releases became visible. */
+  readonly deltas: number;
   readonly ledger: UploadTotals & { readonly artifactBytes: number; readonly spansSent: number };
 }
 
@@ -88,8 +94,14 @@ class Upload {
     const { artifacts } = (await this.#channel.json('POST', `/${id}/check`)) as { readonly artifacts: readonly UploadArtifact[] };
     this.#total = artifacts.reduce((sum, { size }) => sum + size, 0);
     for (const artifact of artifacts) await this.#artifact(`/${id}/content/${artifact.root}`, artifact);
-    const result = (await this.#channel.json('POST', `/${id}/commit`)) as Pick<UploadReport, 'changed' | 'releases'>;
-    return { ...result, ledger: { ...this.#channel.totals, artifactBytes: this.#total, spansSent: this.#spansSent } };
+    let result: Partial<Omit<UploadReport, 'ledger'>>;
+    do {
+      // Each answer comes within seconds: the server makes deltas meanwhile, for as long as it has decided to.
+      result = (await this.#channel.json('POST', `/${id}/commit${this.#options.deltasLater === true ? '?deltas=later' : ''}`)) as typeof result;
+      if (result.releases === undefined) this.#options.onDeltas?.();
+    } while (result.releases === undefined);
+    const { changed = false, releases, deltas = 0 } = result;
+    return { changed, releases, deltas, ledger: { ...this.#channel.totals, artifactBytes: this.#total, spansSent: this.#spansSent } };
   }
 
   async #artifact(path: string, { root, size, name, release }: UploadArtifact): Promise<void> {

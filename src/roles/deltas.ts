@@ -17,6 +17,9 @@ import { listedDeltas } from '../trust/repository/deltas.ts';
 import { readConfig, trustHome } from '../trust/repository/home.ts';
 import type { DeltaConfig, TrustHome } from '../trust/repository/home.ts';
 import { publishDeltas } from '../trust/repository/online.ts';
+import { readStaging } from '../trust/repository/staging.ts';
+import { loadState } from '../trust/repository/state.ts';
+import { verifyStaging } from '../trust/repository/verify-staged.ts';
 
 export interface ReleaseDeltasOptions extends Pick<MakeDeltasOptions, 'signal' | 'onProgress' | 'onOutcome'> {
   /** Home of a server, or a whole one. */
@@ -84,6 +87,22 @@ export class DeltasFirst {
     const pairs = targets.flatMap((target) => deltaPairs(target, basesOf(known, target, this.#policy.from, reportedTo(this.#home, this.#policy))));
     this.outcomes.push(...(await makeDeltas(this.#home, this.#store, pairs, makeOptions(this.#policy, this.#wish))));
     this.#wish.signal?.throwIfAborted();
+  }
+}
+
+/** Makes the deltas of the new releases in a staging directory, whose content is in the store of the server. Throws as acceptance does. */
+export async function stagedDeltas(directory: string, staging: string, signal: AbortSignal): Promise<readonly DeltaOutcome[]> {
+  const home = trustHome(directory);
+  const verified = await verifyStaging(home, await readConfig(home), await loadState(home), staging, await readStaging(home, staging));
+  const releases = verified?.releases ?? [];
+  if (releases.length === 0) return [];
+  const store = await PackStore.open(home.paths.store);
+  try {
+    const first = await DeltasFirst.open(home, store, { signal });
+    await first.options.beforeVisible?.(releases);
+    return first.outcomes;
+  } finally {
+    await store.close();
   }
 }
 

@@ -1,10 +1,11 @@
 import { systemClock } from '../core/clock.ts';
 import { startDhtNode } from '../discover/dht.ts';
 import type { DhtNode } from '../discover/dht.ts';
+import { deltaPolicy } from '../publish/delta-policy.ts';
 import { collectHome } from '../publish/upkeep.ts';
 import { PackStore } from '../store/pack/store.ts';
 import { RepositoryFiles } from '../trust/repository/files.ts';
-import { trustHome } from '../trust/repository/home.ts';
+import { readConfig, trustHome } from '../trust/repository/home.ts';
 import { renewOnline } from '../trust/repository/online.ts';
 import type { DhtWay } from './discover.ts';
 import { startOrigin } from './origin.ts';
@@ -75,6 +76,8 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<HomeO
     fleet = await startFleetDesk(home, { ...options, uploads: tokens.length > 0 });
     const desk = fleet;
     const runner = (deltas = await DeltaRunner.open({ home, ...(options.onDelta === undefined ? {} : { onOutcome: options.onDelta }), ...(options.onError === undefined ? {} : { onError: options.onError }) }));
+    // A slip there is told when deltas are to be made; it keeps nobody from serving.
+    const beforeMs = 1_000 * (await readConfig(home).then(({ deltas: wish }) => deltaPolicy(wish).seconds).catch(() => 0));
     const noteReleases = (releases: readonly NewRelease[]): Promise<void> =>
       // The release is out, and the uploader is told so, whatever becomes of its deltas.
       runner.add(releases).catch((error: unknown) => options.onError?.(error, 'deltas'));
@@ -86,7 +89,7 @@ export async function startHomeOrigin(options: HomeOriginOptions): Promise<HomeO
       resign,
       collect: () => collectHome(home, store),
       runs: running,
-      ...(tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock, noteReleases), tokens } }),
+      ...(tokens.length === 0 ? {} : { uploads: { desk: new HomeUploads(home, store, systemClock, { before: (staging) => runner.first(staging, beforeMs), beforeMs, after: noteReleases }), tokens } }),
       ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),
       ...desk?.forOrigin,
       ...(options.onError === undefined ? {} : { onError: options.onError }),

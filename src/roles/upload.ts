@@ -20,6 +20,10 @@ export interface UploadReleaseOptions {
   readonly insecureHttp?: boolean;
   readonly clock?: Clock;
   readonly signal?: AbortSignal;
+  /** Has the releases shown to devices at once; their deltas follow. */
+  readonly deltasLater?: boolean;
+  /** Told now and then that everything has arrived and deltas are being made. */
+  readonly onDeltas?: () => void;
   readonly onProgress?: (done: number, total: number) => void;
 }
 

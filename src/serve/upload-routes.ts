@@ -20,6 +20,8 @@ export interface UploadResult {
   /** False when all of it was published before. */
   readonly changed: boolean;
   readonly releases: readonly { readonly product: string; readonly version: string; readonly sequence: number }[];
+  /** Deltas that were there when the releases became visible. */
+  readonly deltas: number;
 }
 
 /** Who takes uploads. Every call may be repeated. */
@@ -31,7 +33,11 @@ export interface UploadDesk {
   missing(id: string, root: ObjectId, from: number): Promise<UploadGap>;
   page(id: string, root: ObjectId, page: ObjectId, bytes: Uint8Array): Promise<void>;
   span(id: string, root: ObjectId, span: number, set: string, bytes: Uint8Array, coding: string | undefined): Promise<void>;
-  commit(id: string): Promise<UploadResult>;
+  /**
+   * Makes the releases visible, once their deltas are made or the time for these is over, unless `deltasLater`. Undefined while
+   * that is under way: then it goes on by itself, and whoever asks again learns what came of it.
+   */
+  commit(id: string, deltasLater: boolean): Promise<UploadResult | undefined>;
 }
 
 /** Room for frames and their headers around a span that does not compress. */
@@ -112,7 +118,11 @@ function routes(app: App, desk: UploadDesk): void {
       return reply.code(204).send();
     },
   );
-  app.post(`${base}/:id/commit`, { schema: { ...about('Makes the releases visible'), params: UploadParams } }, async (request) => desk.commit(request.params.id));
+  const Wish = Type.Object({ deltas: Type.Optional(Type.Literal('later')) }, { additionalProperties: false });
+  app.post(`${base}/:id/commit`, { schema: { ...about('Makes the releases visible'), params: UploadParams, querystring: Wish } }, async (request, reply) => {
+    const result = await desk.commit(request.params.id, request.query.deltas === 'later');
+    return result === undefined ? reply.code(202).send({ making: 'deltas' }) : result;
+  });
 }
 
 function bytesOf(body: unknown): Uint8Array {

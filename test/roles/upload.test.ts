@@ -9,6 +9,7 @@ import type { ObjectId } from '../../src/core/ids.ts';
 import { wire } from '../../src/core/wire.ts';
 import { publishRelease, stagedStore } from '../../src/publish/release.ts';
 import { forgetUnreleased } from '../../src/publish/upkeep.ts';
+import { startHomeOrigin } from '../../src/roles/home-origin.ts';
 import { startOrigin } from '../../src/roles/origin.ts';
 import type { Origin } from '../../src/roles/origin.ts';
 import { HomeUploads } from '../../src/roles/origin/upload-desk.ts';
@@ -18,6 +19,8 @@ import { RepositoryFiles } from '../../src/trust/repository/files.ts';
 import { trustHome } from '../../src/trust/repository/home.ts';
 import type { TrustHome } from '../../src/trust/repository/home.ts';
 import { initHome } from '../../src/trust/repository/init.ts';
+import { listedDeltas } from '../../src/trust/repository/deltas.ts';
+import { imageVersion } from '../support/delta-home.ts';
 import { ask } from '../support/raw-http.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
@@ -73,6 +76,67 @@ async function artifact(): Promise<Buffer> {
   const [held] = await store.artifacts();
   return (await ask(origin.url, wire.artifact({ namespace: 'default', root: held?.root ?? ('' as ObjectId) }))).body;
 }
+
+/** The origin as a program starts it: deltas are made in a process of its own. */
+async function startHome(): Promise<void> {
+  await origin.close();
+  origin = await startHomeOrigin({ home: server.directory, listen: { host: '127.0.0.1', port: 0 }, version: '0', uploadTokens: [TOKEN] });
+}
+
+describe('deltas of an upload', () => {
+  it('are there when devices see the release, unless it is to be seen at once', async () => {
+    await startHome();
+    expect(await upload(await stage('1', imageVersion(1)))).toMatchObject({ changed: true, deltas: 0 });
+    expect(await upload(await stage('2', imageVersion(2)))).toMatchObject({ changed: true, deltas: 1 });
+    expect(await listedDeltas(server)).toHaveLength(1);
+    expect(await upload(await stage('3', imageVersion(3)), origin.url, { deltasLater: true })).toMatchObject({ changed: true, deltas: 0 });
+    // From 2 and from 1, as soon as the process that makes them gets to it.
+    await expect.poll(async () => (await listedDeltas(server)).length, { timeout: 30_000 }).toBe(3);
+  }, 60_000);
+
+  it('are waited for beside other uploads, with nothing visible before, whatever becomes of them', async () => {
+    await origin.close();
+    store = await PackStore.open(server.paths.store, { level: 3 });
+    const steps: string[] = [];
+    const visible = async (): Promise<number> => (await ask(origin.url, `${wire.metadata}/1.product-os.json`)).status;
+    let go = (): void => undefined;
+    const waiting = new Promise<void>((resolve) => { go = resolve; });
+    const hooks = {
+      beforeMs: 1_000,
+      before: async (staging: string) => {
+        steps.push(`before ${String(await visible())} ${String((await readdir(staging)).length > 0)}`);
+        // Whoever makes deltas writes to the store meanwhile.
+        await (await store.begin()).commit([]);
+        await waiting;
+        return { deltas: 0, all: false };
+      },
+      after: async () => { steps.push(`after ${String(await visible())}`); },
+    };
+    // Answers come after 10 ms instead of ten seconds.
+    const clock = { now: systemClock.now, after: (ms: number, run: () => void) => systemClock.after(ms / 1_000, run) };
+    origin = await startOrigin({ store, metadata: new RepositoryFiles(server), listen: { host: '127.0.0.1', port: 0 }, version: '0', uploads: { desk: new HomeUploads(server, store, clock, hooks), tokens: [TOKEN] } });
+    let told = 0;
+    const one = await stage('1', randomBytes(2 * MiB));
+    const running = upload(one, origin.url, { onDeltas: () => { told++; } });
+    await expect.poll(() => steps.length > 0 && told > 1).toBe(true);
+    expect(steps).toEqual(['before 404 true']);
+    // Somebody who begins the same upload anew waits for the same commit.
+    const again = upload(one, origin.url);
+    go();
+    expect(await running).toMatchObject({ changed: true, releases: [{ version: '1' }] });
+    expect((await again).releases.length).toBeLessThanOrEqual(1);
+    expect(steps).toEqual(['before 404 true', 'after 200']);
+  }, 30_000);
+
+  it('do not keep a release from coming out when they cannot be made at all', async () => {
+    await startHome();
+    await upload(await stage('1', imageVersion(1)));
+    // A slip in the configuration.
+    const config = join(server.directory, 'config.json');
+    await writeFile(config, JSON.stringify({ ...(JSON.parse(await readFile(config, 'utf8')) as object), deltas: { from: 'nonsense!' } }));
+    expect(await upload(await stage('2', imageVersion(2)))).toMatchObject({ changed: true, deltas: 0, releases: [{ version: '2' }] });
+  }, 60_000);
+});
 
 describe('an upload', () => {
   it('publishes what was signed elsewhere, sends only what is new, and does nothing the second time', async () => {

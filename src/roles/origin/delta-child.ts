@@ -1,11 +1,12 @@
 import { setPriority } from 'node:os';
 import { ShoalError, isShoalError, messageOf } from '../../core/errors.ts';
 import { keepHeapSmall } from '../../kernel/heap.ts';
-import { releaseDeltas } from '../deltas.ts';
+import { releaseDeltas, stagedDeltas } from '../deltas.ts';
+import { STAGED } from './delta-runner.ts';
 import type { DeltaNews } from './delta-runner.ts';
 
-// Started by delta-runner.ts with a home, a product and a version: makes the deltas of that release and says what became of
-// them. It ends when whoever started it does, and may be killed at any time.
+// Started by delta-runner.ts with a home and a product and a version, or a staging directory whose content is in the store: makes
+// the deltas of that release, or of those, and says what became of them. It ends when whoever started it does, and may be killed at any time.
 
 /** Serving comes first. */
 const NICE = 10;
@@ -27,7 +28,7 @@ const tell = (news: DeltaNews): Promise<void> => new Promise((resolve) => {
 });
 
 try {
-  const outcomes = await releaseDeltas({ home, product, version, signal: stop.signal });
+  const outcomes = product === STAGED ? await stagedDeltas(home, version, stop.signal) : await releaseDeltas({ home, product, version, signal: stop.signal });
   await tell({ outcomes, interrupted: stop.signal.aborted });
 } catch (error) {
   await tell({ error: isShoalError(error) ? error.code : 'INTERNAL', message: messageOf(error) });

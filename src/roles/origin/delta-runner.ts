@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { systemClock } from '../../core/clock.ts';
 import { ShoalError } from '../../core/errors.ts';
 import { isName } from '../../core/names.ts';
 import type { DeltaOutcome } from '../../publish/deltas.ts';
@@ -25,6 +26,9 @@ export interface DeltaRunnerOptions {
   /** Told why there are none of a release. */
   readonly onError?: (error: unknown, where: string) => void;
 }
+
+/** Instead of a product: a staging directory follows. No product is called so. */
+export const STAGED = '--staged';
 
 /** Releases whose deltas are still to be made, so that an origin that was killed goes on with them. */
 const PENDING = 'deltas-pending.json';
@@ -67,6 +71,39 @@ export class DeltaRunner {
     for (const release of fresh) this.#start(release);
   }
 
+  /**
+   * Makes the deltas of the releases in a staging directory that nobody is offered yet, and returns when that is done or `ms`
+   * are over. Throws `BUSY` (again) when this ends meanwhile: the releases are to stay unseen then.
+   */
+  async first(staging: string, ms: number): Promise<{ readonly deltas: number; readonly all: boolean }> {
+    let late = false;
+    let made = { deltas: 0, all: false };
+    const work = this.#runs.run(async () => {
+      if (this.#closing || late) return;
+      try {
+        const news = await this.#run([STAGED, staging]);
+        if ('error' in news) throw new ShoalError(news.error, news.message);
+        for (const outcome of news.outcomes) this.#options.onOutcome?.(outcome);
+        const there = news.outcomes.filter(({ result }) => result === 'made' || result === 'kept').length;
+        made = { deltas: there, all: news.outcomes.every(({ result }) => result !== 'failed') };
+      } catch (error) {
+        // A release is out without its deltas rather than not at all.
+        if (!this.#closing) this.#options.onError?.(error, 'deltas');
+      }
+    });
+    let cancel = (): void => undefined;
+    const over = new Promise<void>((resolve) => {
+      cancel = systemClock.after(ms, () => {
+        late = true;
+        resolve();
+      });
+    });
+    await Promise.race([work, over]);
+    cancel();
+    if (this.#closing) throw new ShoalError('BUSY', 'this origin is ending; the release was not published', { retry: 'again' });
+    return made;
+  }
+
   /** Resolves when nothing is left to do. */
   idle(): Promise<void> {
     return this.#runs.run(() => Promise.resolve());
@@ -85,7 +122,7 @@ export class DeltaRunner {
       if (this.#closing) return;
       const where = `deltas of ${release.product} ${release.version}`;
       try {
-        const news = await this.#run(release);
+        const news = await this.#run([release.product, release.version]);
         if (this.#closing && 'interrupted' in news && news.interrupted) return;
         if ('error' in news) throw new ShoalError(news.error, news.message);
         for (const outcome of news.outcomes) this.#options.onOutcome?.(outcome);
@@ -98,10 +135,10 @@ export class DeltaRunner {
     });
   }
 
-  #run({ product, version }: NewRelease): Promise<DeltaNews> {
+  #run(what: readonly [string, string]): Promise<DeltaNews> {
     // The same place from src and, compiled, from dist.
     const program = fileURLToPath(new URL(`./delta-child${extname(import.meta.url)}`, import.meta.url));
-    const child = fork(program, [this.#options.home.directory, product, version], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const child = fork(program, [this.#options.home.directory, ...what], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     this.#child = child;
     return new Promise((resolve, reject) => {
       let news: DeltaNews | undefined;

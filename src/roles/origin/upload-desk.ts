@@ -8,6 +8,7 @@ import { METADATA_MAX_BYTES, UPLOADS_KEPT, UPLOAD_MAX_FILE_BYTES } from '../../c
 import type { ReleaseManifest } from '../../core/manifest.ts';
 import type { UploadArtifact, UploadFile, UploadGap } from '../../core/wire.ts';
 import { acceptRelease } from '../../publish/release.ts';
+import type { AcceptReleaseOptions } from '../../publish/release.ts';
 import type { UploadAnswer, UploadDesk, UploadResult } from '../../serve/upload-routes.ts';
 import { makeDirectories, readWhole, writeDurably } from '../../store/durable.ts';
 import { Serial } from '../../store/serial.ts';
@@ -21,6 +22,21 @@ import { verifyStaging } from '../../trust/repository/verify-staged.ts';
 import { UploadSession } from './upload-session.ts';
 
 const PREFIX = 'upload-';
+/** A commit that makes deltas is answered so soon at the latest, and asked for again. */
+const COMMIT_WAIT_MS = 10_000;
+
+/** How long the result of one is kept for somebody to ask. */
+const COMMIT_KEPT_MS = 600_000;
+
+/** What happens around releases' becoming visible. */
+export interface ReleaseHooks {
+  /** Makes the deltas of the releases in a staging directory whose content is in the store. `all`: there is nothing left to make. */
+  readonly before?: (staging: string) => Promise<{ readonly deltas: number; readonly all: boolean }>;
+  /** How long that takes at most, milliseconds. */
+  readonly beforeMs?: number;
+  /** Told what has become visible without all of its deltas, before the uploader is. */
+  readonly after?: (releases: readonly ReleaseManifest[]) => Promise<void>;
+}
 
 /**
  * Takes staging directories over the network. The signed metadata comes first and is checked against the repository before
@@ -31,15 +47,17 @@ export class HomeUploads implements UploadDesk {
   readonly #home: TrustHome;
   readonly #store: StoreWriter;
   readonly #clock: Clock;
-  readonly #onReleases: (releases: readonly ReleaseManifest[]) => Promise<void>;
+  readonly #releases: ReleaseHooks;
   readonly #files = new Map<string, ReadonlyMap<string, UploadFile>>();
   readonly #sessions = new Map<string, UploadSession>();
-  /** Beginnings, checks and commits, one at a time. */
+  /** Beginnings and checks, one at a time; and commits, which may take as long as deltas do. */
   readonly #turns = new Serial();
+  readonly #commits = new Serial();
+  /** By upload: commits that are under way, or whose result nobody has heard yet. */
+  readonly #committing = new Map<string, Promise<UploadResult>>();
 
-  /** `onReleases` is told what has become visible, before the uploader is. */
-  constructor(home: TrustHome, store: StoreWriter, clock: Clock, onReleases: (releases: readonly ReleaseManifest[]) => Promise<void> = () => Promise.resolve()) {
-    this.#onReleases = onReleases;
+  constructor(home: TrustHome, store: StoreWriter, clock: Clock, releases: ReleaseHooks = {}) {
+    this.#releases = releases;
     this.#home = home;
     this.#store = store;
     this.#clock = clock;
@@ -78,6 +96,8 @@ export class HomeUploads implements UploadDesk {
     return this.#turns.run(async () => {
       this.#listed(id);
       const directory = this.#directory(id);
+      const under = this.#committing.has(id) ? this.#sessions.get(id) : undefined;
+      if (under !== undefined) return [...under.artifacts.values()];
       const verified = await verifyStaging(this.#home, await readConfig(this.#home), await loadState(this.#home), directory, await readStaging(this.#home, directory));
       const artifacts = (verified?.releases ?? []).flatMap(artifactsOf);
       await this.#sessions.get(id)?.close();
@@ -98,17 +118,56 @@ export class HomeUploads implements UploadDesk {
     return this.#session(id).putSpan(root, span, set, bytes, coding);
   }
 
-  commit(id: string): Promise<UploadResult> {
-    return this.#turns.run(async () => {
+  async commit(id: string, deltasLater: boolean): Promise<UploadResult | undefined> {
+    let running = this.#committing.get(id);
+    if (running === undefined) {
       const session = this.#session(id);
-      const { changed, releases } = await session.holding(() => acceptRelease(this.#home, this.#directory(id), this.#store, undefined));
-      await this.#drop(id);
-      if (releases.length > 0) await this.#onReleases(releases);
-      return { changed, releases: releases.map(({ product, version, sequence }) => ({ product, version, sequence })) };
+      running = this.#commits.run(() => this.#commit(id, session, deltasLater));
+      this.#committing.set(id, running);
+      const forget = (): void => void this.#clock.after(COMMIT_KEPT_MS, () => this.#committing.delete(id), 'background');
+      // Whoever asks again is told; if nobody does, it is forgotten.
+      running.then(forget, forget);
+    }
+    const result = await this.#soon(running).catch((error: unknown) => {
+      this.#committing.delete(id);
+      throw error;
     });
+    if (result !== undefined) this.#committing.delete(id);
+    return result;
+  }
+
+  async #commit(id: string, session: UploadSession, deltasLater: boolean): Promise<UploadResult> {
+    const { before, beforeMs = 0, after } = this.#releases;
+    let made = { deltas: 0, all: false };
+    const options: AcceptReleaseOptions = before === undefined || deltasLater ? {} : {
+      beforeMs,
+      beforeVisible: async () => {
+        // The content is held by now; whoever makes deltas of it writes to the store.
+        await session.close();
+        made = await before(this.#directory(id));
+      },
+    };
+    const { changed, releases } = await session.holding(() => acceptRelease(this.#home, this.#directory(id), this.#store, undefined, options));
+    await this.#drop(id);
+    if (releases.length > 0 && !made.all) await after?.(releases);
+    return { changed, deltas: made.deltas, releases: releases.map(({ product, version, sequence }) => ({ product, version, sequence })) };
+  }
+
+  /** The result, or undefined when it takes longer than anybody should wait for an answer. */
+  async #soon(running: Promise<UploadResult>): Promise<UploadResult | undefined> {
+    let cancel = (): void => undefined;
+    const late = new Promise<undefined>((resolve) => {
+      cancel = this.#clock.after(COMMIT_WAIT_MS, () => { resolve(undefined); });
+    });
+    try {
+      return await Promise.race([running, late]);
+    } finally {
+      cancel();
+    }
   }
 
   async close(): Promise<void> {
+    await this.#commits.run(() => Promise.resolve());
     await this.#turns.run(async () => {
       for (const session of this.#sessions.values()) await session.close();
     });
@@ -143,14 +202,14 @@ export class HomeUploads implements UploadDesk {
     const kept: { readonly id: string; readonly touched: number }[] = [];
     for (const name of await this.#home.files.list(this.#home.paths.staging)) {
       const of = name.slice(PREFIX.length);
-      if (!name.startsWith(PREFIX) || of === id) continue;
+      if (!name.startsWith(PREFIX) || of === id || this.#committing.has(of)) continue;
       kept.push({ id: of, touched: (await this.#home.files.stat(join(this.#home.paths.staging, name)))?.modified ?? 0 });
     }
     kept.sort((a, b) => a.touched - b.touched);
     for (const each of kept.slice(0, Math.max(0, kept.length + 1 - UPLOADS_KEPT))) await this.#drop(each.id);
     for (const each of this.#files.keys()) {
       if (this.#files.size <= UPLOADS_KEPT) break;
-      await this.#drop(each);
+      if (!this.#committing.has(each)) await this.#drop(each);
     }
   }
 }
