@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rebuilt } from '../support/delta-pair.ts';
 import { Processes } from '../support/processes.ts';
 import type { Ended, Server } from '../support/processes.ts';
 import { needsSmallDisk, smallDisk } from '../support/small-disk.ts';
@@ -61,6 +62,33 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     const { local, origin: received } = again.last['ledger'] as { readonly local: number; readonly origin: number };
     expect(local).toBeGreaterThan(MiB);
     expect(received).toBeLessThan(content.byteLength - local + 0.1 * MiB);
+  }, 150_000);
+
+  it('a fetch by a delta as well: what it rebuilt is not rebuilt again', async () => {
+    const small = disk();
+    // Three segments, of 8 MiB at most.
+    const before = randomBytes(20 * MiB);
+    const after = rebuilt(before, 5_000);
+    const image = join(folder, 'other-image');
+    for (const [version, bytes] of [['1', before], ['2', after]] as const) {
+      await writeFile(image, bytes);
+      await processes.must('publish', image, '--name', 'other', '--version', version, '--home', home, '--level', '1');
+    }
+    const base = join(folder, 'base');
+    await writeFile(base, before);
+    const output = join(small.path, 'other');
+    await writeFile(output, 'the version before');
+    const update = (): Promise<Ended> => processes.run(['fetch', 'other', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, 'state-3'), '-o', output, '--base', base, '--json'], 80);
+    small.leave(14 * MiB);
+    const full = await update();
+    expect([full.code, full.last['error'], full.errors]).toEqual([1, 'DISK_FULL', expect.stringContaining(small.path)]);
+    expect(await readFile(output, 'utf8')).toBe('the version before');
+    small.empty();
+    const again = await update();
+    expect([again.code, again.errors]).toEqual([0, expect.any(String)]);
+    expect(after.equals(await readFile(output))).toBe(true);
+    const { local, origin: received, written } = again.last['ledger'] as { readonly local: number; readonly origin: number; readonly written: number };
+    expect([local > 4 * MiB, local + written, received < MiB]).toEqual([true, after.byteLength, true]);
   }, 150_000);
 
   it('a fetch whose state finds no room says so and touches nothing', async () => {

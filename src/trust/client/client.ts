@@ -46,6 +46,8 @@ const CLOCK_FLOOR = Date.parse('2024-01-01T00:00:00Z');
 export class TufClient implements TrustClient {
   readonly #options: TufClientOptions;
   readonly #marks: MarksFile;
+  /** Hosts that did not give the latest release that was asked for. */
+  readonly #unhelpful = new Set<string>();
   readonly #turns = new Serial();
   readonly #local: LocalMetadata;
   /** The last update that stood. */
@@ -81,6 +83,7 @@ export class TufClient implements TrustClient {
       parseName('product', product);
       if (version !== undefined) parseName('version', version);
       const refused: ShoalError[] = [];
+      this.#unhelpful.clear();
       for (const host of this.#hosts()) {
         try {
           return await this.#releaseFrom(host, product, version);
@@ -88,6 +91,7 @@ export class TufClient implements TrustClient {
           // A version that somebody asks for by name may be newer than what a gateway has heard of.
           if (!isShoalError(error) || !(error.retry === 'elsewhere' || (error.code === 'NO_SUCH_RELEASE' && version !== undefined))) throw error;
           refused.push(error);
+          this.#unhelpful.add(host.source);
         }
       }
       throw nobody(refused);
@@ -109,7 +113,7 @@ export class TufClient implements TrustClient {
     return this.#turns.run(async () => {
       const listed = (await this.#offers(target)).find((offer) => offer.base === base);
       if (this.#latest === undefined || listed === undefined) throw unfit('NO_SUCH_DELTA', 'no delta between these two is published', { base, target });
-      return fetchDeltaManifest(this.#latest, this.#hosts(), listed);
+      return fetchDeltaManifest(this.#latest, this.#hostsForDeltas(), listed);
     });
   }
 
@@ -125,11 +129,16 @@ export class TufClient implements TrustClient {
     return this.#options.fetcher.hosts ?? [this.#options.fetcher];
   }
 
+  /** Whoever was of no use for the release comes last: a host that says nothing costs half a minute each time. */
+  #hostsForDeltas(): readonly MetadataFetcher[] {
+    return this.#hosts().toSorted((a, b) => Number(this.#unhelpful.has(a.source)) - Number(this.#unhelpful.has(b.source)));
+  }
+
   async #offers(target: ObjectId): Promise<readonly ListedDelta[]> {
     const update = this.#latest;
     const top = update?.set.targets;
     if (update === undefined || top === undefined) return [];
-    const role = update.set.getRole(DELTAS_ROLE) ?? (await deltasRole(update, this.#hosts()));
+    const role = update.set.getRole(DELTAS_ROLE) ?? (await deltasRole(update, this.#hostsForDeltas()));
     await update.persist();
     return role === undefined ? [] : offersIn(role, top, target);
   }
