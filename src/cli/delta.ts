@@ -1,6 +1,6 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
-import { keepHeapSmall } from '../kernel/heap.ts';
+import { expectLargeBuffers, keepHeapSmall } from '../kernel/heap.ts';
 import { byteCount } from './numbers.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 
@@ -49,6 +49,7 @@ export function addPatch(program: Command): void {
     .addHelpText('after', '\nExample:\n  shoal patch rootfs-1.img update.delta rootfs-2.img')
     .action(async (oldPath: string, deltaPath: string, newPath: string, options: { readonly json?: boolean }) => {
       keepHeapSmall();
+      expectLargeBuffers();
       const { patchFile } = await import('../roles/delta-files.ts');
       const { signal, end } = interruptible('interrupted; nothing was written');
       const bar = progress('patch');

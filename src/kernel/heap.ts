@@ -9,3 +9,11 @@ import { setFlagsFromString } from 'node:v8';
 export function keepHeapSmall(): void {
   for (const flag of ['--semi-space-growth-factor=1', '--max-semi-space-size=4']) setFlagsFromString(flag);
 }
+
+/**
+ * For processes whose large buffers are few and live to the end: V8 is not to search its heap for garbage because buffers outside
+ * it are large, which costs a small job a third of its time. To be called before the work begins.
+ */
+export function expectLargeBuffers(): void {
+  setFlagsFromString('--external-memory-accounted-in-global-limit');
+}
