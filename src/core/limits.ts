@@ -293,10 +293,10 @@ export const SWARM_INTERVAL_S = 120;
 
 /** The fleet's hash table: keys change every hour, and overlap so long; how often a host announces itself, and is forgotten, milliseconds. */
 export const DHT_WINDOW_MS = 3_600_000;
-export const DHT_WINDOW_EDGE_MS = 600_000;
+export const DHT_WINDOW_EDGE_MS = 900_000;
 export const DHT_FIRST_MS = 5_000;
-export const DHT_ANNOUNCE_MS = 600_000;
-export const DHT_RECORD_MS = 1_500_000;
+export const DHT_ANNOUNCE_MS = 1_200_000;
+export const DHT_RECORD_MS = 3_000_000;
 /** Whoever wants to fetch asks at most so often; a host that was found is asked who it is at most so often, and so many at a time. */
 export const DHT_ASK_LEAST_MS = 3_000;
 export const DHT_IDENTIFY_MS = 60_000;
