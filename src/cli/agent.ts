@@ -7,7 +7,8 @@ import { dhtOf, withDht } from './dht.ts';
 import type { DhtFlags } from './dht.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
 import type { Progress } from './output.ts';
-import { INSECURE_LISTEN, complain, mdnsOf, parseListen, runUntilTold } from './serve.ts';
+import { INSECURE_LISTEN, complain, mdnsOf, runUntilTold } from './serve.ts';
+import { parseListen } from './values.ts';
 
 interface Options extends DhtFlags {
   readonly origin: string;

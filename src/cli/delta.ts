@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { expectLargeBuffers, keepHeapSmall } from '../kernel/heap.ts';
-import { byteCount } from './numbers.ts';
+import { byteCount } from './values.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 
 export function addDiff(program: Command): void {

@@ -5,8 +5,7 @@ import { keepHeapSmall } from '../kernel/heap.ts';
 import type { DeltaOutcome } from '../publish/deltas.ts';
 import type { WishedDeltas } from '../roles/deltas.ts';
 import type { DeltaConfig } from '../trust/repository/home.ts';
-import { DEFAULT_HOME } from './home.ts';
-import { byteCount, wholeNumber } from './numbers.ts';
+import { DEFAULT_HOME, byteCount, wholeNumber } from './values.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 import type { Progress } from './output.ts';
 

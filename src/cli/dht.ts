@@ -3,7 +3,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { ShoalError, messageOf } from '../core/errors.ts';
 import type { DhtWay } from '../roles/discover.ts';
-import { parseListen } from './serve.ts';
+import { parseListen } from './values.ts';
 import { tokensIn } from './upload.ts';
 
 export interface DhtFlags {

@@ -3,15 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ShoalError, messageOf } from '../core/errors.ts';
 import type { OwnAuthority } from '../identity/authority.ts';
-import { wholeNumber } from './numbers.ts';
+import { DEFAULT_HOME, wholeNumber } from './values.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import { DELTA_HELP, deltaConfigOf, deltasAfter, firstOf, withDeltaOptions, withDeltasFirst, sayFailed } from './deltas.ts';
 import type { DeltaOptions } from './deltas.ts';
 import { torrentAfter } from './torrent.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 import { sayMissing } from './settle.ts';
-
-export const DEFAULT_HOME = '.shoal';
 
 export function addInit(program: Command): void {
   program

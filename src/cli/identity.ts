@@ -4,8 +4,7 @@ import { ShoalError } from '../core/errors.ts';
 import { parseName } from '../core/names.ts';
 import type { Fleet } from '../identity/fleet.ts';
 import type { FleetRole } from '../identity/holder.ts';
-import { DEFAULT_HOME } from './home.ts';
-import { wholeNumber } from './numbers.ts';
+import { DEFAULT_HOME, wholeNumber } from './values.ts';
 import { emit, say } from './output.ts';
 
 const JSON_TEXT = 'one JSON object on standard output';

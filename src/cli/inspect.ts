@@ -6,7 +6,7 @@ import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES, PAGE_MAX_BYTES, TORRENT_MAX_FILE_BYTES } from '../core/limits.ts';
 import type { ArtifactSurvey } from '../publish/survey.ts';
 import type { StoreReader } from '../store/types.ts';
-import { DEFAULT_HOME } from './home.ts';
+import { DEFAULT_HOME } from './values.ts';
 import { emit, formatBytes, progress, say } from './output.ts';
 
 interface Finding {

@@ -5,8 +5,7 @@ import type { RoleKeys } from '../trust/repository/build.ts';
 import type { HomeConfig, TrustHome } from '../trust/repository/home.ts';
 import type { PublicKey } from '../trust/repository/keys.ts';
 import type { MetadataFetcher } from '../trust/types.ts';
-import { DEFAULT_HOME } from './home.ts';
-import { wholeNumber } from './numbers.ts';
+import { DEFAULT_HOME, wholeNumber } from './values.ts';
 import { emit, readTrustRoot, say } from './output.ts';
 import { ownStaging, sayMissing, settle } from './settle.ts';
 

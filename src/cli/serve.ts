@@ -1,22 +1,12 @@
-import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
 import { parseName } from '../core/names.ts';
 import type { OpenListenerOptions } from '../roles/origin/open-listener.ts';
-import { DEFAULT_HOME } from './home.ts';
-import { wholeNumber } from './numbers.ts';
+import { DEFAULT_HOME, parseListen, wholeNumber } from './values.ts';
 import { emit, say, untilToldToEnd } from './output.ts';
 import { dhtOf, withDht } from './dht.ts';
 import type { DhtFlags } from './dht.ts';
 import { tokensIn } from './upload.ts';
-
-/** HOST:PORT, [IPv6]:PORT or PORT. */
-export function parseListen(text: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]:|([^:[\]]+):)?(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535) throw new InvalidArgumentError('give HOST:PORT, for example 127.0.0.1:8470');
-  return { host: match[1] ?? match[2] ?? '127.0.0.1', port };
-}
 
 interface Running {
   readonly url: string;

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
-import { DEFAULT_HOME } from './home.ts';
+import { DEFAULT_HOME } from './values.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 
 export interface TorrentOfRelease {

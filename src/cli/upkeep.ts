@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { DEFAULT_HOME } from './home.ts';
+import { DEFAULT_HOME } from './values.ts';
 import { emit, formatBytes, progress, say } from './output.ts';
 
 export function addGc(program: Command): void {

@@ -1,5 +1,8 @@
 import { InvalidArgumentError } from 'commander';
 
+/** Where a publisher's home is unless another one is named. */
+export const DEFAULT_HOME = '.shoal';
+
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
 
 /** A number of bytes: `512M`, `2G` or digits alone. */
@@ -17,4 +20,12 @@ export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGE
     if (/^\d+$/.test(text) && value >= least && value <= most) return value;
     throw new InvalidArgumentError(most === Number.MAX_SAFE_INTEGER ? `give a whole number, ${String(least)} at least` : `give a whole number from ${String(least)} to ${String(most)}`);
   };
+}
+
+/** HOST:PORT, [IPv6]:PORT or PORT. */
+export function parseListen(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]:|([^:[\]]+):)?(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new InvalidArgumentError('give HOST:PORT, for example 127.0.0.1:8470');
+  return { host: match[1] ?? match[2] ?? '127.0.0.1', port };
 }
