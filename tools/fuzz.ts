@@ -18,8 +18,9 @@ if (!(seconds > 0)) {
 
 const native = fileURLToPath(new URL('../native', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'shoal-fuzz-'));
-const CLANG = ['clang++', '-fsanitize=fuzzer,address,undefined', '-DSHOAL_LIBFUZZER'];
-const GCC = ['c++', '-fsanitize=address,undefined'];
+// Comparisons are not traced: coders make millions of them with numbers that mean nothing.
+const CLANG = ['clang++', '-fsanitize=fuzzer,address,undefined', '-fno-sanitize-coverage=trace-cmp', '-DSHOAL_LIBFUZZER', '-DSHOAL_SMALL_MODELS'];
+const GCC = ['c++', '-fsanitize=address,undefined', '-DSHOAL_SMALL_MODELS'];
 
 function compile(kernel: string, [compiler = '', ...flags]: readonly string[]): string | undefined {
   const program = join(folder, kernel);
@@ -31,25 +32,33 @@ function compile(kernel: string, [compiler = '', ...flags]: readonly string[]): 
 interface Target {
   readonly name: string;
   readonly command: readonly string[];
+  /** What of the kernel: SHOAL_FUZZ. */
+  readonly part?: string;
 }
 
-function kernelTarget(kernel: string): Target {
+/** Parsers of a kernel that are fuzzed each for itself, with seeds of their own: files that begin with the name. */
+const PARTS: Readonly<Record<string, readonly string[]>> = { delta: ['page', 'payload', 'pair'] };
+
+function kernelTargets(kernel: string): readonly Target[] {
   const guided = readFileSync(join(native, 'test', `${kernel}_fuzz.cc`), 'utf8').includes('LLVMFuzzerTestOneInput') ? compile(kernel, CLANG) : undefined;
   if (guided !== undefined) {
-    const corpus = join(folder, `${kernel}-corpus`);
-    mkdirSync(corpus);
-    if (kernel === 'delta') writeDeltaSeeds(corpus);
-    return { name: `${kernel} (libFuzzer)`, command: [guided, corpus, `-max_total_time=${String(Math.ceil(seconds))}`, `-artifact_prefix=${folder}/${kernel}-`, '-max_len=20000', '-timeout=30', '-print_final_stats=1', '-verbosity=0'] };
+    return (PARTS[kernel] ?? ['']).map((part) => {
+      const name = part === '' ? kernel : `${kernel} ${part}`;
+      const corpus = join(folder, `${name.replace(' ', '-')}-corpus`);
+      mkdirSync(corpus);
+      if (kernel === 'delta') writeDeltaSeeds(corpus, part);
+      return { name: `${name} (libFuzzer)`, part, command: [guided, corpus, `-max_total_time=${String(Math.ceil(seconds))}`, `-artifact_prefix=${folder}/${name.replace(' ', '-')}-`, '-max_len=4096', '-timeout=30', '-print_final_stats=1', '-verbosity=0'] };
+    });
   }
   const program = compile(kernel, GCC);
   if (program === undefined) throw new Error(`native/test/${kernel}_fuzz.cc does not compile with AddressSanitizer (clang++ or c++)`);
-  return { name: `${kernel} (seeded)`, command: [program, String(seconds)] };
+  return [{ name: `${kernel} (seeded)`, command: [program, String(seconds)] }];
 }
 
-function run({ name, command }: Target): Promise<boolean> {
+function run({ name, command, part }: Target): Promise<boolean> {
   return new Promise((resolve) => {
     const [program = '', ...args] = command;
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: part === undefined || part === '' ? process.env : { ...process.env, SHOAL_FUZZ: part } });
     const said: string[] = [];
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => said.push(text));
     child.on('close', (code, signal) => {
@@ -63,7 +72,7 @@ function run({ name, command }: Target): Promise<boolean> {
 
 const kernels = readdirSync(join(native, 'test')).flatMap((name) => /^(\w+)_fuzz\.cc$/.exec(name)?.[1] ?? []);
 const wanted = (name: string): boolean => values.only === undefined || values.only.includes(name);
-const targets = kernels.filter(wanted).map(kernelTarget);
+const targets = kernels.filter(wanted).flatMap(kernelTargets);
 if (wanted('parsers')) targets.push({ name: 'parsers (seeded)', command: [process.execPath, fileURLToPath(new URL('fuzz/parsers.ts', import.meta.url)), String(seconds)] });
 console.log(`${String(targets.length)} targets, ${String(seconds)} seconds each: ${targets.map(({ name }) => name).join(', ')}`);
 const clean = await Promise.all(targets.map(run));

@@ -13,13 +13,13 @@
 #include "model.h"
 #include "nibbles.h"
 #include "sites.h"
+#include "sizes.h"
 
 namespace shoal::delta {
 
 constexpr size_t kLiteralBlock = 1024;
 constexpr size_t kLeastRandom = 192;
 constexpr uint32_t kLeastRepeat = 5;
-constexpr unsigned kSeenBits = 13;
 
 enum LiteralWay : uint8_t { kMixedWay = 0, kNibbleWay = 1 };
 

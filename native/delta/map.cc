@@ -6,13 +6,18 @@
 
 #include "model.h"
 #include "range_coder.h"
+#include "sizes.h"
 
 namespace shoal::delta {
 namespace {
 
 constexpr uint32_t kLimit = 60;
-constexpr unsigned kTableBits = 16;
-constexpr size_t kQuickCovers = 8192;  // pages of more are coded a quicker way
+// Pages of more are coded a quicker way.
+#ifdef SHOAL_SMALL_MODELS
+constexpr size_t kQuickCovers = 256;
+#else
+constexpr size_t kQuickCovers = 8192;
+#endif
 
 struct Fields {
   uint64_t gap = 0, length = 0, magnitude = 0, byte = 0;

@@ -6,16 +6,16 @@
 #include <cstdint>
 
 #include "model.h"
+#include "sizes.h"
 
 namespace shoal::delta {
 
-constexpr unsigned kLineBits = 12;  // lines of 16 bits' models, one for each half of a byte
 constexpr uint32_t kMixedLimit = 30;
 
 class MixedBytes {
  public:
   void reset() {
-    fill(order1_[0], 65536, kEven);
+    fill(order1_[0], kOrder1 * 256, kEven);
     fill(lines_[0], 2 * (16 << kLineBits), kEven);
     for (auto& m : mix_)
       for (auto& w : m.weight) w = 16384;
@@ -25,7 +25,7 @@ class MixedBytes {
   template <class Coder>
   uint32_t byte(Coder& coder, uint32_t recent, uint32_t want) {
     const uint32_t h[2] = {((recent >> 16) + 0x10000u) * 0x9E3779B1u, ((recent >> 8) + 0x1000000u) * 0x85EBCA6Bu};
-    Bit* order1 = order1_[recent >> 24];
+    Bit* order1 = order1_[(recent >> 24) & (kOrder1 - 1)];
     uint32_t node = 1;
     for (int half = 4; half >= 0; half -= 4) {
       Bit* line[2];
@@ -53,7 +53,7 @@ class MixedBytes {
   }
 
  private:
-  Bit order1_[256][256];
+  Bit order1_[kOrder1][256];
   Bit lines_[2][16 << kLineBits];
   Mix<3, 16> mix_[256];
 };

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sizes.h"
+
 #if defined(__SSE2__) && !defined(SHOAL_PORTABLE_LANES)
 #include <emmintrin.h>
 #endif
@@ -14,7 +16,6 @@
 namespace shoal::delta {
 
 constexpr uint32_t kNibbleSeen = 31;
-constexpr unsigned kNibbleBits = 12;
 
 // Where each value begins in 65536. The first begins at 0: its place counts updates.
 struct alignas(32) Nibbles {
@@ -111,7 +112,7 @@ class NibbleBytes {
   template <class Coder>
   uint32_t byte(Coder& coder, uint32_t recent, uint32_t want) {
     const uint32_t h = ((recent >> 16) + 0x10000u) * 0x9E3779B1u;
-    Nibbles* order1 = order1_[recent >> 24];
+    Nibbles* order1 = order1_[(recent >> 24) & (kOrder1 - 1)];
     const uint32_t high = half(coder, order1[0], place(h, 0), 0, want >> 4);
     const uint32_t node = 1 + high;
     return high << 4 | half(coder, order1[node], place(h, node), 1, want & 15);
@@ -146,7 +147,7 @@ class NibbleBytes {
     trust = static_cast<uint16_t>(trust + (((width > other ? 65535 : 0) - static_cast<int32_t>(trust)) >> 6));
   }
 
-  Nibbles order1_[256][17];
+  Nibbles order1_[kOrder1][17];
   Nibbles hashed_[1 << kNibbleBits];
   uint16_t trust_[2][kNibbleSeen + 1];
 };

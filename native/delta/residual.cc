@@ -28,6 +28,11 @@ struct State {
 };
 
 constexpr size_t kHead = 7;
+#ifdef SHOAL_SMALL_MODELS
+constexpr uint64_t kLeastQuick = 64;
+#else
+constexpr uint64_t kLeastQuick = 1024;
+#endif
 
 // The small way costs some 600 cycles a byte: it is for segments that have time to spare.
 LiteralWay chooseWay(const uint8_t* prediction, const uint8_t* target, size_t size, const Piece* pieces, size_t count) {
@@ -40,7 +45,7 @@ LiteralWay chooseWay(const uint8_t* prediction, const uint8_t* target, size_t si
       wrong += length - countEqual(prediction + at, target + at, length);
     at += length;
   }
-  return literals + wrong > std::max<uint64_t>(1024, size / 128) ? kNibbleWay : kMixedWay;
+  return literals + wrong > std::max<uint64_t>(kLeastQuick, size / 128) ? kNibbleWay : kMixedWay;
 }
 
 template <class Coder>

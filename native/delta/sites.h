@@ -16,11 +16,11 @@
 #include "bytes.h"
 #include "change.h"
 #include "model.h"
+#include "sizes.h"
 
 namespace shoal::delta {
 
 constexpr uint32_t kCaches = 4;
-constexpr unsigned kCacheBits = 13;
 constexpr uint32_t kTagMask = 0x7FFFC;  // bits of a key that a cache entry keeps; the two below count confirmations
 constexpr unsigned kBucket = 12;        // branch targets and pointers are remembered by 4 KiB
 constexpr uint32_t kPairs = 65536;      // contexts of two bytes; above them those of zeros and of ones

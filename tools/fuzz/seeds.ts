@@ -4,8 +4,11 @@ import { decodeDeltaManifest } from '../../src/delta/manifest.ts';
 
 const HEAD = 9;
 
-/** What native/test/delta_fuzz.cc reads: pages and payloads of the golden delta, with pieces of every kind before these. */
-export function writeDeltaSeeds(folder: string): void {
+/** What native/test/delta_fuzz.cc reads, of one part of it: pages or payloads of the golden delta, with pieces of every kind before these, or pairs. */
+export function writeDeltaSeeds(folder: string, part: string): void {
+  const write = (name: string, bytes: Uint8Array): void => {
+    if (name.startsWith(part)) writeFileSync(join(folder, name), bytes);
+  };
   const file = readFileSync(new URL('../../fixtures/delta/golden-1.delta', import.meta.url));
   const end = HEAD + file.readUInt32LE(5);
   const { pages, segments, base, target } = decodeDeltaManifest(file.subarray(HEAD, end));
@@ -16,7 +19,7 @@ export function writeDeltaSeeds(folder: string): void {
     head.writeUInt32LE(target.size, 5);
     head.writeUInt32LE(base.size, 10);
     head[14] = 255;
-    writeFileSync(join(folder, `page-${String(number)}`), Buffer.concat([head, file.subarray(at, at + size)]));
+    write(`page-${String(number)}`, Buffer.concat([head, file.subarray(at, at + size)]));
     at += size;
   });
   segments.forEach(({ payload, codec, length }, number) => {
@@ -32,8 +35,8 @@ export function writeDeltaSeeds(folder: string): void {
         pieces.push(size & 255, size >> 8, (first + pieces.length / 4) % 4, number & 255);
         left -= size;
       }
-      writeFileSync(join(folder, `payload-${String(number)}-${String(first)}`), Buffer.concat([Buffer.from([1, pieces.length / 4, ...pieces, codec, 0, 0, 0, 0, 0]), bytes]));
+      write(`payload-${String(number)}-${String(first)}`, Buffer.concat([Buffer.from([1, pieces.length / 4, ...pieces, codec, 0, 0, 0, 0, 0]), bytes]));
     }
   });
-  for (let seed = 0; seed < 8; seed++) writeFileSync(join(folder, `pair-${String(seed)}`), Buffer.from(Array.from({ length: 300 }, (_, i) => (i === 0 ? 2 : Math.imul(i + 1, 2654435761 + 977 * seed) >>> 24))));
+  for (let seed = 0; seed < 8; seed++) write(`pair-${String(seed)}`, Buffer.from(Array.from({ length: 300 }, (_, i) => (i === 0 ? 2 : Math.imul(i + 1, 2654435761 + 977 * seed) >>> 24))));
 }
