@@ -48,7 +48,11 @@ const program = new Command('shoal')
   .addOption(new Option('--json', 'one JSON object as the last line of standard output'))
   .enablePositionalOptions()
   .exitOverride()
+  // A word that is no command gets a sentence of ours.
+  .allowExcessArguments()
   .action(async (options: { readonly version?: boolean; readonly json?: boolean }) => {
+    const [word] = program.args;
+    if (word !== undefined) program.error(`error: there is no command "${word}": "shoal --help" lists those there are`, { exitCode: 2 });
     if (options.version === true) await printVersion(options.json === true);
     else program.outputHelp();
   });

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { MANIFEST_FORMAT, checkManifest } from '../core/manifest.ts';
 import type { ReleaseManifest } from '../core/manifest.ts';
 import { ShoalError } from '../core/errors.ts';
+import { parseName } from '../core/names.ts';
 import { verifyChunk, verifyPage } from '../merkle/verify.ts';
 import { isLeaf } from '../merkle/page.ts';
 import type { ObjectId } from '../core/ids.ts';
@@ -47,7 +48,11 @@ const ACCEPT_HOLD_MS = 3_600_000;
  * offline keys of `home` and no network. Nothing is visible to a device until the staging is accepted.
  */
 export async function publishRelease(home: TrustHome, store: StoreWriter, staging: string, input: ReleaseInput, options: PublishOptions): Promise<PublishReport> {
-  const sequence = await nextSequence(home, input.product);
+  // What a person got wrong is said before hours of reading, not after.
+  parseName('product', input.product);
+  parseName('version', input.version);
+  for (const id of input.hardware ?? []) parseName('hardware', id);
+  const sequence = await nextSequence(home, input.product, input.version);
   const batch = await store.begin();
   try {
     const ingested = [];

@@ -45,9 +45,16 @@ export function countSignatures(role: string, metadata: AnyMetadata, by: RoleKey
   return { role, version: metadata.signed.version, have: Math.min(have, by.threshold), need: by.threshold };
 }
 
-/** The sequence number that the next release of `product` takes. */
-export async function nextSequence(home: TrustHome, product: string): Promise<number> {
-  return highestSequence((await loadState(home)).delegated.get(productRole(product))?.metadata) + 1;
+/** The sequence number that the next release of `product` takes. Throws what staging would throw if it was to be called `version`. */
+export async function nextSequence(home: TrustHome, product: string, version?: string): Promise<number> {
+  const role = (await loadState(home)).delegated.get(productRole(product))?.metadata;
+  if (version !== undefined) checkNew(product, version, role?.signed.targets ?? {});
+  return highestSequence(role) + 1;
+}
+
+function checkNew(product: string, version: string, released: Readonly<Record<string, unknown>>): void {
+  if (version === LATEST) throw new ShoalError('BAD_NAME', `a version cannot be called "${LATEST}": that name stands for the newest release`, { ids: { product } });
+  if (Object.hasOwn(released, releasePath(product, version))) throw new ShoalError('RELEASE_EXISTS', `${product} ${version} is released already; a release never changes`, { ids: { product, version }, hint: 'Publish it under another version.' });
 }
 
 export function highestSequence(metadata: TargetsMetadata | undefined): number {
@@ -93,8 +100,7 @@ function nextEntries(old: TargetsMetadata | undefined, releases: readonly Releas
   let sequence = highestSequence(old);
   for (const manifest of releases) {
     const path = releasePath(product, manifest.version);
-    if (manifest.version === LATEST) throw new ShoalError('BAD_NAME', `a version cannot be called "${LATEST}": that name stands for the newest release`, { ids: { product } });
-    if (entries.has(path)) throw new ShoalError('RELEASE_EXISTS', `${product} ${manifest.version} is released already; a release never changes`, { ids: { product, version: manifest.version }, hint: 'Publish it under another version.' });
+    checkNew(product, manifest.version, Object.fromEntries(entries));
     if (manifest.sequence <= sequence) throw new ShoalError('SEQUENCE_TOO_LOW', `${product} ${manifest.version} has sequence ${String(manifest.sequence)}; it must be above ${String(sequence)}`, { ids: { product, version: manifest.version } });
     ({ sequence } = manifest);
     const bytes = encodeManifest(manifest);

@@ -1,0 +1,24 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { shoal } from '../support/shoal.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'shoal-usage-'));
+afterAll(() => { rmSync(folder, { recursive: true }); });
+
+it('a word that is no command is named', () => {
+  const { code, errors } = shoal('pubish', 'image');
+  expect([code, errors]).toEqual([2, 'error: there is no command "pubish": "shoal --help" lists those there are\n']);
+});
+
+it('names that cannot be are refused before a file is looked at', () => {
+  const home = join(folder, 'home');
+  expect(shoal('init', '--home', home).code).toBe(0);
+  // The file is not there: who looked at it first would say so.
+  for (const [product, version, named] of [['o s', '1', '"o s"'], ['os', '../1', '"../1"'], ['os', 'latest', '"latest"']] as const) {
+    const { code, last, errors } = shoal('publish', join(folder, 'absent'), '--name', product, '--version', version, '--home', home, '--json');
+    expect([code, last['error'], errors]).toEqual([1, 'BAD_NAME', expect.stringContaining(named)]);
+    expect(errors).not.toMatch(/^\s+at /m);
+  }
+});
