@@ -18,6 +18,7 @@ import { createSurface } from '../../src/serve/surface.ts';
 import type { Access } from '../../src/serve/access.ts';
 import type { Surface, SurfaceOptions } from '../../src/serve/surface.ts';
 import { PeerRegistry } from '../../src/serve/peers.ts';
+import { chunkIdOf } from '../../src/merkle/verify.ts';
 import { StoreContent } from '../../src/serve/store-content.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { makeSample, publishSample } from '../support/artifact.ts';
@@ -25,6 +26,8 @@ import type { Sample } from '../support/artifact.ts';
 import { clientOf, makeFleet, makeMember } from '../support/fleet-tls.ts';
 import type { TestMember } from '../support/fleet-tls.ts';
 
+/** A part of a delta to the sample. */
+const DELTA = Buffer.from('a payload');
 let folder: string;
 let fleet: Fleet;
 let stranger: Fleet;
@@ -52,6 +55,9 @@ afterAll(async () => {
 async function host(member: TestMember, more: Partial<Access> = {}, options: Partial<SurfaceOptions> = {}): Promise<{ readonly url: string; readonly surface: Surface }> {
   const store = new MemoryStore();
   await publishSample(store, sample);
+  const batch = await store.begin();
+  await batch.putObject('delta', chunkIdOf(DELTA), DELTA, sample.key.root);
+  await batch.commit([]);
   const surface = await createSurface({
     role: 'agent', version: '1', content: new StoreContent(store, () => 0), peers: new PeerRegistry(() => 0), ...options,
     access: {
@@ -116,7 +122,7 @@ describe('a listener with certificates of the fleet', () => {
     expect(surface.metrics.totals.requests).toBe(6);
     // With a gateway, which admits all products, the same device is told that there is no such thing.
     const gateway = await host(await makeMember(fleet, { role: 'gateway', products: 'all' }), { admits: () => true });
-    for (const asked of [wire.span(sample.key, 0), wire.page(sample.key, sample.key.root), wire.artifact(sample.key), wire.holding(sample.key)]) expect([asked, await status(other, gateway.url + asked), await status(one, gateway.url + asked)]).toEqual([asked, 404, 200]);
+    for (const asked of [wire.span(sample.key, 0), wire.page(sample.key, sample.key.root), wire.artifact(sample.key), wire.holding(sample.key), wire.delta(sample.key, chunkIdOf(DELTA))]) expect([asked, await status(other, gateway.url + asked), await status(one, gateway.url + asked)]).toEqual([asked, 404, 200]);
     expect(Buffer.from((await other.request(`${gateway.url}/v1/holdings`, 10_000)).body).toString()).toBe('{"artifacts":[]}');
     for (const kept of ['/metrics', '/v1/health', '/openapi.json']) expect([kept, await status(one, gateway.url + kept)]).toEqual([kept, 404]);
     expect(await status(talk(await device([], { role: 'operator' })), `${gateway.url}/metrics`)).toBe(200);
