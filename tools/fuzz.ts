@@ -39,16 +39,16 @@ interface Target {
 /** Parsers of a kernel that are fuzzed each for itself, with seeds of their own: files that begin with the name. */
 const PARTS: Readonly<Record<string, readonly string[]>> = { delta: ['page', 'payload', 'pair'] };
 
-function kernelTargets(kernel: string): readonly Target[] {
+async function kernelTargets(kernel: string): Promise<readonly Target[]> {
   const guided = readFileSync(join(native, 'test', `${kernel}_fuzz.cc`), 'utf8').includes('LLVMFuzzerTestOneInput') ? compile(kernel, CLANG) : undefined;
   if (guided !== undefined) {
-    return (PARTS[kernel] ?? ['']).map((part) => {
+    return Promise.all((PARTS[kernel] ?? ['']).map(async (part) => {
       const name = part === '' ? kernel : `${kernel} ${part}`;
       const corpus = join(folder, `${name.replace(' ', '-')}-corpus`);
       mkdirSync(corpus);
-      if (kernel === 'delta') writeDeltaSeeds(corpus, part);
+      if (kernel === 'delta') await writeDeltaSeeds(corpus, part);
       return { name: `${name} (libFuzzer)`, part, command: [guided, corpus, `-max_total_time=${String(Math.ceil(seconds))}`, `-artifact_prefix=${folder}/${name.replace(' ', '-')}-`, '-max_len=4096', '-timeout=30', '-print_final_stats=1', '-verbosity=0'] };
-    });
+    }));
   }
   const program = compile(kernel, GCC);
   if (program === undefined) throw new Error(`native/test/${kernel}_fuzz.cc does not compile with AddressSanitizer (clang++ or c++)`);
@@ -72,7 +72,7 @@ function run({ name, command, part }: Target): Promise<boolean> {
 
 const kernels = readdirSync(join(native, 'test')).flatMap((name) => /^(\w+)_fuzz\.cc$/.exec(name)?.[1] ?? []);
 const wanted = (name: string): boolean => values.only === undefined || values.only.includes(name);
-const targets = kernels.filter(wanted).flatMap(kernelTargets);
+const targets = (await Promise.all(kernels.filter(wanted).map(kernelTargets))).flat();
 if (wanted('parsers')) targets.push({ name: 'parsers (seeded)', command: [process.execPath, fileURLToPath(new URL('fuzz/parsers.ts', import.meta.url)), String(seconds)] });
 console.log(`${String(targets.length)} targets, ${String(seconds)} seconds each: ${targets.map(({ name }) => name).join(', ')}`);
 const clean = await Promise.all(targets.map(run));

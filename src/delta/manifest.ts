@@ -23,8 +23,8 @@ export const DELTA_FEATURE = 1;
 
 const MAGIC = Buffer.from('SHDM');
 const VERSION = 1;
-/** A prediction is named by the first 16 bytes of its BLAKE3: it tells drift from damage and protects nothing. */
-export const PREDICTION_BYTES = 16;
+/** A prediction is named by the first 4 bytes of its BLAKE3: it tells drift from damage and protects nothing. */
+export const PREDICTION_BYTES = 4;
 
 export interface DeltaEnd {
   /** Root of its index (docs/format.md). */
@@ -100,7 +100,7 @@ export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
   if (base.size > DELTA_MAX_BYTES || target.size > DELTA_MAX_BYTES) throw bad('its base or target is too large');
   const pageCount = input.uint(4);
   const segmentCount = input.uint(4);
-  if (segmentCount > DELTA_MAX_SEGMENTS || pageCount > segmentCount || pageCount * 41 + segmentCount * 57 > input.remaining) throw bad('its counts are impossible');
+  if (segmentCount > DELTA_MAX_SEGMENTS || pageCount > segmentCount || pageCount * 41 + segmentCount * 45 > input.remaining) throw bad('its counts are impossible');
   const pages: DeltaPage[] = [];
   let described = 0;
   for (let i = 0; i < pageCount; i++) {

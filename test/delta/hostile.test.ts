@@ -70,7 +70,7 @@ describe('bytes from outside', () => {
         base: { root: list[0]?.target, size: 5 },
         target: { root: list[0]?.target, size: list.reduce((sum, { length }) => sum + length, 0) },
         pages: [{ id: list[0]?.target, size: 9, covers: 3, segments: list.length }],
-        segments: list.map(({ length, spans, codec, size, target, payload }) => ({ length, spans, codec, prerequisites: [], prediction: new Uint8Array(16), target, payload: codec === Codec.COPY ? undefined : { id: payload, size } })),
+        segments: list.map(({ length, spans, codec, size, target, payload }) => ({ length, spans, codec, prerequisites: [], prediction: new Uint8Array(4), target, payload: codec === Codec.COPY ? undefined : { id: payload, size } })),
       }) as unknown as DeltaManifest);
     fc.assert(
       fc.property(manifest, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 }), (made, edits) => {

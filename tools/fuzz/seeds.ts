@@ -1,18 +1,17 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodeDeltaManifest } from '../../src/delta/manifest.ts';
-
-const HEAD = 9;
+import { openDeltaFile } from '../../src/delta/file.ts';
+import { memoryBase } from '../../src/delta/predict.ts';
 
 /** What native/test/delta_fuzz.cc reads, of one part of it: pages or payloads of the golden delta, with pieces of every kind before these, or pairs. */
-export function writeDeltaSeeds(folder: string, part: string): void {
+export async function writeDeltaSeeds(folder: string, part: string): Promise<void> {
   const write = (name: string, bytes: Uint8Array): void => {
     if (name.startsWith(part)) writeFileSync(join(folder, name), bytes);
   };
   const file = readFileSync(new URL('../../fixtures/delta/golden-1.delta', import.meta.url));
-  const end = HEAD + file.readUInt32LE(5);
-  const { pages, segments, base, target } = decodeDeltaManifest(file.subarray(HEAD, end));
-  let at = end;
+  const { manifest, manifestBytes } = await openDeltaFile(memoryBase(file), file.length);
+  const { pages, segments, base, target } = manifest;
+  let at = manifestBytes;
   pages.forEach(({ size }, number) => {
     const head = Buffer.alloc(15);
     head.writeUInt32LE(0, 1);
