@@ -9,7 +9,9 @@ import { COMPILED_SHOAL, compile } from './compiled.ts';
 import { prepare } from './swarm/prepare.ts';
 import type { Prepared } from './swarm/prepare.ts';
 import { releasesFor } from './swarm/releases.ts';
-import { churn, cut, liars, mixed, power, update, withGateway } from './swarm/scenarios.ts';
+import { stock } from './swarm/baselines.ts';
+import { IDLE_POLL_S, idle } from './swarm/idle.ts';
+import { churn, cut, gone, liars, mixed, power, update, withGateway } from './swarm/scenarios.ts';
 import type { Measured, Setting } from './swarm/scenarios.ts';
 import { Site } from './swarm/site.ts';
 import { TestBed } from './swarm/test-bed.ts';
@@ -20,7 +22,7 @@ interface Scenario {
   readonly set: 'pair' | 'random' | 'series';
   readonly run: (setting: Setting, leastSeconds: number) => Promise<Measured>;
   /** Most content over the backhaul, times that of one device alone. */
-  readonly bytes: number;
+  readonly bytes?: number;
   /** Most time, times the least possible. */
   readonly time?: number;
   /** Seconds between polls. Default 1. */
@@ -36,9 +38,14 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   power: { what: 'the same without, all switched on at once', set: 'pair', run: power, bytes: 1.05 },
   time: { what: 'a release of SIZE MiB that nothing compresses and nobody has anything of', set: 'random', run: update, bytes: 1.05, time: 1.15 },
   mixed: { what: 'three older releases and two devices from the factory', set: 'series', run: mixed, bytes: 1.1, poll: 40 },
+  gone: { what: 'half of them update, then the origin is gone and the others are switched on', set: 'pair', run: gone, bytes: 1.05 },
   churn: { what: 'as time; a third killed, half of them back, whoever fetches killed every 4 s', set: 'random', run: churn, bytes: 1.25 },
   cut: { what: 'as time; the LAN falls in two for 20 s', set: 'random', run: cut, bytes: 1.05, twice: true },
   liars: { what: 'as time; two of the devices lie', set: 'random', run: liars, bytes: 1.15 },
+  idle: { what: 'nothing happens: bytes a day, from polls that come faster (see bench/swarm/idle.ts)', set: 'pair', run: (setting) => idle(setting, 1_000_000), poll: IDLE_POLL_S },
+  curl: { what: 'for comparison: every device fetches what "time" does with curl', set: 'random', run: (setting) => stock('curl', setting) },
+  aria2: { what: 'the same as a torrent with web seed and tracker, by aria2', set: 'random', run: (setting) => stock('aria2', setting) },
+  transmission: { what: 'the same by transmission', set: 'random', run: (setting) => stock('transmission', setting) },
   'liars-update': { what: 'as update; two of the devices lie', set: 'pair', run: liars, bytes: 1.15 },
 };
 
@@ -105,7 +112,7 @@ async function one(name: string, scenario: Scenario, folder: string, processes: 
   const site = new Site({ bed, processes, prepared, folder, poll: scenario.poll ?? 1 });
   const leastSeconds = leastSecondsFor(prepared.least);
   try {
-    const measured = await scenario.run({ bed, site, prepared, devices: DEVICES, random: seeded(Number(values.seed)) }, leastSeconds);
+    const measured = await scenario.run({ bed, site, prepared, devices: DEVICES, folder, random: seeded(Number(values.seed)) }, leastSeconds);
     return { scenario: name, least: prepared.least, leastSeconds, ...measured };
   } finally {
     processes.kill();
@@ -114,8 +121,8 @@ async function one(name: string, scenario: Scenario, folder: string, processes: 
 }
 
 function failuresOf({ scenario: name, content, least, leastSeconds, seconds, failures, notes }: Result): readonly string[] {
-  const { bytes, time, twice } = SCENARIOS[name] ?? { bytes: 1 };
-  const most = least * bytes + (twice === true ? Number(notes['crossed while cut']) / 2 : 0);
+  const { bytes, time, twice }: Partial<Scenario> = SCENARIOS[name] ?? {};
+  const most = least * (bytes ?? Infinity) + (twice === true ? Number(notes['crossed while cut']) / 2 : 0);
   return [
     ...failures.map((failure) => `${name}: ${failure}`),
     ...(content <= most ? [] : [`${name}: ${(content / least).toFixed(3)} times the content of one device, not ${(most / least).toFixed(3)}`]),

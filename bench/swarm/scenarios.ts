@@ -9,6 +9,8 @@ export interface Setting {
   readonly site: Site;
   readonly prepared: Prepared;
   readonly devices: number;
+  /** For files. */
+  readonly folder: string;
   readonly random: () => number;
 }
 
@@ -16,6 +18,7 @@ export interface Measured {
   readonly content: number;
   readonly interfaceBytes: { readonly down: number; readonly up: number };
   readonly seconds: number;
+  readonly ledgers: readonly unknown[];
   /** What there is to say besides, for people. */
   readonly notes: Readonly<Record<string, string | number>>;
   /** What does not hold, in sentences. */
@@ -26,16 +29,21 @@ const all = (devices: number): readonly number[] => Array.from({ length: devices
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Brings up a device for every older release: number `n` has release `n % older`. They know each other and have nothing to do. */
-async function settled({ site, prepared, devices }: Setting, more: readonly string[] = [], liars = 0): Promise<void> {
+export async function settled({ site, prepared, devices }: Setting, more: readonly string[] = [], liars = 0): Promise<void> {
   const { older } = prepared.set;
+  const mixed = older.length > 1;
   for (const [at, file] of older.entries()) {
     await site.publish(at + 1);
     const group: Device[] = [];
-    for (const number of all(devices)) if (number % older.length === at) group.push(await site.addDevice(number, file, more, number >= devices - liars));
+    for (const number of all(devices)) if (number % older.length === at && site.devices[number] === undefined) group.push(await site.addDevice(number, file, more, number >= devices - liars));
     await startAll(group);
     await Promise.all(group.map((device) => device.installed(String(at + 1))));
-    if (older.length > 1) for (const device of group) device.halt(true);
+    if (mixed) await Promise.all(group.map((device) => device.stop()));
   }
+  if (!mixed) return;
+  // They come back while nobody tells them of the releases in between, and look again when their time has come.
+  await site.stopOrigin();
+  await startAll(site.devices);
 }
 
 /** Some at a time: starting is work for the processor, and they are not to time out meanwhile. */
@@ -57,7 +65,7 @@ async function measured(setting: Setting, since: number, devices: readonly Devic
   const seconds = (performance.now() - since) / 1000;
   const { content, down, up } = await setting.site.crossed();
   await setting.site.check(devices);
-  return { content, interfaceBytes: { down, up }, seconds, notes, failures };
+  return { content, interfaceBytes: { down, up }, seconds, notes, failures, ledgers: await Promise.all(devices.map(async (device) => (await device.installed(version(setting)))['ledger'])) };
 }
 
 /** Everybody updates. */
@@ -96,14 +104,33 @@ export async function power(setting: Setting): Promise<Measured> {
 export async function mixed(setting: Setting): Promise<Measured> {
   const { devices, prepared, site } = setting;
   const fresh = 2;
+  for (let number = devices - fresh; number < devices; number++) await site.addDevice(number, undefined);
   await settled({ ...setting, devices: devices - fresh });
-  // Those from the factory look for the first time when the others do.
-  await site.publish(0);
-  const factory = [await site.addDevice(devices - 2, undefined), await site.addDevice(devices - 1, undefined)];
-  await startAll(factory);
-  const since = await release(setting);
+  await pause(5_000);
+  await site.publish(prepared.set.older.length + 1);
+  await Promise.race(site.devices.map((device) => device.updating(version(setting))));
+  const since = performance.now();
   await Promise.all(site.devices.map((device) => device.installed(version(setting))));
   return measured(setting, since, site.devices, { versions: prepared.set.older.length, factory: fresh });
+}
+
+/** Half of them update; then the origin is gone, and the others are switched on: everything comes from neighbours. */
+export async function gone(setting: Setting): Promise<Measured> {
+  const { devices, prepared, site } = setting;
+  await settled(setting);
+  const [first, second] = [site.devices.slice(0, Math.ceil(devices / 2)), site.devices.slice(Math.ceil(devices / 2))];
+  await Promise.all(second.map((device) => device.stop()));
+  const since = await release(setting);
+  await Promise.all(first.map((device) => device.installed(version(setting))));
+  const crossed = await site.crossed();
+  await site.stopOrigin();
+  await startAll(second);
+  const said = await Promise.all(second.map((device) => device.installed(version(setting))));
+  const seconds = (performance.now() - since) / 1000;
+  await site.check(site.devices);
+  const ledgers = said.map((line) => line['ledger'] as { readonly delta: number; readonly origin: number });
+  const without = prepared.set.deltas ? ledgers.filter(({ delta }) => delta === 0).length : 0;
+  return { content: crossed.content, interfaceBytes: { down: crossed.down, up: crossed.up }, seconds, notes: { 'without the origin': second.length, 'without a delta': without }, ledgers, failures: without === 0 ? [] : [`${String(without)} devices got no delta from their neighbours`] };
 }
 
 /** A third is killed at random, half of them come back; and whoever fetches is killed every few seconds, and comes back. */
@@ -182,7 +209,7 @@ export async function liars(setting: Setting): Promise<Measured> {
     const urls = [site.urlOf(devices - 2), site.urlOf(devices - 1)];
     const caught = urls.map((url) => honest.filter(({ lies }) => lies.has(url)).length);
     const wronged = honest.flatMap(({ number, lies }) => [...lies].filter((url) => !urls.includes(url)).map((url) => `device ${String(number)} took ${url} for a liar, which it is not`));
-    return { ...result, notes: { 'caught by': caught.join(' and ') }, failures: [...wronged, ...caught.flatMap((count, at) => (count > 0 ? [] : [`nobody caught ${urls[at] ?? ''}`]))] };
+    return { ...result, notes: { 'caught by': caught.join(' and ') }, failures: [...wronged, ...((caught[1] ?? 0) > 0 ? [] : [`nobody caught ${urls[1] ?? ''}, which says that it has everything`])] };
   } finally {
     for (const program of programs) program.kill('SIGKILL');
   }

@@ -35,6 +35,7 @@ export class Device {
   readonly #start: () => Promise<Server>;
   #running: Server | undefined;
   readonly #installed = new Map<string, Json>();
+  readonly #updating = new Set<string>();
   readonly #waiting = new Set<() => void>();
   readonly lies = new Set<string>();
   #failure: Error | undefined;
@@ -82,6 +83,14 @@ export class Device {
     }
   }
 
+  /** Returns when it sets out for `version`. */
+  async updating(version: string): Promise<void> {
+    while (!this.#updating.has(version) && !this.#installed.has(version)) {
+      if (this.#failure !== undefined) throw this.#failure;
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
+  }
+
   has(version: string): boolean {
     return this.#installed.has(version);
   }
@@ -91,6 +100,7 @@ export class Device {
       for (;;) {
         const line = await server.next();
         if (line['event'] === 'installed') this.#installed.set(String(line['version']), line);
+        if (line['event'] === 'updating') this.#updating.add(String(line['version']));
         if (line['event'] === 'lie') this.lies.add(String(line['source']));
         for (const wake of this.#waiting) wake();
         this.#waiting.clear();
@@ -126,10 +136,10 @@ export class Site {
   }
 
   /** Puts the origin where it stands after `published` publications. Whatever crosses is counted from here on. */
-  async publish(published: number): Promise<void> {
+  async publish(published: number, more: readonly string[] = []): Promise<void> {
     const { bed, prepared, processes } = this.#options;
     await this.#origin?.stop();
-    this.#origin = await processes.serveAt({ prefix: bed.origin, listen: `${bed.originAddress}:${String(ORIGIN_PORT)}` }, 'origin', '--home', prepared.home(published), ...(prepared.identities === undefined ? ['--insecure-http'] : []));
+    this.#origin = await processes.serveAt({ prefix: bed.origin, listen: `${bed.originAddress}:${String(ORIGIN_PORT)}` }, 'origin', '--home', prepared.home(published), ...more, ...(prepared.identities === undefined ? ['--insecure-http'] : []));
     this.#before = bed.backhaul;
   }
 
@@ -192,6 +202,30 @@ export class Site {
     return this.#options.processes.fetchIn(prefix, `${url}/metrics`, this.#options.prepared.identities?.operator);
   }
 
+  /** What the origin answers for `path`. */
+  fetch(path: string): Promise<string> {
+    const { bed, prepared, processes } = this.#options;
+    return processes.fetchIn(bed.origin, `${this.originUrl}${path}`, prepared.identities?.operator);
+  }
+
+  /** The status of a plain URL, asked from the origin's own host. */
+  status(url: string): number {
+    const [command = '', ...args] = [...this.#options.bed.origin, 'curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', url];
+    return Number(spawnSync(command, args, { encoding: 'utf8' }).stdout);
+  }
+
+  /** Requests for the timestamp that the origin has answered. */
+  async requests(): Promise<number> {
+    const text = await this.metrics(this.#options.bed.origin, this.originUrl);
+    return [...text.matchAll(/^shoal_http_requests_total\{[^}]*metadata\/:file[^}]*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
+  }
+
+  /** Renews the certificates of a device. */
+  async renew(device: number): Promise<void> {
+    const { bed, prepared, processes } = this.#options;
+    await processes.runIn(bed.device(device), 'renew', '--identity', prepared.identities?.device(device) ?? '', '--origin', this.originUrl);
+  }
+
   /** Of the devices `among`, the one that the origin has most to send to just now. */
   fetching(among: readonly Device[]): Device | undefined {
     const { bed } = this.#options;
@@ -224,7 +258,7 @@ export class Site {
   }
 }
 
-async function sha256(path: string): Promise<string> {
+export async function sha256(path: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(path), hash);
   return hash.digest('hex');

@@ -18,6 +18,8 @@ export interface MdnsOptions {
   readonly role: Seen['role'];
   /** Whether it speaks TLS with certificates of a fleet. Hosts that do and hosts that do not are nothing to each other. */
   readonly secure?: boolean;
+  /** Looks, and does not announce itself. */
+  readonly silent?: boolean;
   /** Address of the interface to speak on. Default: all. */
   readonly interface?: string;
   readonly clock: Clock;
@@ -91,6 +93,10 @@ class MdnsDiscovery implements Discovery {
 
   async close(): Promise<void> {
     this.#cancel();
+    if (this.#options.silent === true) {
+      await this.#socket.close();
+      return;
+    }
     // RFC 6762, 10.1: a time to live of zero is a goodbye.
     await this.#say(0);
     await this.#socket.close();
@@ -112,7 +118,7 @@ class MdnsDiscovery implements Discovery {
 
   #announce(): void {
     const now = this.#options.clock.now();
-    if (now - this.#answered < ANSWER_MS) return;
+    if (this.#options.silent === true || now - this.#answered < ANSWER_MS) return;
     this.#answered = now;
     void this.#say(TTL_S);
   }

@@ -54,6 +54,8 @@ export interface DownloadOptions {
   readonly onBase?: (base: ObjectId | 'none') => void;
   /** Whose turn it is to cross the backhaul. Default: always this device's. */
   readonly turns?: BackhaulTurns;
+  /** Given once what tells of the bytes received so far, by source. */
+  readonly onStart?: (ledger: () => Ledger) => void;
   /** Called when a span begins, and when it ceases, to be brought over the backhaul: neighbours that are told need not do it as well. */
   readonly onBringing?: (span: number, on: boolean) => void;
   /** Called at every sign that the download goes on. */
@@ -141,6 +143,7 @@ class Download {
         onChange: () => fetching?.wake(),
       });
       delta = use;
+      this.#options.onStart?.(() => this.#ledger(use));
       const work = new Fetching({
         key: this.#key, chunking: artifact.chunking, index, slot, pages, shelf, looker, missing, signal, clock, random, turns,
         delta: use,

@@ -59,6 +59,8 @@ interface DeltaInUse {
   readonly road: DeltaRoad;
   readonly work: DeltaWork;
   readonly pages: DeltaPages;
+  /** Segments on their way: how many requests there are for each. */
+  readonly underWay: Map<number, number>;
 }
 
 /** Brings what is missing from whoever gives it for the least, until nothing is missing any more. */
@@ -91,6 +93,7 @@ export class Fetching {
       onHolding: (source, holding) => turns?.saw(source, holding),
       onFailure: (source, error) => {
         // Whoever does not answer has nothing to offer until it does; that is all that follows from it.
+        turns?.asked(source);
         if (isLie(error)) this.#failed(source, error);
       },
       onAnswer: () => {
@@ -160,7 +163,7 @@ export class Fetching {
     } else if (this.#delta?.road !== road) {
       const missing = (span: number): SpanFill | undefined => this.#parts.missing.get(span);
       const work = new DeltaWork({ ...this.#parts, road, missing, arrived: (fill, written, there) => { this.#arrived(fill, written, there); }, broke: (error) => { this.broke(error); } });
-      this.#delta = { road, work, pages: new DeltaPages(road) };
+      this.#delta = { road, work, pages: new DeltaPages(road), underWay: new Map() };
     }
     return road;
   }
@@ -174,7 +177,7 @@ export class Fetching {
     const now = clock.now();
     const wants = missing.wants(now, LATE_MS);
     const road = delta.road;
-    const roads: RoadsParts = { missing, holdings: this.#holdings, inFlight: this.#inFlight, turns, road, deltaComing: this.#coming, lacksPage: (source, page) => this.#delta?.pages.lacks(source, page) === true };
+    const roads: RoadsParts = { missing, holdings: this.#holdings, inFlight: this.#inFlight, turns, road, deltaComing: this.#coming, underWay: (segment) => this.#delta?.underWay.has(segment) === true, lacksPage: (source, page) => this.#delta?.pages.lacks(source, page) === true };
     if (road !== undefined && this.#delta !== undefined) {
       for (const { source, page } of this.#delta.pages.steps(wants, sources, roads, now, random).slice(0, this.#inFlight.room)) this.#startPage(source, page, this.#delta);
     }
@@ -184,10 +187,10 @@ export class Fetching {
     for (const step of nextSteps(wants, offers, random).slice(0, room)) {
       const source = sources.find(({ name }) => name === step.source);
       const fill = missing.get(step.span);
-      // One segment brings several spans: another of them may just have been planned for.
-      if (fill === undefined || (fill.asked.length > 0 && !fill.late)) continue;
+      if (fill === undefined) continue;
       if (step.road === 'content') {
-        if (source !== undefined) this.#startContent(source, fill);
+        // One segment brings several spans: another of them may just have been planned for.
+        if (source !== undefined && (fill.asked.length === 0 || fill.late)) this.#startContent(source, fill);
       } else if (this.#delta !== undefined && (source !== undefined || step.source === HERE)) {
         this.#startSegment(source, this.#delta.road.segmentOf(step.span), this.#delta);
       }
@@ -207,9 +210,10 @@ export class Fetching {
     }, source);
   }
 
-  #startSegment(source: Source | undefined, segment: number, { road, work }: DeltaInUse): void {
-    const fills = fillsOf(segment, road, this.#parts.missing, this.#parts.missing.isWhole);
+  #startSegment(source: Source | undefined, segment: number, { road, underWay, work }: DeltaInUse): void {
+    const fills = fillsOf(segment, road, { missing: this.#parts.missing, underWay: (each) => underWay.has(each) });
     if (fills.length === 0 || !work.fits(segment)) return;
+    underWay.set(segment, (underWay.get(segment) ?? 0) + 1);
     this.#start(source?.name ?? HERE, fills, (started) => work.segment(segment, source, this.#parts.signal, {
       alive: () => { this.#alive(fills, started); },
       arrived: () => {
@@ -223,7 +227,11 @@ export class Fetching {
       if (!isShoalError(error, 'NOT_HELD')) this.#failed(source, error);
       else if (source.kind === 'peer') this.#holdings.deny('segments', source, segment);
       else road.absent(segment);
-    }, source);
+    }, source, () => {
+      const left = (underWay.get(segment) ?? 1) - 1;
+      if (left === 0) underWay.delete(segment);
+      else underWay.set(segment, left);
+    });
   }
 
   #startPage(source: Source, page: number, { pages, road, work }: DeltaInUse): void {
@@ -254,8 +262,9 @@ export class Fetching {
       if (source !== undefined) this.#parts.standing.succeeded(source);
     }, failed).finally(() => {
       for (const fill of fills) {
-        fill.asked = fill.asked.filter((each) => each !== name);
-        fill.since = this.#parts.clock.now();
+        fill.asked = fill.asked.toSpliced(fill.asked.indexOf(name), 1);
+        // What else is under way for it is as late as it was.
+        if (fill.asked.length === 0) fill.since = this.#parts.clock.now();
       }
       for (const span of crossing) this.#parts.onBringing(span, false);
       ended();

@@ -55,7 +55,7 @@ export class FailoverPages implements PageSource {
     return page.encoded;
   }
 
-  /** The same, asking `source` first: who gives the span has its page, and others would have to fetch it. */
+  /** The same, asking `source` first: who gives the span has its page. Throws what a neighbour throws: it has not what it says. */
   async pageFrom(source: Source, id: ObjectId): Promise<Uint8Array> {
     const kept = await this.#shelf?.get(id);
     if (kept !== undefined) return kept;
@@ -64,6 +64,7 @@ export class FailoverPages implements PageSource {
       page = await this.#fetchFrom(source, id, this.#signal);
     } catch (error) {
       this.#signal?.throwIfAborted();
+      if (source.kind === 'peer') throw error;
       if (!isShoalError(error, 'NOT_HELD')) this.#standing.failed(source, error);
       return this.page(id);
     }

@@ -28,6 +28,8 @@ export interface RoadsParts {
   readonly turns: BackhaulTurns | undefined;
   /** The delta in use. */
   readonly road: DeltaRoad | undefined;
+  /** Whether a segment of it is on its way, or being rebuilt. */
+  readonly underWay: (segment: number) => boolean;
   /** A delta will soon be in use: until then nothing it may make is fetched in another way over the backhaul. */
   readonly deltaComing: boolean;
   /** Whether a source turned out not to have a map page. */
@@ -61,18 +63,22 @@ export function pagesFrom(source: Source, road: DeltaRoad, parts: RoadsParts): O
   };
 }
 
-/** The fills that a step of the delta road brings: all of a segment, or nothing while one of them is still looked at or on its way. */
-export function fillsOf(segment: number, road: DeltaRoad, missing: MissingSpans, isWhole: (span: number) => boolean): readonly SpanFill[] {
+/**
+ * The fills that a step of the delta road brings: all of a segment, or nothing while one of them is still looked at, or the
+ * segment on its way. That some of its spans are on their way as content is no reason: whoever said that it has them may lie.
+ */
+export function fillsOf(segment: number, road: DeltaRoad, { missing, underWay }: Pick<RoadsParts, 'missing' | 'underWay'>): readonly SpanFill[] {
   const fills: SpanFill[] = [];
+  const busy = underWay(segment);
   for (const span of road.spansOf(segment)) {
     const fill = missing.get(span);
-    if (fill === undefined ? !isWhole(span) : fill.asked.length > 0 && !fill.late) return [];
+    if (fill === undefined ? !missing.isWhole(span) : busy && !fill.late) return [];
     if (fill !== undefined) fills.push(fill);
   }
   return fills;
 }
 
-function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing, road, turns }: RoadsParts, near: NearPages): Offer {
+function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing, road, turns, underWay }: RoadsParts, near: NearPages): Offer {
   const held = holdings.spans(source);
   return {
     ...linkTo(source, inFlight),
@@ -85,7 +91,8 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
       const hope = !fill.late && (deltaComing || (road?.makes(span) === true && road.bytesFor(span) < fill.lacking));
       if (hope && (deltaComing || near.has(span))) return undefined;
       if (held !== 'all') return held.has(span) ? fill.lacking : undefined;
-      if (hope) return undefined;
+      // What is being rebuilt here, or about to be, is worth waiting for however late it is.
+      if (hope || (road?.makes(span) === true && (underWay(road.segmentOf(span)) || road.hasPayload(road.segmentOf(span))))) return undefined;
       return mayCross(source, span, turns) ? fill.lacking : undefined;
     },
   };
@@ -165,7 +172,7 @@ class Groups {
   }
 
   size(segment: number, road: DeltaRoad): number {
-    const known = this.#sizes.get(segment) ?? fillsOf(segment, road, this.#parts.missing, this.#parts.missing.isWhole).length;
+    const known = this.#sizes.get(segment) ?? fillsOf(segment, road, this.#parts).length;
     this.#sizes.set(segment, known);
     return known;
   }

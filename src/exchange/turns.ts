@@ -5,6 +5,8 @@ import type { PeerHolding, Source } from './source.ts';
 export interface BackhaulTurns {
   /** Told what a neighbour says that it has. */
   saw(source: Source, holding: PeerHolding): void;
+  /** Told that a neighbour has answered what it holds, or cannot be reached. */
+  asked(source: Source): void;
   /** Told of a neighbour that sent wrong bytes: it is passed over from now on. */
   caught(source: Source): void;
   /** Told what this device rebuilds from, if anything, and which deltas there are: who needs the fewest bytes brings things. */

@@ -26,18 +26,25 @@ export class UpstreamMetadata implements MetadataFetcher {
   async fetch(kind: 'metadata' | 'target', path: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
     // Nothing in a role or target name needs to be encoded in a path.
     const url = `${kind === 'metadata' ? wire.metadata : wire.targets}/${path}`;
+    let absent = false;
     let last: unknown = new ShoalError('HTTP_CONNECT', 'there is no host to ask for metadata');
     for (const upstream of this.#now()) {
       try {
         const { status, body } = await upstream.get('control', url, maxBytes, {}, signal);
         if (status === 200) return body;
-        if (status === 404) return undefined;
+        // A neighbour has some targets and not others; that a role has no next version is an answer.
+        if (status === 404 && kind === 'metadata') return undefined;
+        if (status === 404) {
+          absent = true;
+          continue;
+        }
         last = new ShoalError('HTTP_STATUS', `${upstream.url} answered ${String(status)} for ${url}`, { ids: { upstream: upstream.url, path: url, status }, retry: 'elsewhere' });
       } catch (cause) {
         if (isShoalError(cause, 'HTTP_TOO_LARGE')) throw new ShoalError('TOO_LONG', cause.message, { cause, ids: cause.ids, retry: 'elsewhere' });
         last = cause;
       }
     }
+    if (absent) return undefined;
     throw last as Error;
   }
 }

@@ -14,6 +14,8 @@ export interface Member {
   readonly bytes?: number | undefined;
   /** False: it is there, and not known to want the artifact. It is given a moment to hear of it. Default true. */
   readonly joined?: boolean | undefined;
+  /** False: it was not asked yet, and may be bringing anything; nobody crosses before it was. Default true. */
+  readonly asked?: boolean | undefined;
 }
 
 /**
@@ -62,6 +64,8 @@ interface Seen {
   alive: number;
   /** Spans that it says it is bringing, and since when. */
   claims: ReadonlyMap<number, number>;
+  /** It has answered, or could not be asked. */
+  heard: boolean;
   /** It was caught with wrong bytes: nothing is left to it. */
   liar: boolean;
 }
@@ -110,12 +114,19 @@ export class SiteTurns {
     const seen = this.#others.get(instance);
     if (seen === undefined) return;
     seen.bytes = bytes ?? seen.bytes;
+    seen.heard = true;
     const now = this.#now();
     if (held > seen.held) seen.grew = now;
     if (held > seen.held || (working && now - seen.grew < WORK_UNSEEN_MS)) seen.alive = now;
     seen.held = held;
     const before = seen.claims;
     seen.claims = new Map(bringing.filter((span) => !has(span)).map((span) => [span, before.get(span) ?? now]));
+  }
+
+  /** A member was asked: it answered, or cannot be reached. Until then it may be bringing anything. */
+  asked(instance: string): void {
+    const seen = this.#others.get(instance);
+    if (seen !== undefined) seen.heard = true;
   }
 
   /** A member was caught with wrong bytes: it is passed over from now on. */
@@ -149,6 +160,7 @@ export class SiteTurns {
     const lot = span % LOTS;
     const own = score(this.#self, lot);
     for (const seen of this.#others.values()) {
+      if (!seen.heard && !seen.liar && this.#now() - seen.since <= JOIN_MS) return false;
       if (!this.#inTime(seen)) continue;
       const other = this.#rankBeside(seen, rank);
       if (other < rank || (other === rank && score(seen, lot) > own)) return false;
@@ -174,9 +186,9 @@ export class SiteTurns {
     return joined ? this.#now() - alive <= TAKE_OVER_MS : this.#now() - since <= JOIN_MS;
   }
 
-  #first({ instance, weight, bytes, joined = true }: Member): Seen {
+  #first({ instance, weight, bytes, joined = true, asked = true }: Member): Seen {
     const now = this.#now();
-    return { hash: hashOf(this.#root, instance), weight, bytes, joined, held: 0, since: now, grew: now, alive: now, claims: new Map(), liar: false };
+    return { hash: hashOf(this.#root, instance), weight, bytes, joined, held: 0, since: now, grew: now, alive: now, claims: new Map(), heard: asked, liar: false };
   }
 }
 

@@ -10,10 +10,24 @@ export interface Holding {
   readonly spans: Bitmap;
   /** More of it is on its way here: neighbours that wait for it wait for something. */
   readonly working?: boolean;
+  /** The release that it belongs to, where that is known. */
+  readonly release?: { readonly product: string; readonly version: string };
   /** Spans that a device is bringing over the backhaul. */
   readonly bringing?: ReadonlySet<number>;
   /** The base from which a device rebuilds it, `none` when it does not; undefined while it does not know. */
   readonly base?: ObjectId | 'none' | undefined;
+}
+
+/** Bytes that a device has received since it started, by where they came from. */
+export interface Received {
+  readonly local: number;
+  readonly delta: number;
+  readonly peer: number;
+  readonly gateway: number;
+  readonly origin: number;
+  readonly control: number;
+  /** Of `delta`, from the origin. */
+  readonly deltaFromOrigin: number;
 }
 
 /**

@@ -7,11 +7,11 @@ import { BRINGING_MOST } from '../core/limits.ts';
 import { tiers } from '../kernel/tiers.ts';
 import type { Access, Permissions } from './access.ts';
 import { notFound } from './answers.ts';
-import type { ContentProvider, MetadataProvider } from './content.ts';
+import type { ContentProvider, MetadataProvider, Received } from './content.ts';
 import type { App } from './context.ts';
 import type { SurfaceMetrics } from './metrics.ts';
 import { matchesEtag } from './negotiate.ts';
-import type { PeerRegistry } from './peers.ts';
+import type { SitePeers } from './peers.ts';
 import { noteRuns, runsRoute } from './runs.ts';
 import type { RunsDesk } from './runs.ts';
 import { Announcement, BaseParams, Health, Holdings, Instance, KeyParams, MetadataParams, PeerParams, Peers, RootParams, SiteParams, TargetParams, Uses } from './schemas.ts';
@@ -22,11 +22,12 @@ export interface ControlContext {
   readonly instance: string;
   readonly content: ContentProvider;
   readonly metadata: MetadataProvider | undefined;
-  readonly peers: PeerRegistry | undefined;
+  readonly peers: SitePeers | undefined;
   readonly metrics: SurfaceMetrics;
   readonly may: Permissions;
   readonly access: Access | undefined;
   readonly onWanted: ((address: string) => void) | undefined;
+  readonly received: (() => Received) | undefined;
   readonly runs: RunsDesk | undefined;
 }
 
@@ -62,7 +63,15 @@ export function controlRoutes(app: App, context: ControlContext): void {
     void reply.header('cache-control', CACHE_NEVER);
     const all = await content.holdings();
     const shown = await Promise.all(all.map(({ key }) => may.artifact(request, key.root, key.namespace)));
-    return { artifacts: all.filter((_, at) => shown[at]).map(({ key, size, spans }) => ({ ...key, size, spans: spans.count, held: spans.size })) };
+    const artifacts = all.filter((_, at) => shown[at]).map(({ base, bringing, key, release, size, spans, working }) => ({
+      ...key, size, spans: spans.count, held: spans.size,
+      ...(release === undefined ? {} : { product: release.product, version: release.version }),
+      ...(working === undefined ? {} : { working }), ...(base === undefined ? {} : { base }),
+      ...(bringing === undefined || bringing.size === 0 ? {} : { bringing: [...bringing].slice(0, BRINGING_MOST) }),
+    }));
+    const received = context.received?.();
+    const { content: sent, control } = metrics.totals;
+    return { instance: context.instance, role: context.role, artifacts, ...(received === undefined ? {} : { received: { ...received } }), sent: { content: sent, control } };
   });
   app.get(`${API}/holdings/:namespace/:root`, { schema: { summary: 'Bitmap of the spans held', tags: ['peers'], params: KeyParams } }, async (request, reply) => {
     const { namespace, root } = request.params;

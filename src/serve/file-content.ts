@@ -15,6 +15,8 @@ export interface HeldFile {
   readonly size: number;
   /** The spans that are whole in the file. Grows while it is being written; shrinks when a span turns out damaged. */
   readonly spans: Bitmap;
+  /** What it belongs to, for people who look. */
+  readonly release?: { readonly product: string; readonly version: string };
   /** Spans that are being brought over the backhaul. */
   readonly bringing?: ReadonlySet<number>;
   /** From which base it is being rebuilt, as `Holding` has it. */

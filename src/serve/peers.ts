@@ -10,6 +10,13 @@ export interface Peer {
   readonly roots: readonly ObjectId[];
 }
 
+/** The hosts of a site, as a host knows them. */
+export interface SitePeers {
+  /** Says whether it was taken. */
+  announce(site: string, peer: Peer, owner?: string): boolean;
+  at(site: string): readonly Peer[];
+}
+
 interface Announced {
   readonly peer: Peer;
   /** The device that announced it, where devices are known. */
@@ -18,7 +25,7 @@ interface Announced {
 }
 
 /** Who said lately that they are at a site. In memory: after a restart hosts announce themselves again. */
-export class PeerRegistry {
+export class PeerRegistry implements SitePeers {
   readonly #now: () => number;
   readonly #sites = new Map<string, Map<string, Announced>>();
 

@@ -36,7 +36,15 @@ export const Announcement = Type.Object(
 );
 
 export const Holdings = Type.Object({
-  artifacts: Type.Array(Type.Object({ namespace: Type.String(), root: Type.String(), size: Type.Integer(), spans: Type.Integer(), held: Type.Integer() })),
+  instance: Type.String(),
+  role: Type.String(),
+  artifacts: Type.Array(Type.Object({
+    namespace: Type.String(), root: Type.String(), size: Type.Integer(), spans: Type.Integer(), held: Type.Integer(),
+    product: Type.Optional(Type.String()), version: Type.Optional(Type.String()),
+    working: Type.Optional(Type.Boolean()), bringing: Type.Optional(Type.Array(Type.Integer())), base: Type.Optional(Type.String()),
+  })),
+  received: Type.Optional(Type.Record(Type.String(), Type.Number())),
+  sent: Type.Object({ content: Type.Number(), control: Type.Number() }),
 });
 export const Peers = Type.Object({ peers: Type.Array(Type.Object({ instance: Type.String(), url: Type.String(), roots: Type.Array(Type.String()) })) });
 export const Torrents = Type.Object({ torrents: Type.Array(Type.Object({ product: Type.String(), version: Type.String(), url: Type.String() })) });

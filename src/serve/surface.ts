@@ -26,14 +26,14 @@ import { API, HEADER_PATIENT } from '../core/wire.ts';
 import { Callers, EVERYBODY, mayBeTold } from './access.ts';
 import type { Access, Permissions } from './access.ts';
 import { errorAnswer, notFound, sendError } from './answers.ts';
-import type { ContentProvider, MetadataProvider } from './content.ts';
+import type { ContentProvider, MetadataProvider, Received } from './content.ts';
 import { Connections } from './connections.ts';
 import { contentRoutes } from './content-routes.ts';
 import type { App, ContentContext } from './context.ts';
 import { controlRoutes } from './control-routes.ts';
 import { Gate } from './gate.ts';
 import { SurfaceMetrics } from './metrics.ts';
-import type { PeerRegistry } from './peers.ts';
+import type { SitePeers } from './peers.ts';
 import type { RunsDesk } from './runs.ts';
 import { sendBody } from './send.ts';
 
@@ -57,7 +57,7 @@ export interface SurfaceOptions {
   readonly instance?: string;
   readonly content: ContentProvider;
   readonly metadata?: MetadataProvider;
-  readonly peers?: PeerRegistry;
+  readonly peers?: SitePeers;
   /** Who keeps what devices run. */
   readonly runs?: RunsDesk;
   /** Further routes of the control plane, such as the origin's upload. */
@@ -68,6 +68,8 @@ export interface SurfaceOptions {
   readonly permissions?: Permissions;
   /** Told the address of whoever may ask and wants to know what is held of an artifact that is not known here. */
   readonly onWanted?: (address: string) => void;
+  /** What this host has received, for who looks at the site. */
+  readonly received?: () => Received;
   readonly limits?: Partial<SurfaceLimits>;
   readonly clock?: Clock;
   /** Told of failures that are ours: the client sees no more than a code. */
@@ -190,7 +192,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   );
   await app.register(async (plane) => {
     const { role, version, content, metadata, peers } = options;
-    controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics, may, access: options.access, onWanted: options.onWanted, runs: options.runs });
+    controlRoutes(plane, { role, version, instance, content, metadata, peers, metrics, may, access: options.access, onWanted: options.onWanted, runs: options.runs, received: options.received });
     onlyRead(plane, `${API}/tuf/*`);
     options.control?.(plane, may);
     plane.get('/openapi.json', { schema: { summary: 'This description', tags: ['operations'] } }, (request) => {

@@ -93,11 +93,12 @@ function simulate({ lives, spans, crossing, near, news, cut }: World, seed: numb
         }
       }
       const known = devices.filter((other) => other !== device && other.life.joins + news <= now);
-      own.members(known.map(({ name, life }) => ({ instance: name, weight: 1, bytes: life.bytes })));
+      own.members(known.map(({ name, life }) => ({ instance: name, weight: 1, asked: false, bytes: life.bytes })));
       if ((now + device.life.phase) % device.life.asks < STEP_MS) {
         for (const [other, { name, held, crossing: bringing }] of devices.entries()) {
           if (!known.some((each) => each.name === name) || !devices[other]?.lives(now) || !reaches(at, other)) {
             device.heard.delete(name);
+            own.asked(name);
             continue;
           }
           device.heard.set(name, [...held]);

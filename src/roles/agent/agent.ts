@@ -4,7 +4,10 @@ import { GATEWAY_POLL_MS } from '../../core/limits.ts';
 import { parseName } from '../../core/names.ts';
 import type { RunsReport } from '../../core/runs.ts';
 import { DeltaCache } from '../../exchange/delta-cache.ts';
+import { sumOfLedgers } from '../../exchange/ledger.ts';
+import type { Ledger } from '../../exchange/ledger.ts';
 import type { Upstream } from '../../exchange/upstream.ts';
+import type { Received } from '../../serve/content.ts';
 import { UpstreamMetadata } from '../../exchange/upstream-metadata.ts';
 import type { Discovery } from '../../discover/types.ts';
 import { FileContent } from '../../serve/file-content.ts';
@@ -80,6 +83,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       metadata,
       clock,
       onWanted: (address) => running?.wanted(address),
+      received: () => receivedOf(running?.received() ?? sumOfLedgers([])),
+      // Whom it sees is for who looks at the site; what it is told of others it does not pass on to neighbours that way.
+      peers: { announce: () => false, at: (asked) => (asked === site ? (neighbours?.listed ?? []) : []) },
       ...(member === undefined ? {} : { access: accessOf(member, (root) => running?.uses(root) ?? []) }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.onError === undefined ? {} : { onError: options.onError }),
@@ -114,6 +120,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     state.close();
     throw error;
   }
+}
+
+function receivedOf({ local, delta, deltaFrom, peer, gateway, origin, control }: Ledger): Received {
+  return { local, delta, peer, gateway, origin, control, deltaFromOrigin: deltaFrom.origin };
 }
 
 /** The URL of a listener on all addresses, at the first address that others can use. */

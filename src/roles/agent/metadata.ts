@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { MANIFEST_MAX_BYTES, METADATA_MAX_BYTES } from '../../core/limits.ts';
+import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES } from '../../core/limits.ts';
 import type { MetadataProvider } from '../../serve/content.ts';
 import { makeDirectories, readWhole, writeDurably } from '../../store/durable.ts';
 import type { Files } from '../../store/files.ts';
@@ -40,7 +40,7 @@ export class HeldMetadata implements MetadataProvider {
   async target(path: string): Promise<Uint8Array | undefined> {
     const hash = isTargetPath(path) ? /\/([0-9a-f]{64})\.[^/]*$/.exec(path)?.[1] : undefined;
     if (hash === undefined) return undefined;
-    const bytes = await this.#read(join('manifests', hash), MANIFEST_MAX_BYTES);
+    const bytes = await this.#read(join('manifests', hash), DELTA_MANIFEST_MAX_BYTES);
     return bytes !== undefined && sha256(bytes) === hash ? bytes : undefined;
   }
 

@@ -20,8 +20,8 @@ export interface NewsOptions {
 
 /** Questions of neighbours about what is not known here lead to a look around at most so often, milliseconds. */
 const HEARD_MS = 2_000;
-/** After a look that found nothing: somebody asks for what does not concern this device. */
-const DEAF_MS = 30_000;
+/** After a look that found nothing: somebody asks for what does not concern this device. It cost nobody but neighbours anything. */
+const DEAF_MS = 10_000;
 /** What a neighbour says is news for a little longer than a poll takes to come round. */
 const AGE_SHARE = 1.25;
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Gauge } from 'prom-client';
+import type { Bitmap } from '../../core/bitmap.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { ObjectId } from '../../core/ids.ts';
 import { ANNOUNCE_TTL_MS, GATEWAY_POLL_MS } from '../../core/limits.ts';
@@ -55,7 +56,9 @@ export class RunningAgent {
   readonly #parts: AgentParts;
   readonly #fixed: readonly Source[];
   readonly #served = new Map<string, readonly ServedFile[]>();
-  readonly #ledgers: Ledger[] = [];
+  /** Of what has ended, and of what is under way. */
+  #ended: Ledger = sumOfLedgers([]);
+  readonly #running = new Set<() => Ledger>();
   readonly #stop = new AbortController();
   /** Roots of what is being installed: told to the neighbours before the first byte is here. */
   #coming: readonly ObjectId[] = [];
@@ -82,7 +85,7 @@ export class RunningAgent {
           await pages.close();
           continue;
         }
-        const file = new ServedFile({ namespace: release.manifest.namespace, root: artifact.root }, artifact.size, index.spans, await files.open(release.files[at]?.path ?? '', 'read'), pages, this.#parts.clock);
+        const file = new ServedFile({ namespace: release.manifest.namespace, root: artifact.root }, artifact.size, index.spans, await files.open(release.files[at]?.path ?? '', 'read'), pages, this.#parts.clock, release.manifest);
         file.addAll();
         content.add(file);
         served.push(file);
@@ -109,7 +112,7 @@ export class RunningAgent {
     void this.#inTurn(() => this.#parts.news.due(() => this.#look())).catch(failed('update'));
     return {
       url,
-      ledger: () => ({ received: this.#received(), served: { ...surface.metrics.totals } }),
+      ledger: () => ({ received: this.received(), served: { ...surface.metrics.totals } }),
       poll: () => this.#inTurn(() => this.#look()),
       close: async () => {
         this.#stop.abort();
@@ -126,9 +129,10 @@ export class RunningAgent {
     };
   }
 
-  #received(): Ledger {
+  /** Bytes received since the start, by source; of what failed as well: they have been paid for. */
+  received(): Ledger {
     const { hosts } = this.#parts;
-    const sum = sumOfLedgers(this.#ledgers);
+    const sum = sumOfLedgers([this.#ended, ...[...this.#running].map((ledger) => ledger())]);
     return { ...sum, control: sum.control + hosts.reduce((total, { totals }) => total + totals.control, 0) };
   }
 
@@ -188,6 +192,7 @@ export class RunningAgent {
         sources: (root) => [...neighbours.sources(root), ...neighbours.gateways.map(({ source }) => source), ...this.#fixed],
         turns: (root) => neighbours.turns(root),
         pagesPath: state.pagesPath,
+        onStart: (ledger) => this.#running.add(ledger),
         signal: this.#stop.signal,
         onProgress: (done, total) => this.#options.onProgress?.(product, done, total),
       });
@@ -199,9 +204,12 @@ export class RunningAgent {
       }
       await state.note(manifest, paths);
       await trust.accepted(manifest);
-      this.#ledgers.push(ledger);
+      this.#running.clear();
+      this.#ended = sumOfLedgers([this.#ended, ledger]);
       this.#tell({ event: 'installed', manifest, paths, ledger });
     } finally {
+      this.#ended = sumOfLedgers([this.#ended, ...[...this.#running].map((ledger) => ledger())]);
+      this.#running.clear();
       await news.stop();
       this.#coming = [];
       this.#following = undefined;
@@ -247,12 +255,37 @@ export class RunningAgent {
         for (const { manifest } of state.all) this.set({ product: manifest.product }, manifest.sequence);
       },
     });
-    const received = (): Ledger => this.#received();
+    const received = (): Ledger => this.received();
     new Gauge({
-      name: 'shoal_received_bytes', help: 'Bytes of finished updates since the start, by where they came from.', labelNames: ['source'] as const, registers,
+      name: 'shoal_received_bytes', help: 'Bytes of updates since the start, finished or not, by where they came from.', labelNames: ['source'] as const, registers,
       collect() {
         const { local, delta, peer, gateway, origin, control } = received();
         for (const [source, bytes] of Object.entries({ local, delta, peer, gateway, origin, control })) this.set({ source }, bytes);
+      },
+    });
+    const { content, neighbours } = this.#parts;
+    const releaseSpans = (name: string, help: string, count: (spans: Bitmap) => number): void => {
+      new Gauge({
+        name, help, labelNames: ['product', 'version'] as const, registers,
+        async collect() {
+          this.reset();
+          for (const { release, spans } of await content.holdings()) if (release !== undefined) this.inc({ ...release }, count(spans));
+        },
+      });
+    };
+    releaseSpans('shoal_spans', 'Spans of what is installed or on its way, by product and version.', ({ count }) => count);
+    releaseSpans('shoal_held_spans', 'Those of them that are here.', ({ size }) => size);
+    new Gauge({
+      name: 'shoal_bringing_spans', help: 'Spans that are being brought over the backhaul.', registers,
+      async collect() {
+        this.set((await content.holdings()).reduce((sum, { bringing }) => sum + (bringing?.size ?? 0), 0));
+      },
+    });
+    new Gauge({
+      name: 'shoal_neighbours', help: 'Hosts of the site that are known, by role.', labelNames: ['role'] as const, registers,
+      collect() {
+        this.set({ role: 'agent' }, neighbours.members.length);
+        this.set({ role: 'gateway' }, neighbours.gateways.length);
       },
     });
   }

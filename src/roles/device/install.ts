@@ -42,6 +42,8 @@ export interface InstallOptions {
   readonly content?: FileContent;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
+  /** Given, for every artifact, what tells of the bytes received so far. */
+  readonly onStart?: (ledger: () => Ledger) => void;
 }
 
 export interface Installed {
@@ -144,7 +146,7 @@ class Part {
         bases: [...bases, ...replaced],
         onProgress,
         onIndex: (spans) => {
-          if (file !== undefined) this.#serve(new ServedFile({ namespace: manifest.namespace, root: artifact.root }, artifact.size, spans, file, this.#pages, clock));
+          if (file !== undefined) this.#serve(new ServedFile({ namespace: manifest.namespace, root: artifact.root }, artifact.size, spans, file, this.#pages, clock, manifest));
         },
         onAlive: () => this.#served?.work(),
         onBringing: (span, on) => {
@@ -155,6 +157,7 @@ class Part {
         onBase: (base) => {
           if (this.#served !== undefined) this.#served.base = base;
         },
+        ...(this.#options.onStart === undefined ? {} : { onStart: this.#options.onStart }),
         ...(turns === undefined ? {} : { turns }),
         ...(deltas === undefined ? {} : { deltas }),
         ...(deltaCache === undefined ? {} : { deltaCache }),
@@ -209,7 +212,7 @@ class Part {
     const index = await IndexReader.open(root, size, pages);
     // Every page is asked for, so that neighbours find it here.
     for await (const span of index.allSpans()) await index.leaf(span);
-    const served = new ServedFile(key, size, index.spans, await files.open(this.path, 'read'), this.#pages, clock);
+    const served = new ServedFile(key, size, index.spans, await files.open(this.path, 'read'), this.#pages, clock, manifest);
     served.addAll();
     this.#serve(served);
   }

@@ -29,8 +29,8 @@ export interface NeighboursOptions {
   readonly link?: Link | undefined;
 }
 
-/** Neighbours asked for trust files: each that answers nothing costs time. */
-const HOSTS_MAX = 3;
+/** Neighbours asked for trust files: each that answers nothing costs time, and not each has every one. */
+const HOSTS_MAX = 6;
 
 /** Gateways used of those that say they are one. */
 const GATEWAYS_MAX = 2;
@@ -60,7 +60,7 @@ export class Neighbours {
   readonly #known = new Map<string, Neighbour>();
   /** By root: bases from which deltas make it, and how many bytes that takes. */
   readonly #costs = new Map<ObjectId, ReadonlyMap<ObjectId, number>>();
-  readonly #gateways = new Map<string, { readonly upstream: HttpUpstream; readonly source: Source }>();
+  readonly #gateways = new Map<string, { readonly instance: string; readonly upstream: HttpUpstream; readonly source: Source }>();
   /** What the choice among many neighbours depends on. */
   readonly #order = randomUUID();
   #closed = false;
@@ -129,10 +129,10 @@ export class Neighbours {
       this.#gateways.delete(url);
       await source.close();
     }
-    for (const url of urls) {
+    for (const { instance, url } of seen) {
       if (this.#gateways.has(url) || this.#closed) continue;
       const upstream = upstreamOf(url, this.#options.clock, this.#options.link, 'host');
-      this.#gateways.set(url, { upstream, source: new HttpSource('gateway', url, this.#options.clock, upstream) });
+      this.#gateways.set(url, { instance, upstream, source: new HttpSource('gateway', url, this.#options.clock, upstream) });
     }
   }
 
@@ -162,6 +162,12 @@ export class Neighbours {
     return [...this.#known.values()].map(({ instance, upstream }) => ({ instance, upstream }));
   }
 
+  /** The same, and the gateways, as they are told to who looks at the site. */
+  get listed(): readonly { readonly instance: string; readonly url: string; readonly roots: readonly ObjectId[] }[] {
+    const known = [...this.#known].map(([url, { instance, roots = [] }]) => ({ instance, url, roots }));
+    return [...known, ...[...this.#gateways].map(([url, { instance }]) => ({ instance, url, roots: [] }))];
+  }
+
   /** Some that may pass on trust files when nobody better can be reached. */
   get hosts(): readonly Upstream[] {
     return [...this.#known.values()].slice(0, HOSTS_MAX).map(({ upstream }) => upstream);
@@ -179,12 +185,16 @@ export class Neighbours {
       turns.members(this.#chosen(root).map((neighbour) => {
         const joined = neighbour.roots?.includes(root) === true || neighbour.has.get(root) === true;
         // What it needs once it sets out, it will say itself.
-        return { instance: neighbour.instance, weight: 1, joined, bytes: joined ? undefined : this.#costOf(root, neighbour) };
+        return { instance: neighbour.instance, weight: 1, asked: false, joined, bytes: joined ? undefined : this.#costOf(root, neighbour) };
       }));
       return turns;
     };
     look();
     return {
+      asked: ({ name }) => {
+        const neighbour = this.#known.get(name);
+        if (neighbour !== undefined) turns.asked(neighbour.instance);
+      },
       caught: ({ name }) => {
         const neighbour = this.#known.get(name);
         if (neighbour !== undefined) turns.caught(neighbour.instance);
@@ -194,6 +204,7 @@ export class Neighbours {
         if (neighbour === undefined) return;
         neighbour.has.set(root, known);
         look();
+        turns.asked(neighbour.instance);
         if (known) turns.saw(neighbour.instance, { held: spans.size, has: (span) => spans.has(span), working, bytes: costOf(base), bringing });
       },
       decided: (choice, listed) => {

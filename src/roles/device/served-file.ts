@@ -19,6 +19,8 @@ export class ServedFile implements HeldFile {
   readonly size: number;
   readonly spans: Bitmap;
   readonly bringing = new Set<number>();
+  /** What it belongs to. */
+  readonly release: { readonly product: string; readonly version: string };
   /** From which base it is being rebuilt, `none`, or undefined while that is not known. */
   base: ObjectId | 'none' | undefined;
   readonly #file: OpenFile;
@@ -26,13 +28,14 @@ export class ServedFile implements HeldFile {
   readonly #clock: Clock;
   #worked = -Infinity;
 
-  constructor(key: ContentKey, size: number, spans: number, file: OpenFile, pages: PageFile, clock: Clock) {
+  constructor(key: ContentKey, size: number, spans: number, file: OpenFile, pages: PageFile, clock: Clock, { product, version }: ServedFile['release']) {
     this.key = key;
     this.size = size;
     this.spans = new Bitmap(spans);
     this.#file = file;
     this.#pages = pages;
     this.#clock = clock;
+    this.release = { product, version };
   }
 
   get working(): boolean {
