@@ -3,7 +3,7 @@ import { SPAN_TIMEOUT_MS } from '../core/limits.ts';
 import { HEADER_RAW_LENGTH } from '../core/wire.ts';
 import { zstdDecompressAsync } from '../kernel/zstd.ts';
 import type { ChunkRef } from '../merkle/page.ts';
-import { verifyChunksLater } from '../merkle/verify.ts';
+import { verifyChunks, verifyChunksLater } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import type { BodyTarget, HttpAnswer, HttpOptions } from './http.ts';
 import { mostEncoded } from './span-body.ts';
@@ -16,6 +16,11 @@ export interface ReceiveOptions extends HttpOptions {
   readonly acceptZstd?: boolean;
   /** Told whenever bytes of the body have arrived, verified or not. */
   readonly onBytes?: () => void;
+  /**
+   * Whether the host has brought right bytes before. Then it is verified beside the receiving; else as it arrives, so that
+   * nothing more is asked of a liar meanwhile.
+   */
+  readonly proven?: boolean;
 }
 
 /** Whoever can fetch into the caller's memory: a client by URL, an upstream by path. */
@@ -50,7 +55,7 @@ export async function receiveChunks(
 ): Promise<Received> {
   const rawBytes = chunks.reduce((sum, { length }) => sum + length, 0);
   if (rawBytes > buffer.byteLength) throw new RangeError('the buffer does not hold the chunks');
-  const batches = new Batches(chunks, onBatch);
+  const batches = new Batches(chunks, onBatch, options.proven === true);
   const raw = buffer.subarray(0, rawBytes);
   let zstd = false;
   try {
@@ -100,14 +105,16 @@ class Batches {
   #begin = 0;
   #next = 0;
   #offset = 0;
+  readonly #beside: boolean;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(chunks: readonly ChunkRef[], onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>) {
+  constructor(chunks: readonly ChunkRef[], onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>, beside: boolean) {
     this.#chunks = chunks;
     this.#onBatch = onBatch;
+    this.#beside = beside;
   }
 
-  /** The first `filled` bytes of `raw` are there, and stay as they are. Throws when an earlier batch was wrong or has failed. */
+  /** The first `filled` bytes of `raw` are there, and stay as they are. Throws when a batch was wrong or has failed. */
   advance(raw: Uint8Array, filled: number): void {
     this.#check();
     for (let chunk = this.#chunks[this.#next]; chunk !== undefined && filled - this.#offset >= chunk.length; chunk = this.#chunks[this.#next]) {
@@ -131,7 +138,9 @@ class Batches {
 
   #handOn(raw: Uint8Array): void {
     const first = this.#first;
-    const verified = verifyChunksLater(this.#chunks.slice(first, this.#next), raw.subarray(this.#begin, this.#offset));
+    const chunks = this.#chunks.slice(first, this.#next);
+    const bytes = raw.subarray(this.#begin, this.#offset);
+    const verified = this.#beside ? verifyChunksLater(chunks, bytes) : Promise.resolve(verifyChunks(chunks, bytes));
     this.#running.push(
       verified.then((batch) => this.#onBatch(batch, first)).catch((error: unknown) => {
         this.#failure ??= { error };

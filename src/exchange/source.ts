@@ -79,6 +79,8 @@ export class HttpSource implements Source {
   readonly #upstream: Upstream;
   readonly #clock: Clock;
   #delta = 0;
+  /** Whether it has brought a right span. */
+  #proven = false;
 
   constructor(kind: SourceKind, url: string, clock: Clock, upstream: Upstream = new HttpUpstream(url, clock)) {
     this.kind = kind;
@@ -144,9 +146,11 @@ export class HttpSource implements Source {
       ...(far && alive !== undefined ? { onBytes: alive, onProcessing: alive } : {}),
       ...(this.kind === 'gateway' ? { headers: { [HEADER_PATIENT]: '1' } } : {}),
       ...(signal === undefined ? {} : { signal }),
+      proven: this.#proven,
     };
     try {
       await receiveChunks(this.#upstream, wire.span(key, span, positions), chunks, buffer, take, options);
+      this.#proven = true;
     } catch (error) {
       if (isShoalError(error, 'HTTP_STATUS') && error.ids.status === 404) this.#expect200(404, `span ${String(span)}`);
       throw error;

@@ -69,9 +69,12 @@ export function controlRoutes(app: App, context: ControlContext): void {
       ...(working === undefined ? {} : { working }), ...(base === undefined ? {} : { base }),
       ...(bringing === undefined || bringing.size === 0 ? {} : { bringing: [...bringing].slice(0, BRINGING_MOST) }),
     }));
+    const told = { instance: context.instance, role: context.role, artifacts };
+    // Who shares nothing with this host is not told either how much it has to do.
+    if (artifacts.length === 0 && !may.operations(request)) return told;
     const received = context.received?.();
     const { content: sent, control } = metrics.totals;
-    return { instance: context.instance, role: context.role, artifacts, ...(received === undefined ? {} : { received: { ...received } }), sent: { content: sent, control } };
+    return { ...told, ...(received === undefined ? {} : { received: { ...received } }), sent: { content: sent, control } };
   });
   app.get(`${API}/holdings/:namespace/:root`, { schema: { summary: 'Bitmap of the spans held', tags: ['peers'], params: KeyParams } }, async (request, reply) => {
     const { namespace, root } = request.params;

@@ -44,7 +44,7 @@ export const Holdings = Type.Object({
     working: Type.Optional(Type.Boolean()), bringing: Type.Optional(Type.Array(Type.Integer())), base: Type.Optional(Type.String()),
   })),
   received: Type.Optional(Type.Record(Type.String(), Type.Number())),
-  sent: Type.Object({ content: Type.Number(), control: Type.Number() }),
+  sent: Type.Optional(Type.Object({ content: Type.Number(), control: Type.Number() })),
 });
 export const Peers = Type.Object({ peers: Type.Array(Type.Object({ instance: Type.String(), url: Type.String(), roots: Type.Array(Type.String()) })) });
 export const Torrents = Type.Object({ torrents: Type.Array(Type.Object({ product: Type.String(), version: Type.String(), url: Type.String() })) });
