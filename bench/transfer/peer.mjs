@@ -11,7 +11,7 @@ import { PageFile } from '../../dist/store/page-file.js';
 const [path = '', pagesPath = '', json = '', spans = ''] = process.argv.slice(2);
 const record = JSON.parse(json);
 keepHeapSmall();
-const served = new ServedFile({ namespace: 'default', root: record.root }, record.size, Number(spans), await nodeFiles.open(path, 'read'), await PageFile.open(nodeFiles, pagesPath, record.root), systemClock);
+const served = new ServedFile({ namespace: 'default', root: record.root }, record.size, Number(spans), await nodeFiles.open(path, 'read'), await PageFile.open(nodeFiles, pagesPath, record.root), systemClock, { product: 'artifact', version: '1' });
 served.addAll();
 const content = new FileContent();
 content.add(served);
