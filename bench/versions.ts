@@ -9,6 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
 import { Processes } from '../demo/processes.ts';
 import type { Server } from '../demo/processes.ts';
+import { fromNpm } from './inputs/from-npm.ts';
 import { Relay, onTheInterface, since } from './site/relay.ts';
 
 /** The bar: bytes of content and deltas over the backhaul against what the device with the best base needs by itself. */
@@ -66,16 +67,6 @@ function releases(): readonly string[] {
   const data = values.data ?? join(folder, 'data');
   mkdirSync(data, { recursive: true });
   return 'npm' in series ? series.versions.map((version) => fromNpm(data, `${series.npm}@${version}`, series.file)) : series.deb.map((name) => fromDebian(data, name));
-}
-
-function fromNpm(data: string, name: string, file: string): string {
-  const place = join(data, name);
-  const made = join(place, 'package', file);
-  if (existsSync(made)) return made;
-  mkdirSync(place, { recursive: true });
-  execFileSync('npm', ['pack', '--silent', name, '--pack-destination', place], { stdio: ['ignore', 'ignore', 'inherit'] });
-  execFileSync('tar', ['-xzf', join(place, readdirSync(place).find((each) => each.endsWith('.tgz')) ?? ''), '-C', place]);
-  return made;
 }
 
 function fromDebian(data: string, name: string): string {

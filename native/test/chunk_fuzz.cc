@@ -2,33 +2,15 @@
 // gives, wherever the data lies in memory, and nothing outside the buffers is touched (with AddressSanitizer).
 // c++ -std=c++17 -g -O1 -fsanitize=address,undefined -I native native/test/chunk_fuzz.cc native/chunk/*.cc && ./a.out SECONDS [SEED]
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <memory>
 #include <vector>
 
 #include "chunk/chunk.h"
 #include "chunk/comb.h"
+#include "test/fuzz.h"
 
 namespace {
-
-uint64_t state = 1;
-uint64_t random64() {
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
-uint32_t below(uint64_t n) { return n == 0 ? 0 : static_cast<uint32_t>(random64() % n); }
-
-void require(bool ok, const char* what) {
-  if (ok) return;
-  fprintf(stderr, "broken: %s\n", what);
-  abort();
-}
 
 // Straight from the definition: one position after another, nothing kept.
 std::vector<uint32_t> expected(const uint8_t* data, size_t size, const shoal_chunk_params& p, bool final) {
@@ -119,14 +101,4 @@ void once() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const double seconds = argc > 1 ? atof(argv[1]) : 10;
-  state = argc > 2 ? strtoull(argv[2], nullptr, 10) : static_cast<uint64_t>(time(nullptr));
-  if (state == 0) state = 1;
-  printf("seed %llu\n", static_cast<unsigned long long>(state));
-  const auto start = std::chrono::steady_clock::now();
-  uint64_t runs = 0;
-  for (; std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < seconds; runs++) once();
-  printf("runs %llu\n", static_cast<unsigned long long>(runs));
-  return 0;
-}
+int main(int argc, char** argv) { return fuzz(argc, argv, once); }

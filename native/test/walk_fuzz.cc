@@ -1,32 +1,14 @@
 // Checks the walk on files of any size: chunks and hashes are those of the whole file at once, however small the buffer; files
 // that end early or cannot be read are said so; nothing outside the buffers is touched (with AddressSanitizer).
 // c++ -std=c++17 -g -O1 -fsanitize=address,undefined -I native native/test/walk_fuzz.cc native/{walk,chunk,hash}/*.cc && ./a.out SECONDS [SEED]
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <memory>
 #include <vector>
 
 #include "walk/walk.h"
+#include "test/fuzz.h"
 
 namespace {
-
-uint64_t state = 1;
-uint64_t random64() {
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
-uint32_t below(uint64_t n) { return n == 0 ? 0 : static_cast<uint32_t>(random64() % n); }
-
-void require(bool ok, const char* what) {
-  if (ok) return;
-  fprintf(stderr, "broken: %s\n", what);
-  abort();
-}
 
 void round() {
   const shoal_chunk_params params = {4096 + below(30000), 40000 + below(30000), 150000 + below(100000)};
@@ -75,13 +57,4 @@ void round() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const double seconds = argc > 1 ? atof(argv[1]) : 10;
-  state = argc > 2 ? strtoull(argv[2], nullptr, 10) : static_cast<uint64_t>(time(nullptr));
-  if (state == 0) state = 1;
-  printf("seed %llu\n", static_cast<unsigned long long>(state));
-  const auto start = std::chrono::steady_clock::now();
-  uint64_t runs = 0;
-  for (; std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < seconds; runs++) round();
-  printf("runs %llu\n", static_cast<unsigned long long>(runs));
-}
+int main(int argc, char** argv) { return fuzz(argc, argv, round); }

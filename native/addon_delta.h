@@ -1,0 +1,175 @@
+// The delta kernels for JavaScript: part of addon.cc.
+#ifndef SHOAL_ADDON_DELTA_H
+#define SHOAL_ADDON_DELTA_H
+
+#include "addon_call.h"
+#include "delta/delta.h"
+
+namespace {
+
+static_assert(SHOAL_DELTA_OK == kDone, "the delta kernels return another status when nothing is wrong");
+
+struct PageWork : Work {
+  const uint8_t* page;
+  size_t size;
+  uint64_t begin, end, base;
+  std::vector<shoal_delta_cover> covers;
+  void run() override {
+    status = shoal_delta_decode_page(page, size, begin, end, base, covers.data(), covers.size());
+  }
+  napi_value result(napi_env env) override {
+    std::vector<double> out;
+    out.reserve(covers.size() * 4);
+    for (const shoal_delta_cover& c : covers) {
+      // As in src/delta/types.ts: a run's byte, -1 for base bytes, -2 for a table.
+      const bool runs = c.base >> 63, table = c.base >> 62 & 1;
+      const uint64_t base = c.base & ~(uint64_t{3} << 62);
+      out.insert(out.end(), {static_cast<double>(c.target), static_cast<double>(c.length),
+                             runs ? 0 : static_cast<double>(base),
+                             runs ? static_cast<double>(base & 0xFF) : table ? -2.0 : -1.0});
+    }
+    return Doubles(env, out);
+  }
+};
+
+// deltaDecodePage(page: Uint8Array, begin, end, baseSize, covers: number): Promise<Float64Array | number>
+napi_value DeltaDecodePage(napi_env env, napi_callback_info info) {
+  napi_value args[5];
+  size_t count = 5;
+  double begin, end, base;
+  uint32_t covers;
+  const uint8_t* page;
+  size_t size;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 5 ||
+      !Array(env, args[0], napi_uint8_array, &page, &size) || napi_get_value_double(env, args[1], &begin) != napi_ok ||
+      napi_get_value_double(env, args[2], &end) != napi_ok || napi_get_value_double(env, args[3], &base) != napi_ok ||
+      napi_get_value_uint32(env, args[4], &covers) != napi_ok || !Whole(begin) || !Whole(end) || !Whole(base) ||
+      covers > SHOAL_DELTA_MAX_PAGE_COVERS)
+    return Refuse(env, "deltaDecodePage: a wrong argument");
+  PageWork* started = new (std::nothrow) PageWork;
+  if (started == nullptr) return Refuse(env, "no memory");
+  started->page = page;
+  started->size = size;
+  started->begin = static_cast<uint64_t>(begin);
+  started->end = static_cast<uint64_t>(end);
+  started->base = static_cast<uint64_t>(base);
+  started->covers.resize(covers);
+  return Start(env, started, args, 1);
+}
+
+struct SegmentWork : Work {
+  uint32_t codec, origin;
+  const uint8_t* payload;
+  uint8_t* buffer;
+  size_t payloadSize, size;
+  std::vector<shoal_delta_piece> pieces;
+  void run() override {
+    status = shoal_delta_decode_segment(codec, payload, payloadSize, buffer, size, origin, pieces.data(), pieces.size());
+  }
+  napi_value result(napi_env) override { return nullptr; }
+};
+
+// deltaDecodeSegment(codec, payload: Uint8Array, buffer: Uint8Array, origin, pieces: Uint32Array): Promise<number>
+napi_value DeltaDecodeSegment(napi_env env, napi_callback_info info) {
+  napi_value args[5];
+  size_t count = 5, payloadSize, size, words;
+  uint32_t codec, origin;
+  const uint8_t* payload;
+  uint8_t* buffer;
+  const uint32_t* pieces;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 5 ||
+      napi_get_value_uint32(env, args[0], &codec) != napi_ok ||
+      !Array(env, args[1], napi_uint8_array, &payload, &payloadSize) ||
+      !Array(env, args[2], napi_uint8_array, &buffer, &size) || napi_get_value_uint32(env, args[3], &origin) != napi_ok ||
+      !Array(env, args[4], napi_uint32_array, &pieces, &words) || words % 3 != 0 || size > SHOAL_DELTA_MAX_SEGMENT)
+    return Refuse(env, "deltaDecodeSegment: a wrong argument");
+  SegmentWork* work = new (std::nothrow) SegmentWork;
+  if (work == nullptr) return Refuse(env, "no memory");
+  work->codec = codec;
+  work->origin = origin;
+  work->payload = payload;
+  work->payloadSize = payloadSize;
+  work->buffer = buffer;
+  work->size = size;
+  for (size_t i = 0; i < words; i += 3) work->pieces.push_back({pieces[i], pieces[i + 1], pieces[i + 2]});
+  return Start(env, work, args + 1, 2);
+}
+
+struct EncodeWork : Work {
+  const uint8_t *base, *target;
+  size_t baseSize, targetSize;
+  std::vector<uint64_t> ends;
+  shoal_delta_options options = {};
+  shoal_delta_result made = {};
+  void run() override {
+    status = shoal_delta_encode(base, baseSize, target, targetSize, ends.data(), ends.size(), &options, &made);
+  }
+  static napi_value copied(napi_env env, const uint8_t* bytes, size_t size) {
+    void* data;
+    napi_value buffer, array;
+    if (napi_create_arraybuffer(env, size, &data, &buffer) != napi_ok) return nullptr;
+    for (size_t i = 0; i < size; i++) static_cast<uint8_t*>(data)[i] = bytes[i];
+    return napi_create_typedarray(env, napi_uint8_array, size, buffer, 0, &array) == napi_ok ? array : nullptr;
+  }
+  napi_value result(napi_env env) override {
+    std::vector<double> segments, pages;
+    for (size_t i = 0; i < made.segment_count; i++) {
+      const shoal_delta_segment& s = made.segments[i];
+      segments.insert(segments.end(), {static_cast<double>(s.target_begin), static_cast<double>(s.target_end),
+                                       static_cast<double>(s.payload_offset), static_cast<double>(s.payload_size),
+                                       static_cast<double>(s.codec), static_cast<double>(s.page)});
+    }
+    for (size_t i = 0; i < made.page_count; i++) {
+      const shoal_delta_page& p = made.pages[i];
+      pages.insert(pages.end(), {static_cast<double>(p.target_begin), static_cast<double>(p.target_end),
+                                 static_cast<double>(p.offset), static_cast<double>(p.size),
+                                 static_cast<double>(p.covers)});
+    }
+    const napi_value parts[4] = {Doubles(env, segments), Doubles(env, pages),
+                                 copied(env, made.payloads, made.payload_size), copied(env, made.map, made.map_size)};
+    shoal_delta_release(&made);
+    napi_value list;
+    if (napi_create_array_with_length(env, 4, &list) != napi_ok) return nullptr;
+    for (uint32_t i = 0; i < 4; i++)
+      if (parts[i] == nullptr || napi_set_element(env, list, i, parts[i]) != napi_ok) return nullptr;
+    return list;
+  }
+};
+
+// deltaEncode(base, target: Uint8Array, ends: Float64Array, memoryCap, segmentPayload, threads: number,
+//   control: BigUint64Array): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
+// control[0]: progress, of about 3 * target bytes; control[1]: not 0 cancels.
+napi_value DeltaEncode(napi_env env, napi_callback_info info) {
+  napi_value args[7];
+  size_t count = 7, baseSize, targetSize, endCount, controls;
+  const uint8_t *base, *target;
+  const double* ends;
+  double cap;
+  uint32_t payload, threads;
+  uint64_t* control;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 7 ||
+      !Array(env, args[0], napi_uint8_array, &base, &baseSize) ||
+      !Array(env, args[1], napi_uint8_array, &target, &targetSize) ||
+      !Array(env, args[2], napi_float64_array, &ends, &endCount) || napi_get_value_double(env, args[3], &cap) != napi_ok ||
+      !Whole(cap) || napi_get_value_uint32(env, args[4], &payload) != napi_ok ||
+      napi_get_value_uint32(env, args[5], &threads) != napi_ok ||
+      !Array(env, args[6], napi_biguint64_array, &control, &controls) || controls < 2)
+    return Refuse(env, "deltaEncode: a wrong argument");
+  EncodeWork* work = new (std::nothrow) EncodeWork;
+  if (work == nullptr) return Refuse(env, "no memory");
+  work->base = base;
+  work->baseSize = baseSize;
+  work->target = target;
+  work->targetSize = targetSize;
+  for (size_t i = 0; i < endCount; i++) work->ends.push_back(Whole(ends[i]) ? static_cast<uint64_t>(ends[i]) : 0);
+  work->options.memory_cap = static_cast<uint64_t>(cap);
+  work->options.segment_payload = payload;
+  work->options.threads = threads;
+  work->options.progress = control;
+  work->options.cancel = reinterpret_cast<const volatile uint32_t*>(control + 1);
+  const napi_value held[3] = {args[0], args[1], args[6]};
+  return Start(env, work, held, 3);
+}
+
+}  // namespace
+#endif
