@@ -19,6 +19,16 @@ function fail(sentence) {
   process.exitCode = 2;
 }
 
+/** Loads the program, which runs. In a checkout whose dependencies were never installed that is where it shows. */
+async function run(program) {
+  try {
+    await import(program);
+  } catch (error) {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND' || !/Cannot find package/.test(error.message)) throw error;
+    fail('its dependencies are not installed: run `npm ci` in ' + fileURLToPath(root));
+  }
+}
+
 /** Runs the same command line with the Node that this checkout's dependencies brought, as if it were this process. */
 function runWith(node) {
   const child = spawn(node, process.argv.slice(1), { stdio: 'inherit' });
@@ -47,9 +57,9 @@ if (Number(process.versions.node.split('.')[0]) < NEEDED) {
   // Types are stripped and code is compiled once, not at every start: a third of a second of processor time each. The place
   // is the checkout's own: whoever can write there can write to the program.
   if (module.enableCompileCache) module.enableCompileCache(fileURLToPath(new URL('node_modules/.cache/shoal/', root)));
-  await import(source.href);
+  await run(source.href);
 } else if (existsSync(compiled)) {
-  await import(pathToFileURL(fileURLToPath(compiled)).href);
+  await run(pathToFileURL(fileURLToPath(compiled)).href);
 } else {
   fail('the compiled program is missing; run `npm run prepare` in ' + fileURLToPath(root));
 }

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { SingleBar } from 'cli-progress';
+import type { SingleBar } from 'cli-progress';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 
 /** Text for people goes to standard error, so that standard output has nothing but results. */
@@ -33,17 +33,22 @@ export interface Progress {
 /** Share done, rate and time left; nothing at all when standard error is not a terminal. */
 export function progress(label: string): Progress {
   if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined };
-  const bar = new SingleBar({ format: `${label} {bar} {percentage}% {done}/{all}  {rate}/s  {eta_formatted} left`, stream: process.stderr, hideCursor: true });
+  let bar: SingleBar | undefined;
+  // Loaded where there is a terminal: most runs have none, and every start would pay for it.
+  void import('cli-progress').then(({ SingleBar }) => {
+    bar = new SingleBar({ format: `${label} {bar} {percentage}% {done}/{all}  {rate}/s  {eta_formatted} left`, stream: process.stderr, hideCursor: true });
+  });
   const started = performance.now();
   let running = false;
   return {
     update: (done, total) => {
+      if (bar === undefined) return;
       if (!running) bar.start(total, 0, { done: '', all: '', rate: '' });
       running = true;
       bar.update(done, { done: formatBytes(done), all: formatBytes(total), rate: formatBytes((done * 1000) / Math.max(1, performance.now() - started)) });
     },
     stop: () => {
-      if (running) bar.stop();
+      if (running) bar?.stop();
       running = false;
     },
   };

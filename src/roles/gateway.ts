@@ -22,6 +22,7 @@ import { GatewayMetadata } from './gateway/metadata.ts';
 import { GatewayRuns } from './gateway/runs.ts';
 import { GatewayRenewals } from './gateway/renewals.ts';
 import { GatewayUses } from './gateway/uses.ts';
+import { measureCertificate } from './certificate-gauge.ts';
 import { membershipOf, upstreamOf } from './membership.ts';
 import { checkHost, checkListener } from './plain-http.ts';
 import type { UpstreamTotals } from '../exchange/upstream.ts';
@@ -93,7 +94,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...(options.onError === undefined ? {} : { onError: options.onError }),
   });
   const { registry } = surface.metrics;
-  member?.measure(registry);
+  if (member !== undefined) measureCertificate(registry, member);
   new Gauge({
     name: 'shoal_upstream_received_bytes',
     help: 'Bytes received from the upstream since the start, heads included, by plane.',

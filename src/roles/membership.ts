@@ -1,5 +1,3 @@
-import { Gauge } from 'prom-client';
-import type { Registry } from 'prom-client';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
 import { CERTIFICATE_RENEW_LEAST_MS, REVOCATIONS_MAX_BYTES } from '../core/limits.ts';
@@ -79,16 +77,6 @@ export class Membership implements Link {
         if (this.#deaf.size >= 64) this.#deaf.clear();
         this.#deaf.set(upstream.url, clock.now() + DEAF_MS);
       });
-  }
-
-  measure(registry: Registry): void {
-    const { credentials } = this;
-    new Gauge({
-      name: 'shoal_certificate_expires_seconds', help: "When this host's certificate ends, seconds since the epoch.", registers: [registry],
-      collect() {
-        this.set(credentials.ends / 1000);
-      },
-    });
   }
 
   /** Returns when what was heard is on the medium. */

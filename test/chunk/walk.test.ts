@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { DEFAULT_CHUNKING } from '../../src/chunk/params.ts';
 import { type ByteReaderAt, type HashedChunk, walkChunks } from '../../src/chunk/walk.ts';
 import { chunkIdOf } from '../../src/merkle/verify.ts';
-import { randomFrom } from '../support/crash-files.ts';
+import { randomFrom } from '../support/random.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'shoal-walk-'));
 afterAll(() => {

@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { shoal } from '../support/shoal.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'shoal-usage-'));
@@ -21,4 +22,23 @@ it('names that cannot be are refused before a file is looked at', () => {
     expect([code, last['error'], errors]).toEqual([1, 'BAD_NAME', expect.stringContaining(named)]);
     expect(errors).not.toMatch(/^\s+at /m);
   }
+});
+
+describe('a checkout whose dependencies were never installed', () => {
+  const checkout = join(folder, 'checkout');
+  const launcher = join(checkout, 'bin', 'shoal.mjs');
+  beforeAll(() => {
+    for (const part of ['bin', 'src']) cpSync(new URL(`../../${part}`, import.meta.url), join(checkout, part), { recursive: true });
+  });
+
+  it('says so', () => {
+    const { status, stderr } = spawnSync(process.execPath, [launcher, 'init'], { encoding: 'utf8' });
+    expect([status, stderr]).toEqual([2, `shoal: its dependencies are not installed: run \`npm ci\` in ${checkout}/\n`]);
+  });
+
+  it('says under a Node that is too old which one it needs', () => {
+    const older = "data:text/javascript,Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.1.0' } })";
+    const { status, stderr } = spawnSync(process.execPath, ['--import', older, launcher, 'init'], { encoding: 'utf8' });
+    expect([status, stderr]).toEqual([2, expect.stringMatching(/^shoal: this is Node 20\.1\.0, and Shoal needs Node 24 or newer: [^\n]*npm ci[^\n]*\n$/)]);
+  });
 });

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PackStore } from '../../src/store/pack/store.ts';
 import { trustHome } from '../../src/trust/repository/home.ts';
-import { randomFrom } from '../support/crash-files.ts';
 import { DeltaHome, imageVersion } from '../support/delta-home.ts';
+import { DIE_AT, KillPoints } from '../support/killed-fetches.ts';
 import { Processes } from '../support/processes.ts';
 import type { Ended } from '../support/processes.ts';
 import { needsSmallDisk, smallDisk } from '../support/small-disk.ts';
@@ -13,7 +13,6 @@ import { needsSmallDisk, smallDisk } from '../support/small-disk.ts';
 const MiB = 1024 * 1024;
 /** A run of some sixty operations is cut into as many parts, with a kill in each. SHOAL_ROUNDS asks for more. */
 const ROUNDS = Number(process.env['SHOAL_ROUNDS'] ?? 12);
-const DIE_AT = new URL('../support/die-at.ts', import.meta.url).href;
 const images = [1, 2, 3].map((version) => imageVersion(version)) as [Buffer, Buffer, Buffer];
 
 const processes = new Processes();
@@ -50,9 +49,6 @@ async function listedAndWhole(directory: string, told: string): Promise<number> 
 
 describe('making deltas', () => {
   it('is killed at any write, sync or rename: what is listed is whole, and the next run makes the rest', async () => {
-    const seed = Number(process.env['SHOAL_SEED'] ?? Date.now() % 1e6);
-    console.log(`SHOAL_SEED=${String(seed)}`);
-    const random = randomFrom(seed);
     const copy = async (name: string): Promise<string> => {
       await cp(home, join(folder, name), { recursive: true });
       return join(folder, name);
@@ -62,15 +58,13 @@ describe('making deltas', () => {
     const whole = await processes.run(args(await copy('counted')), 60, { imports: [DIE_AT], env: { SHOAL_TEST_OPERATIONS: counted } });
     expect([whole.code, whole.errors]).toEqual([0, expect.any(String)]);
     expect(await listedAndWhole(join(folder, 'counted'), 'without a kill')).toBe(2);
-    const operations = Number(readFileSync(counted, 'utf8'));
+    const points = new KillPoints(counted, ROUNDS);
     // Of each delta: the lease, the objects, the manifest, the role, the snapshot, the timestamp, each with its syncs.
-    expect(operations).toBeGreaterThan(30);
+    expect(points.operations).toBeGreaterThan(30);
     const seen = new Set<number>();
-    for (let round = 0; round < ROUNDS; round++) {
-      const point = 1 + Math.floor(((round + random()) / ROUNDS) * operations);
-      const told = `SHOAL_SEED=${String(seed)}, killed at operation ${String(point)} of ${String(operations)}`;
+    for (const { env, told } of points) {
       const directory = await copy('round');
-      const killed = processes.start(args(directory), { imports: [DIE_AT], env: { SHOAL_TEST_DIE_AT: String(point) } });
+      const killed = processes.start(args(directory), { imports: [DIE_AT], env });
       await killed.ended;
       seen.add(await listedAndWhole(directory, told));
       const again = await processes.run(args(directory), 60);

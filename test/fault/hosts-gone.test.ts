@@ -18,11 +18,14 @@ const { folder } = processes;
 const home = join(folder, 'home');
 const relays: HostileServer[] = [];
 let serial = 0;
+/** Where it does not matter which. */
+let shared: Server;
 
 beforeAll(async () => {
   await processes.must('init', '--home', home);
   await writeFile(join(folder, 'image'), content);
   await processes.must('publish', join(folder, 'image'), '--name', 'os', '--version', '1', '--home', home, '--level', '1');
+  shared = await newOrigin();
 }, 120_000);
 afterEach(async () => {
   for (const relay of relays.splice(0)) await relay.close();
@@ -81,23 +84,20 @@ describe('a transfer goes on', () => {
   }, 120_000);
 
   it('from the origin when its gateway is killed', async () => {
-    const origin = await newOrigin();
-    const upstream = await relay(origin.url, () => gateway.kill());
+    const upstream = await relay(shared.url, () => gateway.kill());
     const gateway = await processes.serve(['gateway', '--origin', upstream.url, '--cache', join(folder, `cache-${String(serial++)}`)]);
-    const fetched = await fetch('--origin', origin.url, '--gateway', gateway.url);
+    const fetched = await fetch('--origin', shared.url, '--gateway', gateway.url);
     await isWhole(fetched);
     expect((fetched.last['ledger'] as { readonly origin: number }).origin).toBeGreaterThan(MiB);
-    await origin.stop();
   }, 120_000);
 
   it('from peers when its gateway is killed, and leaves the origin alone', async () => {
-    const origin = await newOrigin();
     const cache = join(folder, `cache-${String(serial++)}`);
-    const upstream = await relay(origin.url, () => gateway.kill(), 1);
+    const upstream = await relay(shared.url, () => gateway.kill(), 1);
     const gateway = await processes.serve(['gateway', '--origin', upstream.url, '--cache', cache]);
     // A neighbour that has all of it: a host on the same files.
     const neighbour = await newOrigin();
-    const far = await HostileServer.start(origin.url);
+    const far = await HostileServer.start(shared.url);
     relays.push(far);
     const fetched = await fetch('--origin', far.url, '--gateway', gateway.url, '--peer', neighbour.url);
     await isWhole(fetched);
@@ -107,30 +107,28 @@ describe('a transfer goes on', () => {
     const again = await processes.serve(['gateway', '--origin', upstream.url, '--cache', cache]);
     await isWhole(await fetch('--origin', far.url, '--gateway', again.url));
     expect(far.asked.filter(({ path }) => path.includes('/spans/'))).toEqual([]);
-    await Promise.all([origin, neighbour, again].map((each) => each.stop()));
+    await Promise.all([neighbour, again].map((each) => each.stop()));
   }, 120_000);
 
   it('when a peer is killed', async () => {
-    const [origin, neighbour] = [await newOrigin(), await newOrigin()];
+    const neighbour = await newOrigin();
     const front = await relay(neighbour.url, async () => {
       await neighbour.kill();
       await front.down();
     });
-    const fetched = await fetch('--origin', origin.url, '--peer', front.url);
+    const fetched = await fetch('--origin', shared.url, '--peer', front.url);
     await isWhole(fetched);
     const { peer, origin: far } = fetched.last['ledger'] as { readonly peer: number; readonly origin: number };
     expect(peer).toBeGreaterThan(MiB);
     expect(far).toBeGreaterThan(MiB);
-    await origin.stop();
   }, 120_000);
 });
 
 describe('two runs on one output', () => {
   it('are one run: the second says so at once, and nothing is left locked when the first is killed', async () => {
-    const origin = await newOrigin();
     const held = Promise.withResolvers<undefined>();
     // Gives two spans and keeps the device waiting for the rest.
-    const slow = await HostileServer.start(origin.url, ({ path }) => {
+    const slow = await HostileServer.start(shared.url, ({ path }) => {
       if (!path.includes('/spans/')) return false;
       held.resolve(undefined);
       return true;
@@ -140,47 +138,43 @@ describe('two runs on one output', () => {
     const args = (url: string, state: string): string[] => ['fetch', 'os', '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, state), '-o', output, '--json'];
     const first = processes.start(args(slow.url, 'first'));
     await held.promise;
-    const second = await processes.run(args(origin.url, 'second'), 40);
+    const second = await processes.run(args(shared.url, 'second'), 40);
     expect([second.code, second.last]).toEqual([1, expect.objectContaining({ error: 'SLOT_BUSY', ids: { path: output } })]);
     expect(existsSync(output)).toBe(false);
     first.child.kill('SIGKILL');
     await once(first.child, 'close');
-    const third = await processes.run(args(origin.url, 'second'), 30);
+    const third = await processes.run(args(shared.url, 'second'), 30);
     await isWhole({ ...third, output });
-    await origin.stop();
   }, 120_000);
 
   it('are told so by Ctrl-C as well: it ends at once and keeps what has arrived', async () => {
-    const origin = await newOrigin();
     const output = join(folder, 'interrupted');
-    const front = await relay(origin.url, () => device.child.kill('SIGINT'));
+    const front = await relay(shared.url, () => device.child.kill('SIGINT'));
     const args = (url: string): string[] => ['fetch', 'os', '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`, '-o', output, '--json'];
     const device = processes.start(args(front.url));
     const ended = await device.ended;
     expect([ended.code, ended.last]).toEqual([1, expect.objectContaining({ ok: false, error: 'INTERRUPTED' })]);
     expect(ended.seconds).toBeLessThan(30);
     expect(existsSync(output)).toBe(false);
-    const again = await processes.run(args(origin.url), 30);
+    const again = await processes.run(args(shared.url), 30);
     await isWhole({ ...again, output });
     expect((again.last['ledger'] as { readonly local: number }).local).toBeGreaterThan(0);
-    await origin.stop();
   }, 120_000);
 });
 
-describe('an output that cannot be one', () => {
+// Each is a process that ends at once, so they run beside each other.
+describe.concurrent('an output that cannot be one', () => {
   it.each([
     ['in a folder that is not there', 'BAD_OUTPUT', () => join(folder, 'no', 'such', 'folder', 'out')],
     ['that is a folder', 'BAD_OUTPUT', () => folder],
     // A rename over a device node would take the node away.
     ['that is a device', 'BAD_OUTPUT', () => '/dev/null'],
   ])('%s is refused before a byte of content is fetched', async (_name, error, path) => {
-    const origin = await newOrigin();
-    const front = await HostileServer.start(origin.url);
-    relays.push(front);
+    const front = await HostileServer.start(shared.url);
     const ended = await processes.run(['fetch', 'os', '--origin', front.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, `state-${String(serial++)}`), '-o', path(), '--json'], 40);
     expect([ended.code, ended.last]).toEqual([1, expect.objectContaining({ error, ids: { path: path() } })]);
     expect(front.asked.filter(({ path: asked }) => asked.includes('/content/'))).toEqual([]);
-    await origin.stop();
+    await front.close();
   }, 120_000);
 
   it.each([
@@ -191,26 +185,22 @@ describe('an output that cannot be one', () => {
     [['--trust', '/dev/null'], 'BAD_TRUST_ROOT', /root/],
     [['--base', '/no/such/base'], 'UNREADABLE', /\/no\/such\/base/],
   ])('and neither is %j', async (args, error, named) => {
-    const origin = await newOrigin();
     const output = join(folder, `out-${String(serial++)}`);
-    const given = ['--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`].flatMap((each, at, all) => (at % 2 === 0 && !args.includes(each) ? [each, all[at + 1] ?? ''] : []));
+    const given = ['--origin', shared.url, '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`].flatMap((each, at, all) => (at % 2 === 0 && !args.includes(each) ? [each, all[at + 1] ?? ''] : []));
     const ended = await processes.run(['fetch', 'os', ...given, ...args, '-o', output, '--json'], 40);
     expect([ended.code, ended.last]).toEqual([1, expect.objectContaining({ ok: false, error, message: expect.stringMatching(named) })]);
     expect(ended.errors).not.toMatch(/^\s+at /m);
-    await origin.stop();
   }, 120_000);
 
   it('is wrong usage where a number is none', async () => {
-    for (const args of [['gateway', '--origin', 'http://127.0.0.1:9', '--cache', join(folder, 'x'), '--max-size', '10G'], ['gateway', '--origin', 'http://127.0.0.1:9', '--cache', join(folder, 'x'), '--poll', '-1'], ['publish', join(folder, 'image'), '--name', 'a', '--version', '1', '--level', '99']]) {
+    await Promise.all([['gateway', '--origin', 'http://127.0.0.1:9', '--cache', join(folder, 'x'), '--max-size', '10G'], ['gateway', '--origin', 'http://127.0.0.1:9', '--cache', join(folder, 'x'), '--poll', '-1'], ['publish', join(folder, 'image'), '--name', 'a', '--version', '1', '--level', '99']].map(async (args) => {
       const ended = await processes.run(args, 40);
       expect([ended.code, ended.errors]).toEqual([2, expect.stringContaining('give a whole number')]);
-    }
+    }));
   }, 120_000);
 
   it('is a taken port, which is named', async () => {
-    const origin = await newOrigin();
-    const second = await processes.run(['origin', '--home', home, '--listen', new URL(origin.url).host, '--json'], 40);
-    expect([second.code, second.last]).toEqual([1, expect.objectContaining({ error: 'LISTEN', message: expect.stringContaining(new URL(origin.url).port) })]);
-    await origin.stop();
+    const second = await processes.run(['origin', '--home', home, '--listen', new URL(shared.url).host, '--json'], 40);
+    expect([second.code, second.last]).toEqual([1, expect.objectContaining({ error: 'LISTEN', message: expect.stringContaining(new URL(shared.url).port) })]);
   }, 120_000);
 });

@@ -4,7 +4,7 @@ import { sealChunk, verifyChunk } from '../../src/merkle/verify.ts';
 import type { VerifiedChunk, VerifiedPage } from '../../src/merkle/verify.ts';
 import { whatIsMissing } from '../../src/store/reach.ts';
 import type { StoreBatch, StoreReader, StoreWriter, StoredArtifact } from '../../src/store/types.ts';
-import { randomFrom } from './crash-files.ts';
+import { randomFrom } from './random.ts';
 
 export interface SampleArtifact extends StoredArtifact {
   readonly spansOfChunks: readonly (readonly VerifiedChunk[])[];

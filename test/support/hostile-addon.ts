@@ -1,7 +1,7 @@
 // Calls every function of a native addon with whatever JavaScript can pass: run under AddressSanitizer, nothing but a
 // thrown error may come of it. Arguments: path of the addon, seconds, seed.
 import { createRequire } from 'node:module';
-import { randomFrom } from './crash-files.ts';
+import { randomFrom } from './random.ts';
 
 const [path = '', seconds = '5', seed = '1'] = process.argv.slice(2);
 const addon = createRequire(import.meta.url)(path) as Readonly<Record<string, (...args: unknown[]) => unknown>>;

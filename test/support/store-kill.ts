@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { PackStore } from '../../src/store/pack/store.ts';
 import { missingFrom, publish, sampleArtifact, storedOf } from './artifacts.ts';
-import { randomFrom } from './crash-files.ts';
+import { randomFrom } from './random.ts';
 
 const child = fileURLToPath(new URL('./publish-loop.ts', import.meta.url));
 

@@ -1,7 +1,6 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Updater } from 'tuf-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ObjectId } from '../../src/core/ids.ts';
 import { encodeMetadata } from '../../src/trust/metadata.ts';
@@ -16,6 +15,7 @@ import { loadKeys } from '../../src/trust/repository/keys.ts';
 import { commitNext, publishDeltas } from '../../src/trust/repository/online.ts';
 import type { DeltaTarget } from '../../src/trust/repository/online.ts';
 import { loadState } from '../../src/trust/repository/state.ts';
+import { withPlainTuf } from '../support/plain-tuf.ts';
 import { httpFetcher, serveTuf } from '../support/tuf-server.ts';
 import { Calendar, DAY, device, release, testHome } from '../support/trust-homes.ts';
 
@@ -164,26 +164,12 @@ it('reads the roots out of the path of a delta, and of nothing else', () => {
   for (const path of [`deltas/${base}/${target}`, `deltas/${base}/x.${target}.json`, `deltas/${base.replace('1', 'A')}/${target}.json`, `products/${base}/${target}.json`, `deltas/${base}/${target}.json/`]) expect(deltaEnds(path)).toBeUndefined();
 });
 
-it('plain tuf-js, without Shoal, fetches a delta manifest', async () => {
-  // tuf-js takes the time from the machine: this repository is signed now.
-  const today = new Calendar();
-  today.ms = Date.now();
-  const current = testHome(join(scratch, 'current'), today);
-  await initHome(current);
+it('plain tuf-js, without Shoal, fetches a delta manifest', () => withPlainTuf(scratch, async (current, updater) => {
   await release(current, 'app', '1.0');
   await publishDeltas(current, [delta(base, target)]);
-  const plain = await serveTuf(new RepositoryFiles(current));
-  try {
-    const [metadataDir, targetDir] = [join(scratch, 'plain', 'metadata'), join(scratch, 'plain', 'targets')];
-    await mkdir(metadataDir, { recursive: true });
-    await mkdir(targetDir);
-    await writeFile(join(metadataDir, 'root.json'), await readFile(current.paths.trustRoot));
-    const updater = new Updater({ metadataDir, metadataBaseUrl: `${plain.url}/metadata`, targetDir, targetBaseUrl: `${plain.url}/targets` });
-    const info = await updater.getTargetInfo(deltaPath(base, target));
-    expect(info?.custom).toEqual({ baseSize: 1000, bytes: 100 });
-    if (info === undefined) return;
-    expect(await readFile(await updater.downloadTarget(info), 'utf8')).toBe(`from ${base} to ${target}`);
-  } finally {
-    await plain.close();
-  }
-});
+  const plain = updater();
+  const info = await plain.getTargetInfo(deltaPath(base, target));
+  expect(info?.custom).toEqual({ baseSize: 1000, bytes: 100 });
+  if (info === undefined) return;
+  expect(await readFile(await plain.downloadTarget(info), 'utf8')).toBe(`from ${base} to ${target}`);
+}));

@@ -1,7 +1,6 @@
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Updater } from 'tuf-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { decodeManifest, encodeManifest } from '../../src/core/manifest.ts';
 import type { TufClient } from '../../src/trust/client/client.ts';
@@ -17,6 +16,7 @@ import { loadKeys } from '../../src/trust/repository/keys.ts';
 import { commitNext, renewOnline } from '../../src/trust/repository/online.ts';
 import { stageRotation } from '../../src/trust/repository/rotate.ts';
 import { loadState } from '../../src/trust/repository/state.ts';
+import { withPlainTuf } from '../support/plain-tuf.ts';
 import { httpFetcher, serveTuf } from '../support/tuf-server.ts';
 import { Calendar, DAY, device, manifest, noContent, release, testHome } from '../support/trust-homes.ts';
 
@@ -202,31 +202,15 @@ describe('a device', () => {
 });
 
 describe('plain tuf-js, without Shoal', () => {
-  it('updates from the repository and verifies the manifest', async () => {
-    // tuf-js takes the time from the machine: this repository is signed now.
-    const today = new Calendar();
-    today.ms = Date.now();
-    const current = testHome(join(scratch, 'current'), today);
-    await initHome(current);
-    await release(current, 'app+x', '1.0+b1');
-    const plain = await serveTuf(new RepositoryFiles(current));
-    try {
-      const [metadataDir, targetDir] = [join(scratch, 'plain', 'metadata'), join(scratch, 'plain', 'targets')];
-      await mkdir(metadataDir, { recursive: true });
-      await mkdir(targetDir);
-      await writeFile(join(metadataDir, 'root.json'), await readFile(current.paths.trustRoot));
-      for (const version of ['1.0+b1', '2.0']) {
-        if (version === '2.0') await release(current, 'app+x', version);
-        const updater = new Updater({ metadataDir, metadataBaseUrl: `${plain.url}/metadata`, targetDir, targetBaseUrl: `${plain.url}/targets` });
-        const info = await updater.getTargetInfo('products/app+x/latest.json');
-        if (info === undefined) throw new Error('not found');
-        const got = decodeManifest(await readFile(await updater.downloadTarget(info)));
-        expect(got.version).toBe(version);
-      }
-    } finally {
-      await plain.close();
+  it('updates from the repository and verifies the manifest', () => withPlainTuf(scratch, async (current, updater) => {
+    for (const version of ['1.0+b1', '2.0']) {
+      await release(current, 'app+x', version);
+      const plain = updater();
+      const info = await plain.getTargetInfo('products/app+x/latest.json');
+      if (info === undefined) throw new Error('not found');
+      expect(decodeManifest(await readFile(await plain.downloadTarget(info))).version).toBe(version);
     }
-  });
+  }));
 });
 
 describe('two runs that share a state', () => {

@@ -18,6 +18,7 @@ import type { Surface } from '../../serve/surface.ts';
 import type { Files } from '../../store/files.ts';
 import { PageFile } from '../../store/page-file.ts';
 import type { TufClient } from '../../trust/client/client.ts';
+import { measureCertificate } from '../certificate-gauge.ts';
 import { DeviceDeltas } from '../device/deltas.ts';
 import { installRelease } from '../device/install.ts';
 import type { Liars } from '../device/liars.ts';
@@ -247,7 +248,7 @@ export class RunningAgent {
 
   #measure(): void {
     const { member, state, surface } = this.#parts;
-    member?.measure(surface.metrics.registry);
+    if (member !== undefined) measureCertificate(surface.metrics.registry, member);
     const registers = [surface.metrics.registry];
     new Gauge({
       name: 'shoal_installed_sequence', help: 'Sequence number of the installed release, by product.', labelNames: ['product'] as const, registers,
