@@ -1,34 +1,31 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Processes as Agents } from '../../demo/processes.ts';
 import type { Server as AgentProcess } from '../../demo/processes.ts';
 import type { Ledger } from '../../src/exchange/ledger.ts';
 import { rebuilt } from '../support/delta-pair.ts';
 import { Processes } from '../support/processes.ts';
+import type { Server } from '../support/processes.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
 
 const MiB = 1024 * 1024;
 const SIZE = 12 * MiB;
 
-let processes: Processes;
+// Published once; each test has devices, a proxy and what is between them of its own.
+const processes = new Processes();
+const { folder } = processes;
+const home = join(folder, 'home');
 let agents: Agents;
 let proxy: TamperingProxy;
-let home: string;
-
-beforeEach(async () => {
-  processes = new Processes();
-  agents = new Agents();
-  proxy = new TamperingProxy();
-  home = join(processes.folder, 'home');
-  await processes.must('init', '--home', home);
-});
-afterEach(async () => {
-  agents.kill();
-  await proxy.close();
-  await processes.close();
-});
+let url: string;
+let origin: Server;
+/** Of the deltas to the last version. */
+let deltaBytes: readonly number[];
+/** Of the test: devices of another one are of another site. */
+let serial = 0;
+const gateways: Server[] = [];
 
 /** Three older versions and a new one: each a little further from it, all with changes everywhere. */
 function versions(): readonly Buffer[] {
@@ -38,25 +35,45 @@ function versions(): readonly Buffer[] {
   return [first, second, third, rebuilt(third, 6_000, 2_302)];
 }
 
-async function publish(version: number, content: Uint8Array, ...more: readonly string[]): Promise<readonly { readonly from: string; readonly bytes: number }[]> {
-  const path = join(processes.folder, `version-${String(version)}`);
-  await writeFile(path, content);
-  return (await processes.must('publish', path, '--name', 'os', '--version', String(version), '--home', home, '--level', '1', ...more))['deltas'] as readonly { readonly from: string; readonly bytes: number }[];
-}
+const all = versions();
+const newest = createHash('sha256').update(all.at(-1) ?? '').digest('hex');
 
-/** Publishes all of them, the deltas to the last from all the others, and starts an origin behind the proxy. */
-async function published(all: readonly Buffer[]): Promise<{ readonly url: string; readonly deltas: readonly { readonly from: string; readonly bytes: number }[] }> {
-  for (const [at, content] of all.slice(0, -1).entries()) await publish(at + 1, content, '--deltas-from', 'none');
-  const deltas = await publish(all.length, all.at(-1) ?? new Uint8Array(), '--deltas-from', all.slice(0, -1).map((_, at) => String(at + 1)).join(','));
-  const origin = await processes.serve(['origin', '--home', home]);
-  return { url: await proxy.start(origin.url), deltas };
-}
+beforeAll(async () => {
+  await processes.must('init', '--home', home);
+  for (const [at, content] of all.entries()) {
+    const version = String(at + 1);
+    const path = join(folder, `version-${version}`);
+    await writeFile(path, content);
+    const from = at < all.length - 1 ? 'none' : all.slice(0, -1).map((_, older) => String(older + 1)).join(',');
+    const { deltas } = await processes.must('publish', path, '--name', 'os', '--version', version, '--home', home, '--level', '1', '--deltas-from', from);
+    deltaBytes = (deltas as readonly { readonly bytes: number }[]).map(({ bytes }) => bytes);
+  }
+  origin = await processes.serve(['origin', '--home', home]);
+}, 120_000);
+beforeEach(async () => {
+  serial++;
+  agents = new Agents();
+  proxy = new TamperingProxy();
+  url = await proxy.start(origin.url);
+});
+afterEach(async () => {
+  agents.kill();
+  for (const gateway of gateways.splice(0)) await gateway.kill();
+  await proxy.close();
+});
+afterAll(() => processes.close());
 
 /** A device that has one of the older versions in its place. */
-async function device(name: string, content: Uint8Array, origin: string, ...more: readonly string[]): Promise<AgentProcess> {
-  const output = join(processes.folder, name);
+async function device(name: string, content: Uint8Array, ...more: readonly string[]): Promise<AgentProcess> {
+  const output = join(folder, name);
   await writeFile(output, content);
-  return agents.serve('agent', `os=${output}`, '--origin', origin, '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`, '--poll', '3600', ...more);
+  return agents.serve('agent', `os=${output}`, '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`, '--poll', '3600', '--site', `site-${String(serial)}`, ...more);
+}
+
+async function newGateway(): Promise<Server> {
+  const gateway = await processes.serve(['gateway', '--origin', url, '--cache', join(folder, `cache-${String(serial)}`)]);
+  gateways.push(gateway);
+  return gateway;
 }
 
 async function installed(agent: AgentProcess): Promise<Ledger> {
@@ -71,70 +88,62 @@ const contentIn = (seen: readonly string[]): readonly string[] => seen.filter((p
 
 describe('agents with different older versions', () => {
   it('update with deltas through a gateway, and nobody fetches content from the origin', async () => {
-    const all = versions();
-    const { url, deltas } = await published(all);
-    const gateway = await processes.serve(['gateway', '--origin', url, '--cache', join(processes.folder, 'cache')]);
-    const devices = await Promise.all([0, 1, 2, 2].map((version, at) => device(`device-${String(at)}`, all[version] ?? new Uint8Array(), url, '--gateway', gateway.url)));
+    const gateway = await newGateway();
+    const devices = await Promise.all([0, 1, 2, 2].map((version, at) => device(`device-${String(at)}`, all[version] ?? new Uint8Array(), '--gateway', gateway.url)));
     const ledgers = await Promise.all(devices.map(installed));
-    for (const at of devices.keys()) expect(sha256(await readFile(join(processes.folder, `device-${String(at)}`)))).toBe(sha256(all[3] ?? new Uint8Array()));
+    for (const at of devices.keys()) expect(sha256(await readFile(join(folder, `device-${String(at)}`)))).toBe(newest);
     expect(contentIn(proxy.seen)).toEqual([]);
     for (const { origin, deltaFrom } of ledgers) expect([origin, deltaFrom.origin]).toEqual([0, 0]);
     // All deltas together at most: how many are needed depends on who has set out when.
     const crossed = proxy.seen.filter((path) => path.includes('/deltas/') && path.includes('/content/')).length;
     expect(crossed).toBeGreaterThan(0);
-    expect(ledgers.reduce((sum, ledger) => sum + ledger.delta, 0)).toBeLessThan(4 * deltas.reduce((sum, { bytes }) => sum + bytes + 20_000, 0));
+    expect(ledgers.reduce((sum, ledger) => sum + ledger.delta, 0)).toBeLessThan(4 * deltaBytes.reduce((sum, bytes) => sum + bytes + 20_000, 0));
   }, 180_000);
 
   it('take no payload that somebody on the way has changed, and update once nobody does', async () => {
-    const all = versions().slice(2);
-    const { url } = await published(all);
     proxy.tamper = (passing, response) => {
       if (!passing.path.includes('/content/') || !passing.path.includes('/deltas/')) return false;
       passing.body[passing.body.byteLength >> 1] = (passing.body[passing.body.byteLength >> 1] ?? 0) ^ 1;
       response.writeHead(200, passing.headers).end(passing.body);
       return true;
     };
-    const gateway = await processes.serve(['gateway', '--origin', url, '--cache', join(processes.folder, 'cache')]);
-    const one = await device('one', all[0] ?? new Uint8Array(), url, '--gateway', gateway.url);
+    const gateway = await newGateway();
+    const one = await device('changed-payload', all[2] ?? new Uint8Array(), '--gateway', gateway.url);
     // Neither the gateway nor the device takes what is not what its id says.
     await expect.poll(() => proxy.seen.filter((path) => path.includes('/deltas/')).length, { timeout: 60_000 }).toBeGreaterThan(0);
     proxy.tamper = () => false;
-    const again = await processes.run(['fetch', 'os', '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', join(processes.folder, 'state'), '-o', join(processes.folder, 'fetched'), '--base', join(processes.folder, 'version-1'), '--json'], 60);
+    const again = await processes.run(['fetch', 'os', '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, 'state'), '-o', join(folder, 'fetched'), '--base', join(folder, 'version-3'), '--json'], 60);
     expect(again.code).toBe(0);
-    expect(sha256(await readFile(join(processes.folder, 'fetched')))).toBe(sha256(all[1] ?? new Uint8Array()));
+    expect(sha256(await readFile(join(folder, 'fetched')))).toBe(newest);
     await one.stop();
   }, 180_000);
 
   it('do without a manifest that somebody on the way has changed', async () => {
-    const all = versions().slice(2);
-    const { url } = await published(all);
     proxy.tamper = (passing, response) => {
       if (!passing.path.startsWith('/v1/tuf/targets/deltas/')) return false;
       passing.body[60] = (passing.body[60] ?? 0) ^ 1;
       response.writeHead(200, passing.headers).end(passing.body);
       return true;
     };
-    const one = await device('one', all[0] ?? new Uint8Array(), url);
+    const one = await device('changed-manifest', all[2] ?? new Uint8Array());
     const ledger = await installed(one);
-    expect(sha256(await readFile(join(processes.folder, 'one')))).toBe(sha256(all[1] ?? new Uint8Array()));
+    expect(sha256(await readFile(join(folder, 'changed-manifest')))).toBe(newest);
     expect(ledger.delta).toBe(0);
     expect(ledger.origin).toBeGreaterThan(SIZE / 2);
   }, 180_000);
 
   it('use what is good of a base that has drifted, and none of one that is something else of the same size', async () => {
-    const all = versions();
-    const { url, deltas } = await published(all);
     const drifted = Buffer.from(all[2] ?? new Uint8Array());
     drifted.fill(7, 2 * MiB, 2 * MiB + 100);
     const fetched = async (name: string, base: Uint8Array): Promise<Ledger> => {
-      await writeFile(join(processes.folder, `${name}-base`), base);
-      const { code, errors, last } = await processes.run(['fetch', 'os', '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', join(processes.folder, `${name}-state`), '-o', join(processes.folder, name), '--base', join(processes.folder, `${name}-base`), '--json'], 60);
+      await writeFile(join(folder, `${name}-base`), base);
+      const { code, errors, last } = await processes.run(['fetch', 'os', '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, `${name}-state`), '-o', join(folder, name), '--base', join(folder, `${name}-base`), '--json'], 60);
       expect([code, errors]).toEqual([0, expect.any(String)]);
-      expect(sha256(await readFile(join(processes.folder, name)))).toBe(sha256(all[3] ?? new Uint8Array()));
+      expect(sha256(await readFile(join(folder, name)))).toBe(newest);
       return last['ledger'] as Ledger;
     };
     // All older versions have one size: of the listed deltas the smallest is tried.
-    const smallest = Math.min(...deltas.map(({ bytes }) => bytes));
+    const smallest = Math.min(...deltaBytes);
     const some = await fetched('some', drifted);
     expect(some.delta).toBeGreaterThan(0);
     expect(some.delta).toBeLessThan(smallest + 20_000);

@@ -10,6 +10,7 @@ import { renewOnline } from '../../src/trust/repository/online.ts';
 import type { TrustHome } from '../../src/trust/repository/home.ts';
 import { HostileServer } from '../support/hostile-server.ts';
 import type { Lie } from '../support/hostile-server.ts';
+import { LastingDevice } from '../support/lasting-device.ts';
 import { Processes } from '../support/processes.ts';
 import type { Ended, Server } from '../support/processes.ts';
 import { Calendar, DAY, release, testHome } from '../support/trust-homes.ts';
@@ -21,6 +22,8 @@ const MOST_MEMORY = 256_000_000;
 const SOON_S = 40;
 
 const processes = new Processes();
+/** For all fetches that come one after another. */
+const device = new LastingDevice();
 const { folder } = processes;
 const home = join(folder, 'home');
 const trust = join(home, 'trust', 'root.json');
@@ -43,6 +46,7 @@ beforeAll(async () => {
 }, 90_000);
 afterAll(async () => {
   for (const server of hostile) await server.close();
+  device.close();
   await processes.close();
 });
 
@@ -128,11 +132,11 @@ interface Fetched extends Ended {
   readonly output: string;
 }
 
-async function fetch(seconds: number, options: { readonly state?: string; readonly root?: string; readonly wanted?: string; readonly args: readonly string[] }): Promise<Fetched> {
+async function fetch(seconds: number, options: { readonly state?: string; readonly root?: string; readonly wanted?: string; readonly args: readonly string[] }, runner: Pick<Processes, 'run'> = device): Promise<Fetched> {
   const output = join(folder, `out-${String(serial++)}`);
   await writeFile(output, 'the version before');
   const { wanted = 'os', root = trust, state = `${output}-state`, args } = options;
-  const ended = await processes.run(['fetch', wanted, '--trust', root, '--state', state, '-o', output, '--json', ...args], seconds);
+  const ended = await runner.run(['fetch', wanted, '--trust', root, '--state', state, '-o', output, '--json', ...args], seconds);
   if (ended.peak !== undefined) expect(ended.peak).toBeLessThan(MOST_MEMORY);
   return { ...ended, output };
 }
@@ -230,11 +234,11 @@ describe.concurrent('trust files that never come', () => {
   for (const [name, lie] of [['silent', silent], ['dripping', dripping]] as const) {
     it(`from a ${name} gateway come from the origin`, async () => {
       const { url } = await liar(lie);
-      await isFetched(await fetch(70, { args: ['--origin', origin.url, '--gateway', url] }));
+      await isFetched(await fetch(70, { args: ['--origin', origin.url, '--gateway', url] }, processes));
     }, 100_000);
     it(`from a ${name} origin are given up, and it is named`, async () => {
       const { url } = await liar(lie);
-      await isRefused(await fetch(70, { args: ['--origin', url] }), /^HTTP_STALLED$|^HTTP_TIMEOUT$|^TUF_TIMEOUT$/, url);
+      await isRefused(await fetch(70, { args: ['--origin', url] }, processes), /^HTTP_STALLED$|^HTTP_TIMEOUT$|^TUF_TIMEOUT$/, url);
     }, 100_000);
   }
 });

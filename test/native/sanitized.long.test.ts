@@ -1,6 +1,6 @@
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -24,44 +24,76 @@ function nodeHeaders(): string {
   return places.find((place) => existsSync(join(place, 'node_api.h'))) ?? expect.fail('the headers of Node are not there');
 }
 
-describe.skipIf(needsSanitizer())('native kernels under AddressSanitizer and UBSan', () => {
+const COMPILE = ['-std=c++17', '-g', '-O1', '-fPIC', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-DNAPI_VERSION=9', '-I', '.'];
+const kernels = execFileSync(process.execPath, ['sources.mjs'], { cwd: native, encoding: 'utf8' }).trim().split('\n');
+
+interface Ran {
+  readonly status: number | null;
+  readonly signal: string | null;
+  readonly out: string;
+  readonly errors: string;
+}
+
+/** Runs a program beside others. */
+function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: native, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [out, errors] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+    child.once('error', reject).once('close', (status, signal) => { resolve({ status, signal, out, errors }); });
+  });
+}
+
+async function build(args: readonly string[]): Promise<void> {
+  const { status, errors } = await run('c++', args);
+  expect([status, errors]).toEqual([0, expect.anything()]);
+}
+
+describe.skipIf(needsSanitizer()).concurrent('native kernels under AddressSanitizer and UBSan', () => {
   let folder: string;
-  beforeAll(() => {
+  const objectOf = (source: string): string => join(folder, `${source.replaceAll('/', '-')}.o`);
+
+  // Each file once, for the drivers and the addon alike, as many at a time as there are cores.
+  beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'shoal-sanitized-'));
+    const left = [...kernels, 'addon.cc', ...drivers.map((kernel) => `test/${kernel}_fuzz.cc`)];
+    await Promise.all(Array.from({ length: availableParallelism() }, async () => {
+      for (let source = left.shift(); source !== undefined; source = left.shift()) {
+        const strict = source.startsWith('test/') ? [] : ['-fno-exceptions', '-fno-rtti'];
+        await build([...COMPILE, ...strict, ...(source === 'addon.cc' ? ['-I', nodeHeaders()] : []), '-c', '-o', objectOf(source), source]);
+      }
+    }));
   });
   afterAll(() => {
     rmSync(folder, { recursive: true });
   });
 
   it('has a driver for every kernel', () => {
-    const kernels = readdirSync(native, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !['test', 'build'].includes(entry.name));
-    expect(drivers).toEqual(expect.arrayContaining(kernels.map(({ name }) => name)));
+    expect(drivers).toEqual(expect.arrayContaining([...new Set(kernels.map((source) => dirname(source)))]));
   });
 
-  it.each(drivers)('%s: nothing outside its buffers, nothing undefined, what comes back is right', (kernel) => {
+  it.each(drivers)('%s: nothing outside its buffers, nothing undefined, what comes back is right', async (kernel) => {
     const program = join(folder, kernel);
-    const sources = [kernel, ...(CALLED[kernel] ?? [])].flatMap((folder) => readdirSync(join(native, folder)).filter((name) => name.endsWith('.cc')).map((name) => join(folder, name)));
-    const built = spawnSync('c++', ['-std=c++17', '-g', '-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', '.', '-o', program, `test/${kernel}_fuzz.cc`, ...sources, '-lpthread'], { cwd: native, encoding: 'utf8' });
-    expect([built.status, built.stderr]).toEqual([0, expect.anything()]);
+    const folders = [kernel, ...(CALLED[kernel] ?? [])];
+    await build([...COMPILE, '-o', program, objectOf(`test/${kernel}_fuzz.cc`), ...kernels.filter((source) => folders.includes(dirname(source))).map(objectOf), '-lpthread']);
     const seed = process.env.SHOAL_SEED;
-    const ran = spawnSync(program, [String(SECONDS), ...(seed === undefined ? [] : [seed])], { encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 });
-    console.log(`${kernel}: ${ran.stdout.trim().replaceAll('\n', ', ')}`);
-    expect([ran.status, ran.stderr]).toEqual([0, '']);
-    expect(Number(/runs (\d+)/.exec(ran.stdout)?.[1])).toBeGreaterThan(10);
+    const ran = await run(program, [String(SECONDS), ...(seed === undefined ? [] : [seed])]);
+    console.log(`${kernel}: ${ran.out.trim().replaceAll('\n', ', ')}`);
+    expect([ran.status, ran.errors]).toEqual([0, '']);
+    expect(Number(/runs (\d+)/.exec(ran.out)?.[1])).toBeGreaterThan(10);
   });
 
-  it('the addon: refuses whatever else JavaScript can pass', () => {
+  it('the addon: refuses whatever else JavaScript can pass', async () => {
     const addon = join(folder, 'shoal.node');
-    const sources = spawnSync(process.execPath, ['sources.mjs'], { cwd: native, encoding: 'utf8' }).stdout.trim().split('\n');
-    const built = spawnSync('c++', ['-std=c++17', '-g', '-O1', '-shared', '-fPIC', '-fno-exceptions', '-fno-rtti', '-fsanitize=address', '-DNAPI_VERSION=9', '-I', nodeHeaders(), '-I', '.', '-o', addon, 'addon.cc', ...sources, '-lpthread'], { cwd: native, encoding: 'utf8' });
-    expect([built.status, built.stderr]).toEqual([0, expect.anything()]);
-    const runtime = spawnSync('c++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).stdout.trim();
+    await build([...COMPILE, '-shared', '-o', addon, ...['addon.cc', ...kernels].map(objectOf), '-lpthread']);
+    const runtime = (await run('c++', ['-print-file-name=libasan.so'])).out.trim();
     const seed = process.env.SHOAL_SEED ?? String(Date.now() % 1e6);
     // Node itself leaks at its end, and it is not what is tested.
     const env = { ...process.env, LD_PRELOAD: runtime, ASAN_OPTIONS: 'detect_leaks=0' };
-    const ran = spawnSync(process.execPath, [hostile, addon, String(SECONDS / 2), seed], { env, encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 });
-    console.log(`addon: ${ran.stdout.trim()}`);
-    expect([ran.status, ran.signal, ran.stderr]).toEqual([0, null, '']);
-    expect(Number(/(\d+) refused/.exec(ran.stdout)?.[1])).toBeGreaterThan(100);
+    const ran = await run(process.execPath, [hostile, addon, String(SECONDS), seed], env);
+    console.log(`addon: ${ran.out.trim()}`);
+    expect([ran.status, ran.signal, ran.errors]).toEqual([0, null, '']);
+    expect(Number(/(\d+) refused/.exec(ran.out)?.[1])).toBeGreaterThan(100);
   });
 });

@@ -38,6 +38,11 @@ function parsed(line: string): Readonly<Record<string, unknown>> {
   return line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : {};
 }
 
+/** The JSON object on the last line of what a command printed; an empty one when there is none. */
+export function lastJson(out: string): Readonly<Record<string, unknown>> {
+  return parsed(out.trim().split('\n').at(-1) ?? '');
+}
+
 /** Real processes of the program, all of them gone after `close`. */
 export class Processes {
   readonly folder = mkdtempSync(join(tmpdir(), 'shoal-processes-'));
@@ -72,7 +77,7 @@ export class Processes {
         this.#running.delete(started);
         never(new Error(`shoal ${args.join(' ')} ended with ${String(code)}: ${errors.trim()}`));
         resolve({
-          code, errors, last: parsed(out.trim().split('\n').at(-1) ?? ''), seconds: (performance.now() - began) / 1000,
+          code, errors, last: lastJson(out), seconds: (performance.now() - began) / 1000,
           peak: existsSync(peakFile) ? Number(readFileSync(peakFile, 'utf8')) : undefined,
         });
       });

@@ -43,8 +43,8 @@ export class Appender {
   #chain: Promise<unknown> = Promise.resolve();
   #failure: Error | undefined;
   readonly #avoided = new Set<number>();
-  /** Records are written one at a time: all of them, but the largest, are put together here. */
-  readonly #memory = new Uint8Array(RECORD_BYTES);
+  /** Records are written one at a time: all of them are put together here. It grows with them. */
+  #memory = new Uint8Array(0);
 
   constructor(options: AppenderOptions) {
     this.#options = options;
@@ -63,6 +63,12 @@ export class Appender {
     this.#avoided.clear();
   }
 
+  #memoryFor(record: NewRecord): Uint8Array {
+    const wanted = HEAD_MAX_BYTES + (record.kind === 'claim' ? 0 : record.payload.byteLength);
+    if (wanted > this.#memory.byteLength) this.#memory = new Uint8Array(Math.max(wanted, Math.min(RECORD_BYTES, 2 * wanted)));
+    return this.#memory;
+  }
+
   /** Like `append`, but leaves the reserve alone: throws `DISK_FULL` before the disk is. */
   appendNew<T, Head extends RecordHead>(record: NewRecord, indexed: (pack: number, offset: number, head: Head) => T): Promise<T> {
     return this.append(record, indexed, this.#options.reserveBytes);
@@ -73,7 +79,7 @@ export class Appender {
     return this.#inOrder(async () => {
       if (reserve > 0) await this.#checkSpace(reserve);
       const current = await this.#room(record);
-      const { bytes, head } = encodeRecord(current.marker, record, this.#memory);
+      const { bytes, head } = encodeRecord(current.marker, record, this.#memoryFor(record));
       const offset = current.length;
       await current.file.write(bytes, offset);
       current.length += bytes.byteLength;

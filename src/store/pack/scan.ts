@@ -50,7 +50,7 @@ export async function checksumOf(file: OpenFile, offset: number, length: number)
 }
 
 async function nextMarker(file: OpenFile, marker: Uint8Array, from: number, size: number): Promise<number> {
-  const piece = Buffer.alloc(PIECE);
+  const piece = Buffer.allocUnsafe(Math.min(PIECE, Math.max(0, size - from)));
   for (let at = from; at < size; at += PIECE - MARKER_BYTES + 1) {
     const count = await file.read(piece, at);
     const found = piece.subarray(0, count).indexOf(marker);

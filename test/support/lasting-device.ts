@@ -1,0 +1,30 @@
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+import { lastJson } from './processes.ts';
+import type { Ended } from './processes.ts';
+
+const CHILD = fileURLToPath(new URL('./device-child.ts', import.meta.url));
+
+/** One process that fetches again and again, one after another: whatever it meets on the way, it lives and its memory is bounded. */
+export class LastingDevice {
+  readonly #child = spawn(process.execPath, [CHILD], { stdio: ['pipe', 'pipe', 'inherit'] });
+  readonly #lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+
+  /** Runs `shoal fetch …` to its end, which must come within `seconds`. */
+  async run(args: readonly string[], seconds: number): Promise<Ended> {
+    const began = performance.now();
+    const bound = setTimeout(() => this.#child.kill('SIGKILL'), seconds * 1000);
+    this.#child.stdin.write(`${JSON.stringify(args)}\n`);
+    const { value, done } = await this.#lines.next();
+    clearTimeout(bound);
+    expect(done, `shoal ${args.join(' ')} was to end within ${String(seconds)} s, and with an answer`).not.toBe(true);
+    const { code, errors, out, peak } = JSON.parse(value as string) as { readonly code: number; readonly errors: string; readonly out: string; readonly peak: number };
+    return { code, errors, last: lastJson(out), seconds: (performance.now() - began) / 1000, peak };
+  }
+
+  close(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
