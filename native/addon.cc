@@ -1,6 +1,7 @@
-// The one module that knows N-API, with addon_call.h (arguments, calls on the pool) and addon_delta.h. Each kernel lives in its own folder as pure C++ behind a C interface; here its
+// The one module that knows N-API, with addon_call.h (arguments, calls on the pool), addon_deflate.h and addon_delta.h. Each kernel lives in its own folder as pure C++ behind a C interface; here its
 // functions are wrapped: arguments are checked, caller-owned buffers are passed through, nothing is kept.
 #include "addon_call.h"
+#include "addon_deflate.h"
 #include "addon_delta.h"
 #include "chunk/chunk.h"
 #include "hash/hash.h"
@@ -9,7 +10,7 @@
 namespace {
 
 // Raised when an exported function changes meaning, so that a stale build is never mistaken for a current one.
-constexpr int32_t kAbi = 5;
+constexpr int32_t kAbi = 6;
 
 napi_value Abi(napi_env env, napi_callback_info) {
   napi_value value;
@@ -184,7 +185,7 @@ NAPI_MODULE_INIT() {
       !Export(env, exports, "chunkIsas", ChunkIsas) || !Export(env, exports, "hashPieces", HashPieces) ||
       !Export(env, exports, "hashIsas", HashIsas) || !Export(env, exports, "walkChunks", WalkChunks) || !Export(env, exports, "deltaDecodePage", DeltaDecodePage) ||
       !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) ||
-      !Export(env, exports, "deltaEncode", DeltaEncode)) {
+      !Export(env, exports, "deltaEncode", DeltaEncode) || !Export(env, exports, "deflateStreams", DeflateStreams)) {
     napi_throw_error(env, "SHOAL_NATIVE", "cannot register the native kernels");
     return nullptr;
   }

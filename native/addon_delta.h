@@ -98,7 +98,7 @@ napi_value DeltaDecodeSegment(napi_env env, napi_callback_info info) {
 struct EncodeWork : Work {
   const uint8_t *base, *target;
   size_t baseSize, targetSize;
-  std::vector<uint64_t> ends;
+  std::vector<uint64_t> ends, units;
   shoal_delta_options options = {};
   shoal_delta_result made = {};
   void run() override {
@@ -136,24 +136,25 @@ struct EncodeWork : Work {
   }
 };
 
-// deltaEncode(base, target: Uint8Array, ends: Float64Array, memoryCap, segmentPayload, threads: number,
+// deltaEncode(base, target: Uint8Array, ends, units: Float64Array, memoryCap, segmentPayload, threads: number,
 //   control: BigUint64Array): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
 // control[0]: progress, of about 3 * target bytes; control[1]: not 0 cancels.
 napi_value DeltaEncode(napi_env env, napi_callback_info info) {
-  napi_value args[7];
-  size_t count = 7, baseSize, targetSize, endCount, controls;
+  napi_value args[8];
+  size_t count = 8, baseSize, targetSize, endCount, unitCount, controls;
   const uint8_t *base, *target;
-  const double* ends;
+  const double *ends, *units;
   double cap;
   uint32_t payload, threads;
   uint64_t* control;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 7 ||
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 8 ||
       !Array(env, args[0], napi_uint8_array, &base, &baseSize) ||
       !Array(env, args[1], napi_uint8_array, &target, &targetSize) ||
-      !Array(env, args[2], napi_float64_array, &ends, &endCount) || napi_get_value_double(env, args[3], &cap) != napi_ok ||
-      !Whole(cap) || napi_get_value_uint32(env, args[4], &payload) != napi_ok ||
-      napi_get_value_uint32(env, args[5], &threads) != napi_ok ||
-      !Array(env, args[6], napi_biguint64_array, &control, &controls) || controls < 2)
+      !Array(env, args[2], napi_float64_array, &ends, &endCount) ||
+      !Array(env, args[3], napi_float64_array, &units, &unitCount) || napi_get_value_double(env, args[4], &cap) != napi_ok ||
+      !Whole(cap) || napi_get_value_uint32(env, args[5], &payload) != napi_ok ||
+      napi_get_value_uint32(env, args[6], &threads) != napi_ok ||
+      !Array(env, args[7], napi_biguint64_array, &control, &controls) || controls < 2)
     return Refuse(env, "deltaEncode: a wrong argument");
   EncodeWork* work = new (std::nothrow) EncodeWork;
   if (work == nullptr) return Refuse(env, "no memory");
@@ -162,12 +163,15 @@ napi_value DeltaEncode(napi_env env, napi_callback_info info) {
   work->target = target;
   work->targetSize = targetSize;
   for (size_t i = 0; i < endCount; i++) work->ends.push_back(Whole(ends[i]) ? static_cast<uint64_t>(ends[i]) : 0);
+  for (size_t i = 0; i < unitCount; i++) work->units.push_back(Whole(units[i]) ? static_cast<uint64_t>(units[i]) : 0);
+  work->options.unit_ends = work->units.data();
+  work->options.unit_count = work->units.size();
   work->options.memory_cap = static_cast<uint64_t>(cap);
   work->options.segment_payload = payload;
   work->options.threads = threads;
   work->options.progress = control;
   work->options.cancel = reinterpret_cast<const volatile uint32_t*>(control + 1);
-  const napi_value held[3] = {args[0], args[1], args[6]};
+  const napi_value held[3] = {args[0], args[1], args[7]};
   return Start(env, work, held, 3);
 }
 

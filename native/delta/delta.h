@@ -15,6 +15,7 @@ extern "C" {
 #endif
 
 #define SHOAL_DELTA_MAX_SEGMENT (8u << 20)       /* target bytes one segment may make */
+#define SHOAL_DELTA_MAX_UNIT (64u << 20)          /* target bytes whose map lies in one page */
 #define SHOAL_DELTA_MAX_PAGE_COVERS (1u << 18)    /* covers one map page may hold */
 #define SHOAL_DELTA_MAX_SIZE ((uint64_t)1 << 37) /* bytes of a base or a target */
 
@@ -69,6 +70,10 @@ typedef struct {
   uint32_t threads;         /* 0 or 1: only the calling one; the result does not depend on it */
   volatile uint64_t* progress;     /* of about 3 * target_size; may be null; written atomically */
   const volatile uint32_t* cancel; /* non-zero: stop soon; may be null; read atomically */
+  /* When unit_count is not 0: every span is a segment, and pages end only where units do. Ascending, each the end of a span,
+   * the last one target_size; no unit longer than SHOAL_DELTA_MAX_UNIT. */
+  const uint64_t* unit_ends;
+  size_t unit_count;
 } shoal_delta_options;
 
 typedef struct {

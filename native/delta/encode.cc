@@ -12,8 +12,8 @@
 namespace shoal::delta {
 namespace {
 
-// Spans with more covers than this keep only those of kCrowdedLength: SHOAL_DELTA_MAX_SEGMENT / kCrowdedLength plus
-// what crosses in is within SHOAL_DELTA_MAX_PAGE_COVERS, and so is a segment of several spans (see cut).
+// Spans with more covers than a page keep only those of kCrowdedLength: SHOAL_DELTA_MAX_SEGMENT / kCrowdedLength plus
+// what crosses in is within SHOAL_DELTA_MAX_PAGE_COVERS, and so is a segment of several spans (see cut). Longer units keep fewer.
 constexpr uint64_t kCrowdedLength = 64;
 constexpr size_t kPageCovers = 65536;  // a page closes before this, unless one segment alone needs more
 
@@ -30,11 +30,17 @@ class Encoder {
       : base_(base), baseSize_(baseSize), target_(target), targetSize_(targetSize), progress_(progress),
         threads_(threads) {}
 
-  int32_t run(const uint64_t* ends, size_t count, const MatchOptions& match, uint32_t segmentPayload, Owned& out) {
+  int32_t run(const uint64_t* ends, size_t count, const uint64_t* units, size_t unitCount, const MatchOptions& match,
+              uint32_t segmentPayload, Owned& out) {
     if (!findCovers(base_, baseSize_, target_, targetSize_, match, progress_, covers_)) return SHOAL_DELTA_CANCELLED;
     coverTables(base_, baseSize_, target_, targetSize_, covers_);
-    thin(ends, count);
-    cut(ends, count, segmentPayload, out);
+    if (unitCount > 0) {
+      thin(units, unitCount);
+      for (size_t i = 0; i < count; i++) out.segments.push_back({i == 0 ? 0 : ends[i - 1], ends[i], 0, 0, 0, 0});
+    } else {
+      thin(ends, count);
+      cut(ends, count, segmentPayload, out);
+    }
     alignTables(out);
     payloads_.resize(out.segments.size());
     std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
@@ -51,7 +57,7 @@ class Encoder {
       out.segments[i].payload_size = static_cast<uint32_t>(payloads_[i].size());
       out.payloads.insert(out.payloads.end(), payloads_[i].begin(), payloads_[i].end());
     }
-    return writeMap(out) ? SHOAL_DELTA_OK : SHOAL_DELTA_NO_MEMORY;
+    return writeMap(units, unitCount, out) ? SHOAL_DELTA_OK : SHOAL_DELTA_NO_MEMORY;
   }
 
  private:
@@ -96,8 +102,10 @@ class Encoder {
       size_t j = i;
       while (j < covers_.size() && covers_[j].target < ends[span]) j++;
       const bool crowded = j - i > kPageCovers;
+      const uint64_t size = ends[span] - (span == 0 ? 0 : ends[span - 1]);
+      const uint64_t least = kCrowdedLength * std::max<uint64_t>(1, (size + SHOAL_DELTA_MAX_SEGMENT - 1) / SHOAL_DELTA_MAX_SEGMENT);
       for (; i < j; i++)
-        if (!crowded || covers_[i].length >= kCrowdedLength) kept.push_back(covers_[i]);
+        if (!crowded || covers_[i].length >= least) kept.push_back(covers_[i]);
     }
     covers_.swap(kept);
   }
@@ -176,8 +184,9 @@ class Encoder {
     return SHOAL_DELTA_OK;
   }
 
-  // A page closes at a segment's end; covers that cross it are cut there, so that pages decode alone.
-  bool writeMap(Owned& out) const {
+  // A page closes at the end of a segment, or of a unit where there are any; covers that cross it are cut there, so that pages
+  // decode alone.
+  bool writeMap(const uint64_t* units, size_t unitCount, Owned& out) const {
     std::vector<Cover> part;
     bool complete = true;
     size_t first = 0;
@@ -192,10 +201,11 @@ class Encoder {
       first = end;
     };
     std::vector<Cover> own;
-    for (size_t i = 0; i < out.segments.size(); i++) {
-      shoal_delta_segment& s = out.segments[i];
+    for (size_t i = 0, next = 0, unit = 0; i < out.segments.size(); i = next) {
       own.clear();
-      if (s.codec != SHOAL_DELTA_RAW) {
+      do {
+        shoal_delta_segment& s = out.segments[next++];
+        if (s.codec == SHOAL_DELTA_RAW) continue;
         for (size_t k = coverAt(s.target_begin); k < covers_.size() && covers_[k].target < s.target_end; k++) {
           Cover c = covers_[k];
           const uint64_t end = std::min(s.target_end, c.target + c.length);
@@ -206,7 +216,8 @@ class Encoder {
           c.length = end - c.target;
           own.push_back(c);
         }
-      }
+      } while (unitCount > 0 && out.segments[next - 1].target_end < units[unit]);
+      unit++;
       if (!part.empty() && part.size() + own.size() > kPageCovers) flush(i);
       for (const Cover& c : own) {
         if (!part.empty()) {
@@ -221,7 +232,7 @@ class Encoder {
         }
         part.push_back(c);
       }
-      s.page = static_cast<uint32_t>(out.pages.size());
+      for (size_t k = i; k < next; k++) out.segments[k].page = static_cast<uint32_t>(out.pages.size());
     }
     flush(out.segments.size());
     return complete;
@@ -255,6 +266,15 @@ int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_
     at = span_ends[i];
   }
   if (at != target_size) return SHOAL_DELTA_BAD_ARGUMENT;
+  const size_t unit_count = options->unit_count;
+  at = 0;
+  for (size_t i = 0, span = 0; i < unit_count; i++) {
+    if (options->unit_ends[i] <= at || options->unit_ends[i] - at > SHOAL_DELTA_MAX_UNIT) return SHOAL_DELTA_BAD_ARGUMENT;
+    at = options->unit_ends[i];
+    while (span < span_count && span_ends[span] < at) span++;
+    if (span == span_count || span_ends[span] != at) return SHOAL_DELTA_BAD_ARGUMENT;
+  }
+  if (unit_count > 0 && at != target_size) return SHOAL_DELTA_BAD_ARGUMENT;
   Owned* owned = new (std::nothrow) Owned;
   if (owned == nullptr) return SHOAL_DELTA_NO_MEMORY;
   const shoal::delta::Progress progress{options->progress, options->cancel};
@@ -263,7 +283,7 @@ int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_
   match.memoryCap = options->memory_cap;
   match.threads = threads;
   shoal::delta::Encoder encoder(base, base_size, target, target_size, progress, threads);
-  const int32_t status = encoder.run(span_ends, span_count, match,
+  const int32_t status = encoder.run(span_ends, span_count, options->unit_ends, unit_count, match,
                                      options->segment_payload == 0 ? 262144 : options->segment_payload, *owned);
   if (status != SHOAL_DELTA_OK) {
     delete owned;

@@ -1,9 +1,11 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import type { Streams } from '../container/streams.ts';
 import { ShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES, PAGE_MAX_BYTES, TORRENT_MAX_FILE_BYTES } from '../core/limits.ts';
+import type { DeltaManifest } from '../delta/manifest.ts';
 import type { ArtifactSurvey } from '../publish/survey.ts';
 import type { StoreReader } from '../store/types.ts';
 import { DEFAULT_HOME } from './values.ts';
@@ -138,10 +140,36 @@ async function delta(path: string): Promise<Finding> {
     `  from ${manifest.base.root}, ${formatBytes(manifest.base.size)}`,
     `  to   ${manifest.target.root}, ${formatBytes(manifest.target.size)}`,
     `  manifest ${formatBytes(manifestBytes)}, map ${formatBytes(mapBytes)} (${String(covers)} covers in ${String(manifest.pages.length)} pages)`,
+    ...streamLines(manifest),
     ...Object.entries(codecs).filter(([, { segments }]) => segments > 0).map(([codec, { segments, target, payload }]) => `  ${codec.padEnd(5)} ${String(segments)} segments: ${formatBytes(target)} from ${formatBytes(payload)}`),
   ];
   const segments = manifest.segments.map(({ length, spans, codec, payload }) => ({ length, spans, codec, payload: payload?.size ?? 0 }));
-  return { kind: 'delta', lines, facts: { base: manifest.base, target: manifest.target, bytes, manifestBytes, mapBytes, covers, pages: manifest.pages.length, codecs, segments } };
+  return { kind: 'delta', lines, facts: { base: manifest.base, target: manifest.target, bytes, manifestBytes, mapBytes, covers, pages: manifest.pages.length, streams: streamFacts(manifest), codecs, segments } };
+}
+
+/** Compressed streams that a delta looks into, and what they hold; zeros without containers. */
+function streamFacts({ views }: DeltaManifest): { readonly base: StreamFacts; readonly target: StreamFacts } {
+  const facts = (streams: Streams | undefined): StreamFacts => ({ streams: streams?.at.length ?? 0, bytes: sum(streams?.size ?? []), held: sum(streams?.held ?? []) });
+  return { base: facts(views?.base), target: facts(views?.target) };
+}
+
+interface StreamFacts {
+  readonly streams: number;
+  readonly bytes: number;
+  readonly held: number;
+}
+
+function sum(numbers: Iterable<number>): number {
+  let all = 0;
+  for (const each of numbers) all += each;
+  return all;
+}
+
+function streamLines(manifest: DeltaManifest): readonly string[] {
+  if (manifest.views === undefined) return [];
+  const { base, target } = streamFacts(manifest);
+  const line = (what: string, { streams, bytes, held }: StreamFacts): string => `  ${what} ${String(streams)} compressed streams: ${formatBytes(bytes)} that hold ${formatBytes(held)}`;
+  return [line('looks into', base), line('makes', target)];
 }
 
 /** The manifest of a published delta, as it lies below targets/deltas of a home. */
@@ -150,15 +178,17 @@ async function deltaManifest(path: string): Promise<Finding> {
   const { readWhole } = await import('../store/durable.ts');
   const { decodeDeltaManifest, deltaBytes } = await import('../delta/manifest.ts');
   const encoded = (await readWhole(nodeFiles, path, DELTA_MANIFEST_MAX_BYTES)) ?? new Uint8Array();
-  const { base, target, pages, segments } = decodeDeltaManifest(encoded);
-  const bytes = deltaBytes({ base, target, pages, segments }, encoded.byteLength);
+  const manifest = decodeDeltaManifest(encoded);
+  const { base, target, pages, segments } = manifest;
+  const bytes = deltaBytes(manifest, encoded.byteLength);
   const lines = [
     `${path}: manifest of a delta of ${formatBytes(bytes)}, ${((100 * bytes) / Math.max(1, target.size)).toFixed(2)} % of what it makes`,
     `  from ${base.root}, ${formatBytes(base.size)}`,
     `  to   ${target.root}, ${formatBytes(target.size)}`,
     `  ${String(segments.length)} segments, ${String(pages.length)} map pages, manifest ${formatBytes(encoded.byteLength)}`,
+    ...streamLines(manifest),
   ];
-  return { kind: 'delta-manifest', lines, facts: { base, target, bytes, manifestBytes: encoded.byteLength, pages: pages.length, segments: segments.length } };
+  return { kind: 'delta-manifest', lines, facts: { base, target, bytes, manifestBytes: encoded.byteLength, pages: pages.length, streams: streamFacts(manifest), segments: segments.length } };
 }
 
 async function page(bytes: Uint8Array): Promise<Finding> {

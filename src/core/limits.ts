@@ -211,6 +211,17 @@ export const DELTA_PAGE_MAX_COVERS = 2 ** 18;
 /** Spans are at least a MiB, so these are all segments and pages of the largest target. */
 export const DELTA_MAX_SEGMENTS = DELTA_MAX_BYTES / SPAN_MIN_BYTES + 1;
 export const DELTA_MANIFEST_MAX_BYTES = 24 * MiB;
+/** Compressed streams inside an artifact (docs/containers.md): what one may hold and take, and how many of base and target each are seen. */
+export const CONTAINER_MAX_HELD = 8 * MiB;
+export const CONTAINER_MAX_SIZE = 8 * MiB;
+export const CONTAINER_MAX_STREAMS = 2 ** 18;
+/** What the target bytes of one segment may hold when they are expanded, and how much of it is made at a time. */
+export const CONTAINER_UNIT_MAX_BYTES = 48 * MiB;
+export const CONTAINER_PART_BYTES = 4 * MiB;
+/** The list of streams in a manifest, before it is compressed. */
+export const CONTAINER_VIEWS_MAX_BYTES = 8 * MiB;
+/** Expanded base content that is kept while segments are rebuilt. */
+export const CONTAINER_CACHE_BYTES = 4 * MiB;
 /** Earlier segments that one may need first. */
 export const DELTA_MAX_PREREQUISITES = 8;
 

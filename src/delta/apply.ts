@@ -1,11 +1,19 @@
+import { assemble } from '../container/assemble.ts';
+import { ExpandedBase } from '../container/expanded-base.ts';
+import { expandedBytes, partsOf } from '../container/layout.ts';
+import type { Part } from '../container/layout.ts';
+import { NO_STREAMS, heldBytes } from '../container/streams.ts';
+import type { Views } from '../container/views.ts';
 import { ShoalError } from '../core/errors.ts';
 import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
+import { CONTAINER_UNIT_MAX_BYTES } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
 import { decodePage, decodeSegment } from './kernel.ts';
 import type { Covers } from './kernel.ts';
 import { PREDICTION_BYTES } from './manifest.ts';
 import type { DeltaManifest, DeltaPage, DeltaSegment } from './manifest.ts';
+import { decodeParts } from './parts.ts';
 import { Windows, predict } from './predict.ts';
 import type { BaseReader } from './predict.ts';
 import { Codec } from './types.ts';
@@ -13,6 +21,17 @@ import type { Pieces } from './types.ts';
 
 /** Pages whose covers are kept at a time: 8 MiB each at most. */
 const PAGES_OPEN = 2;
+
+const NOTHING = new Uint8Array(0);
+const NO_PIECES = new Uint32Array(0);
+const NO_VIEWS: Views = { base: NO_STREAMS, target: NO_STREAMS };
+
+/** @throws ShoalError `BAD_DELTA` when a segment is longer than a device has memory for */
+function expandedLength({ target }: Views, { length }: DeltaSegment, begin: number): number {
+  const expanded = expandedBytes(target, begin, begin + length);
+  if (expanded > CONTAINER_UNIT_MAX_BYTES) throw new ShoalError('BAD_DELTA', `a segment of this delta has ${String(expanded)} bytes when it is expanded`, { retry: 'elsewhere' });
+  return expanded;
+}
 
 /** Where map pages and payloads come from. What it returns is not trusted. It may fill and return `into` where it reads. */
 export interface DeltaObjects {
@@ -23,6 +42,8 @@ export interface DeltaObjects {
 export interface PlacedSegment extends DeltaSegment {
   readonly begin: number;
   readonly page: number;
+  /** Where it begins in what pages and models see: the expanded target where there are containers. */
+  readonly expanded: number;
 }
 
 interface PlacedPage extends DeltaPage {
@@ -41,27 +62,35 @@ export class DeltaApplier {
   readonly #pages: readonly PlacedPage[];
   readonly #objects: DeltaObjects;
   readonly #base: BaseReader;
+  /** Of the base as pages see it. */
+  readonly #baseSize: number;
   readonly #windows = new Windows();
   /** For payloads, one for each segment under way. */
   readonly #rooms: Buffer[] = [];
   readonly #longest: number;
+  /** For parts, one for each segment under way. */
+  readonly #partRooms: Buffer[] = [];
   /** Covers of the pages that were used last, newest first. */
   #open: readonly { readonly page: number; readonly covers: Promise<Covers> }[] = [];
 
   constructor(manifest: DeltaManifest, objects: DeltaObjects, base: BaseReader) {
     this.#manifest = manifest;
     this.#objects = objects;
-    this.#base = base;
+    const { views } = manifest;
+    this.#base = views === undefined ? base : new ExpandedBase(base, manifest.base.size, views.base);
+    this.#baseSize = manifest.base.size + (views === undefined ? 0 : heldBytes(views.base));
     const segments: PlacedSegment[] = [];
     const pages: PlacedPage[] = [];
     let at = 0;
+    let expanded = 0;
     manifest.pages.forEach((page, number) => {
-      const begin = at;
+      const begin = expanded;
       for (const segment of manifest.segments.slice(segments.length, segments.length + page.segments)) {
-        segments.push({ ...segment, begin: at, page: number });
+        segments.push({ ...segment, begin: at, page: number, expanded });
+        expanded += views === undefined ? segment.length : expandedLength(views, segment, at);
         at += segment.length;
       }
-      pages.push({ ...page, begin, end: at });
+      pages.push({ ...page, begin, end: expanded });
     });
     this.segments = segments;
     this.#longest = segments.reduce((most, { codec, payload }) => (codec === Codec.RAW ? most : Math.max(most, payload?.size ?? 0)), 0);
@@ -82,13 +111,15 @@ export class DeltaApplier {
     if (segment.codec === Codec.RAW) {
       const payload = await this.#object(segment.payload ?? { id: segment.target, size: segment.length }, 'payload', into);
       if (payload !== into) into.set(payload);
+    } else if (segment.codec === Codec.PARTS) {
+      await this.#expand(segment, into);
     } else if (segment.payload === undefined) {
       await this.#predict(segment, into);
     } else {
       const room = this.#rooms.pop() ?? Buffer.allocUnsafeSlow(this.#longest);
       try {
         const payload = await this.#object(segment.payload, 'payload', room.subarray(0, segment.payload.size));
-        await decodeSegment(segment.codec, payload, into, segment.begin, await this.#predict(segment, into));
+        await decodeSegment(segment.codec, payload, into, segment.expanded, await this.#predict(segment, into));
       } finally {
         this.#rooms.push(room);
       }
@@ -108,21 +139,70 @@ export class DeltaApplier {
     const segment = this.segments[number];
     if (segment === undefined || segment.codec === Codec.RAW) return;
     const into = buffer.subarray(0, segment.length);
-    await this.#predict(segment, into);
-    if (!Buffer.from(blake3(into)).subarray(0, PREDICTION_BYTES).equals(segment.prediction)) {
+    const found = segment.codec === Codec.PARTS ? await this.#probeParts(segment) : (await this.#predict(segment, into), blake3(into));
+    if (!Buffer.from(found).subarray(0, PREDICTION_BYTES).equals(segment.prediction)) {
       throw new ShoalError('BASE_DRIFTED', `the base is not what segment ${String(number)} of the delta was made from`, { ids: { segment: number } });
     }
   }
 
-  async #predict(segment: PlacedSegment, into: Uint8Array): Promise<Pieces> {
-    return predict(await this.#covers(segment.page), segment.begin, into, this.#base, this.#windows);
+  async #predict({ page, expanded }: PlacedSegment, into: Uint8Array): Promise<Pieces> {
+    return predict(await this.#covers(page), expanded, into, this.#base, this.#windows);
+  }
+
+  /** Makes the parts of a segment one after another, and of each its target bytes in `into`. */
+  async #expand(segment: PlacedSegment, into: Uint8Array): Promise<void> {
+    const { target } = this.#manifest.views ?? NO_VIEWS;
+    const { id, size } = segment.payload ?? { id: segment.target, size: 0 };
+    const room = this.#rooms.pop() ?? Buffer.allocUnsafeSlow(this.#longest);
+    try {
+      const bytes = await this.#object({ id, size }, 'payload', room.subarray(0, size));
+      const parts = partsOf(target, segment.begin, segment.begin + segment.length);
+      const payloads = decodeParts(bytes, parts.map(({ length }) => length));
+      await this.#eachPart(segment, async (part, at, made, number, covers) => {
+        const { codec, payload } = payloads[number] ?? { codec: Codec.COPY, payload: NOTHING };
+        const pieces = codec === Codec.RAW ? NO_PIECES : await predict(covers, at, made, this.#base, this.#windows);
+        await decodeSegment(codec, payload, made, at, pieces);
+        await assemble(target, part, made, into, segment.begin);
+      });
+    } finally {
+      this.#rooms.push(room);
+    }
+  }
+
+  /** The hash of what the parts of a segment are predicted to be. */
+  async #probeParts(segment: PlacedSegment): Promise<Uint8Array> {
+    const hashes: Uint8Array[] = [];
+    await this.#eachPart(segment, async (_part, at, made, _number, covers) => {
+      await predict(covers, at, made, this.#base, this.#windows);
+      hashes.push(blake3(made));
+    });
+    return blake3(Buffer.concat(hashes));
+  }
+
+  /** Calls `make` with each part, where it begins when all is expanded, and memory for it. */
+  async #eachPart({ begin, length, page, expanded }: PlacedSegment, make: (part: Part, at: number, made: Uint8Array, number: number, covers: Covers) => Promise<void>): Promise<void> {
+    const parts = partsOf(this.#manifest.views?.target ?? NO_STREAMS, begin, begin + length);
+    const longest = parts.reduce((most, part) => Math.max(most, part.length), 0);
+    let room = this.#partRooms.pop() ?? Buffer.alloc(0);
+    // Kept for the next segment: memory that comes and goes is garbage for a while.
+    if (room.length < longest) room = Buffer.allocUnsafeSlow(longest);
+    try {
+      const covers = await this.#covers(page);
+      let at = expanded;
+      for (const [number, part] of parts.entries()) {
+        await make(part, at, room.subarray(0, part.length), number, covers);
+        at += part.length;
+      }
+    } finally {
+      this.#partRooms.push(room);
+    }
   }
 
   #covers(number: number): Promise<Covers> {
     const known = this.#open.find(({ page }) => page === number);
     if (known !== undefined) return known.covers;
     const page = this.#pages[number] as PlacedPage;
-    const covers = this.#object(page, 'map page').then((bytes) => decodePage(bytes, page.begin, page.end, this.#manifest.base.size, page.covers));
+    const covers = this.#object(page, 'map page').then((bytes) => decodePage(bytes, page.begin, page.end, this.#baseSize, page.covers));
     const open = { page: number, covers };
     // Segments on both sides of a page's end may be under way at the same time.
     this.#open = [open, ...this.#open].slice(0, PAGES_OPEN);

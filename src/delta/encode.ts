@@ -13,6 +13,8 @@ export interface EncodeOptions {
   readonly indexBytes?: number;
   /** Payload bytes at which a segment closes; default 256 KiB. */
   readonly segmentPayload?: number;
+  /** When given: every span is a segment, and pages end only where units do. Ends of spans, the last one the target's length. */
+  readonly unitEnds?: readonly number[];
   /** Threads of the native tier; default 2. The result does not depend on it. */
   readonly threads?: number;
   readonly signal?: AbortSignal;
@@ -68,7 +70,7 @@ async function viaNative(addon: NonNullable<typeof native>, base: Uint8Array, ta
   options.signal?.addEventListener('abort', cancel, { once: true });
   const timer = setInterval(() => options.onProgress?.(Math.min(1, Number(control[0]) / Math.max(1, 3 * target.length))), PROGRESS_MS);
   try {
-    const made = await addon.deltaEncode(base, target, Float64Array.from(spanEnds), options.indexBytes ?? 0, options.segmentPayload ?? 0, options.threads ?? 2, control);
+    const made = await addon.deltaEncode(base, target, Float64Array.from(spanEnds), Float64Array.from(options.unitEnds ?? []), options.indexBytes ?? 0, options.segmentPayload ?? 0, options.threads ?? 2, control);
     options.signal?.throwIfAborted();
     if (typeof made === 'number') {
       if (made === CANCELLED) throw new ShoalError('CANCELLED', 'encoding a delta was cancelled', { retry: 'again' });
@@ -95,9 +97,11 @@ async function viaNative(addon: NonNullable<typeof native>, base: Uint8Array, ta
 }
 
 async function portable(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], options: EncodeOptions): Promise<EncodedDelta> {
-  const covers = thin(findCovers(base, target, options.signal), spanEnds);
+  const units = options.unitEnds ?? [];
+  const covers = thin(findCovers(base, target, options.signal), units.length > 0 ? units : spanEnds);
+  const cuts = units.length > 0 ? spanEnds.map((end, i) => [spanEnds[i - 1] ?? 0, end] as const) : cut(base, target, covers, spanEnds, options.segmentPayload ?? SEGMENT_PAYLOAD);
   const segments: { begin: number; end: number; codec: CodecId; payload: Uint8Array; covers: Cover[] }[] = [];
-  for (const [begin, end] of cut(base, target, covers, spanEnds, options.segmentPayload ?? SEGMENT_PAYLOAD)) {
+  for (const [begin, end] of cuts) {
     // Hundreds of milliseconds each: let others run in between.
     await setImmediate();
     options.signal?.throwIfAborted();
@@ -111,12 +115,17 @@ async function portable(base: Uint8Array, target: Uint8Array, spanEnds: readonly
     const first = segments[i] as (typeof segments)[number];
     const list: Cover[] = [];
     let end = first.begin;
-    for (; i < segments.length; i++) {
-      const { covers: own, ...segment } = segments[i] as (typeof segments)[number];
-      if (list.length > 0 && list.length + own.length > PAGE_COVERS) break;
-      for (const cover of own) append(list, cover);
-      end = segment.end;
-      numbered.push({ ...segment, page: pages.length });
+    while (i < segments.length) {
+      const unit = units.find((each) => each > end) ?? 0;
+      const group = segments.slice(i, i + 1);
+      while ((group.at(-1)?.end ?? unit) < unit) group.push(segments[i + group.length] as (typeof segments)[number]);
+      if (list.length > 0 && list.length + group.reduce((sum, { covers: own }) => sum + own.length, 0) > PAGE_COVERS) break;
+      for (const { covers: own, ...segment } of group) {
+        for (const cover of own) append(list, cover);
+        end = segment.end;
+        numbered.push({ ...segment, page: pages.length });
+      }
+      i += group.length;
     }
     pages.push({ begin: first.begin, end, bytes: encodeMapPage(list, first.begin), covers: list.length });
   }
@@ -134,14 +143,17 @@ function append(list: Cover[], cover: Cover): void {
 function thin(covers: readonly Cover[], spanEnds: readonly number[]): Cover[] {
   const kept: Cover[] = [];
   let i = 0;
+  let begin = 0;
   for (const end of spanEnds) {
     let j = i;
     while (j < covers.length && (covers[j] as Cover).target < end) j++;
     const crowded = j - i > PAGE_COVERS;
+    const least = CROWDED_LENGTH * Math.max(1, Math.ceil((end - begin) / DELTA_SEGMENT_MAX_BYTES));
     for (; i < j; i++) {
       const cover = covers[i] as Cover;
-      if (!crowded || cover.length >= CROWDED_LENGTH) kept.push(cover);
+      if (!crowded || cover.length >= least) kept.push(cover);
     }
+    begin = end;
   }
   return kept;
 }

@@ -4,7 +4,7 @@ import { DELTA_MAX_PREREQUISITES, DELTA_MAX_SEGMENTS } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
 import type { DeltaObjects } from './apply.ts';
 import type { MadeDelta } from './make.ts';
-import { decodeDeltaManifest } from './manifest.ts';
+import { CONTAINER_FEATURE, decodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest } from './manifest.ts';
 import type { BaseReader } from './predict.ts';
 
@@ -37,6 +37,8 @@ export function* deltaFileParts({ manifest, manifestBytes, objects }: MadeDelta)
     yield manifestBytes.subarray(at, end);
     at = end + (payload === undefined ? 0 : ID_BYTES);
   }
+  // The streams of containers, where there are any.
+  yield manifestBytes.subarray(at);
   for (const { id } of objectsOf(manifest)) yield objects.get(id) ?? new Uint8Array(0);
 }
 
@@ -84,9 +86,11 @@ export async function openDeltaFile(file: BaseReader, size: number): Promise<Del
   const from = HEAD_BYTES + ends.length;
   const rest = await read(from, Math.min(size - from, pages * PAGE_BYTES + segments * (SEGMENT_BYTES + 3 * DELTA_MAX_PREREQUISITES)));
   const { bytes, ids, used } = spread(ends, rest, pages, segments);
+  const views = ends[0] === CONTAINER_FEATURE ? await read(from + used, 3) : undefined;
+  const streams = views === undefined ? Buffer.alloc(0) : await read(from + used, 3 + views.readUIntLE(0, 3));
   // Each object where it lies, and its id where the manifest has room for it.
   const positions: number[] = [];
-  let position = from + used;
+  let position = from + used + streams.length;
   let room = Buffer.alloc(0);
   for (const { at, size: length } of ids) {
     if (length > size - position) throw bad('it ends too early');
@@ -96,11 +100,11 @@ export async function openDeltaFile(file: BaseReader, size: number): Promise<Del
     position += length;
   }
   if (position !== size) throw bad('it is longer than its parts');
-  const manifest = decodeDeltaManifest(bytes);
+  const manifest = decodeDeltaManifest(streams.length === 0 ? bytes : Buffer.concat([bytes, streams]));
   const places = new Map(objectsOf(manifest).map(({ id, size: length }, n) => [id, { position: positions[n] ?? 0, size: length }]));
   return {
     manifest,
-    manifestBytes: HEAD_BYTES + ends.length + used,
+    manifestBytes: HEAD_BYTES + ends.length + used + streams.length,
     object: async (id, expected, into) => {
       const found = places.get(id);
       if (found === undefined) throw bad(`it has no object ${id}`);

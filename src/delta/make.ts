@@ -1,3 +1,5 @@
+import { expand } from '../container/expand.ts';
+import type { StreamCensus } from '../container/expand.ts';
 import { ShoalError } from '../core/errors.ts';
 import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
@@ -5,6 +7,7 @@ import { blake3 } from '../kernel/hash.ts';
 import { encodeDelta } from './encode.ts';
 import type { EncodeOptions } from './encode.ts';
 import { decodePage, decodeSegment } from './kernel.ts';
+import { makeExpanded } from './make-expanded.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest, DeltaSegment } from './manifest.ts';
 import { Windows, memoryBase, predict } from './predict.ts';
@@ -23,16 +26,34 @@ export interface MadeDelta {
   readonly objects: ReadonlyMap<ObjectId, Uint8Array>;
   /** Everything a device fetches. */
   readonly bytes: number;
+  /** The compressed streams of the target. */
+  readonly census: StreamCensus;
 }
+
+export interface MakeOptions extends EncodeOptions {
+  /** Whether compressed streams are expanded where that helps; default yes. */
+  readonly containers?: boolean;
+}
+
+/** Of the memory for the index, what expanded artifacts may take; beyond that a smaller index would cost more than they gain. */
+const EXPANDED_SHARE = 0.75;
+const NO_CENSUS: StreamCensus = { found: 0, unchanged: 0, made: 0 };
 
 /**
  * Makes a delta and proves it: every segment is decoded again from what was written and compared with the target before
- * this returns.
+ * this returns. Compressed streams that changed are expanded where that helps (docs/containers.md).
  *
  * @param spanEnds of the target's index (docs/format.md, "Spans")
  * @throws ShoalError what `encodeDelta` throws; `DELTA_UNPROVEN` when a segment does not decode to the target
  */
-export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: readonly number[], options: EncodeOptions = {}): Promise<MadeDelta> {
+export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: readonly number[], options: MakeOptions = {}): Promise<MadeDelta> {
+  const { indexBytes, signal } = options;
+  const mostBytes = indexBytes === undefined ? Infinity : indexBytes * EXPANDED_SHARE;
+  const { census, expansion } = options.containers === false ? { census: NO_CENSUS, expansion: undefined } : await expand(base.bytes, target.bytes, spanEnds, { mostBytes, signal });
+  if (expansion !== undefined) {
+    const left = indexBytes === undefined ? {} : { indexBytes: indexBytes - expansion.base.length - expansion.target.length };
+    return { ...(await makeExpanded(base, target, spanEnds, expansion, { ...options, ...left })), census };
+  }
   const { segments, pages } = await encodeDelta(base.bytes, target.bytes, spanEnds, options);
   const objects = new Map<ObjectId, Uint8Array>();
   const keep = (bytes: Uint8Array): ObjectId => {
@@ -84,5 +105,5 @@ export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: 
     segments: records,
   };
   const manifestBytes = encodeDeltaManifest(manifest);
-  return { manifest, manifestBytes, objects, bytes: deltaBytes(manifest, manifestBytes.length) };
+  return { manifest, manifestBytes, objects, bytes: deltaBytes(manifest, manifestBytes.length), census };
 }

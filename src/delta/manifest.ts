@@ -1,3 +1,5 @@
+import { decodeViews, encodeViews } from '../container/views.ts';
+import type { Views } from '../container/views.ts';
 import { ByteReader, ByteWriter } from '../core/codec.ts';
 import { ShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
@@ -20,6 +22,8 @@ import type { CodecId } from './types.ts';
 
 /** The coding of map pages and payloads that this code knows. A manifest with another number is content for others. */
 export const DELTA_FEATURE = 1;
+/** The same, between artifacts whose compressed streams are expanded (docs/containers.md). */
+export const CONTAINER_FEATURE = 2;
 
 const MAGIC = Buffer.from('SHDM');
 const VERSION = 1;
@@ -59,11 +63,13 @@ export interface DeltaManifest {
   readonly target: DeltaEnd;
   readonly pages: readonly DeltaPage[];
   readonly segments: readonly DeltaSegment[];
+  /** The streams that are expanded: then pages, parts and the base are as docs/containers.md says. Undefined without containers. */
+  readonly views?: Views;
 }
 
 export function encodeDeltaManifest(manifest: DeltaManifest): Uint8Array {
   const out = new ByteWriter(256 + manifest.segments.length * 96);
-  out.raw(MAGIC).uint(VERSION, 1).uint(DELTA_FEATURE, 1);
+  out.raw(MAGIC).uint(VERSION, 1).uint(manifest.views === undefined ? DELTA_FEATURE : CONTAINER_FEATURE, 1);
   for (const { root, size } of [manifest.base, manifest.target]) out.id(root).uint(size, 6);
   out.uint(manifest.pages.length, 4).uint(manifest.segments.length, 4);
   for (const { id, size, covers, segments } of manifest.pages) out.id(id).uint(size, 3).uint(covers, 3).uint(segments, 3);
@@ -72,6 +78,10 @@ export function encodeDeltaManifest(manifest: DeltaManifest): Uint8Array {
     for (const number of segment.prerequisites) out.uint(number, 3);
     out.raw(segment.prediction).id(segment.target).uint(segment.payload?.size ?? 0, 3);
     if (segment.payload !== undefined) out.id(segment.payload.id);
+  }
+  if (manifest.views !== undefined) {
+    const views = encodeViews(manifest.views);
+    out.uint(views.length, 3).raw(views);
   }
   return out.finish();
 }
@@ -91,8 +101,8 @@ export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
   if (!MAGIC.equals(input.raw(MAGIC.length))) throw bad('it begins otherwise');
   const version = input.uint(1);
   const feature = input.uint(1);
-  if (version !== VERSION || feature !== DELTA_FEATURE) {
-    throw new ShoalError('DELTA_FEATURE', `this delta needs version ${String(version)}, feature ${String(feature)}; this program knows ${String(VERSION)} and ${String(DELTA_FEATURE)}`);
+  if (version !== VERSION || (feature !== DELTA_FEATURE && feature !== CONTAINER_FEATURE)) {
+    throw new ShoalError('DELTA_FEATURE', `this delta needs version ${String(version)}, feature ${String(feature)}; this program knows ${String(VERSION)} and up to ${String(CONTAINER_FEATURE)}`);
   }
   const end = (): DeltaEnd => ({ root: input.id(), size: input.uint(6) });
   const base = end();
@@ -113,16 +123,21 @@ export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
   const segments: DeltaSegment[] = [];
   let made = 0;
   for (let i = 0; i < segmentCount; i++) {
-    const segment = readSegment(input, i);
+    const segment = readSegment(input, i, feature === CONTAINER_FEATURE);
     made += segment.length;
     segments.push(segment);
   }
   if (made !== target.size) throw bad('its segments do not make the target');
+  if (feature === DELTA_FEATURE) {
+    input.end();
+    return { base, target, pages, segments };
+  }
+  const views = decodeViews(input.raw(input.uint(3)), base.size, target.size);
   input.end();
-  return { base, target, pages, segments };
+  return { base, target, pages, segments, views };
 }
 
-function readSegment(input: ByteReader, number: number): DeltaSegment {
+function readSegment(input: ByteReader, number: number, parts: boolean): DeltaSegment {
   const wrong = (): ShoalError => bad(`segment ${String(number)} is out of bounds`);
   const length = input.uint(3);
   const spans = input.uint(1);
@@ -138,7 +153,7 @@ function readSegment(input: ByteReader, number: number): DeltaSegment {
   const prediction = Uint8Array.from(input.raw(PREDICTION_BYTES));
   const target = input.id();
   const size = input.uint(3);
-  const lawful = codec === Codec.COPY ? size === 0 : codec === Codec.RAW ? size === length : codec === Codec.SITES && size > 0 && size < length;
+  const lawful = codec === Codec.COPY ? size === 0 : codec === Codec.RAW ? size === length : (codec === Codec.SITES || (parts && codec === Codec.PARTS)) && size > 0 && size < length;
   if (!lawful || needs !== 0 || (codec === Codec.RAW && prediction.some((byte) => byte !== 0))) throw wrong();
   return { length, spans, codec: codec as CodecId, prerequisites, prediction, target, payload: size === 0 ? undefined : { id: input.id(), size } };
 }

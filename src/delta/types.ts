@@ -27,5 +27,7 @@ export const Codec = {
   RAW: 1,
   /** The payload corrects the prediction (docs/delta.md). */
   SITES: 2,
+  /** The payload has one of the others for each part of what the segment is when expanded (docs/containers.md). */
+  PARTS: 3,
 } as const;
 export type CodecId = (typeof Codec)[keyof typeof Codec];

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 5;
+const ABI = 6;
 
 /** The functions of native/addon.cc. Each kernel's TypeScript side adds what it uses. */
 export interface NativeAddon {
@@ -26,8 +26,14 @@ export interface NativeAddon {
   deltaDecodePage(page: Uint8Array, begin: number, end: number, baseSize: number, covers: number): Promise<Float64Array | number>;
   /** Corrects `buffer` in place; `pieces` are length, kind, base of each. Returns a status. Nobody else touches the buffers meanwhile. */
   deltaDecodeSegment(codec: number, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Uint32Array): Promise<number>;
-  /** `control[0]`: progress, of about three times the target; `control[1]`: not 0 cancels. Segments, pages, payloads, map; or a status. */
-  deltaEncode(base: Uint8Array, target: Uint8Array, ends: Float64Array, memoryCap: number, segmentPayload: number, threads: number, control: BigUint64Array): Promise<readonly [Float64Array, Float64Array, Uint8Array, Uint8Array] | number>;
+  /** `units` are the ends of units, empty when there are none. `control[0]`: progress, of about three times the target; `control[1]`: not 0 cancels. Segments, pages, payloads, map; or a status. */
+  deltaEncode(base: Uint8Array, target: Uint8Array, ends: Float64Array, units: Float64Array, memoryCap: number, segmentPayload: number, threads: number, control: BigUint64Array): Promise<readonly [Float64Array, Float64Array, Uint8Array, Uint8Array] | number>;
+  /**
+   * Raw deflate as zlib makes it (native/deflate/deflate.h) of streams of `sizes` that lie one after another in `data`, each at the
+   * beginning of its own of `rooms` in `out`; `settings` are level + 16 × memory level. Writes what each took into `made`, 2^32 − 1
+   * where there was no room. Returns a status. Nobody touches the buffers meanwhile.
+   */
+  deflateStreams(data: Uint8Array, sizes: Uint32Array, out: Uint8Array, rooms: Uint32Array, settings: Uint8Array, made: Uint32Array): Promise<number>;
 }
 
 interface Loaded {

@@ -66,7 +66,13 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
   deltaEncode: () => {
     const target = bytes(below(20_000));
     const ends = new Float64Array(random() < 0.8 ? [below(target.byteLength + 1), target.byteLength] : [random() * 1e5, -1, NaN]);
-    return [bytes(below(20_000)), target, ends, below(2 ** 20), below(4000), below(4), new BigUint64Array(random() < 0.8 ? 2 : below(3))];
+    const units = random() < 0.5 ? new Float64Array(0) : random() < 0.8 ? ends.slice(below(2)) : new Float64Array([random() * 1e5, -1]);
+    return [bytes(below(20_000)), target, ends, units, below(2 ** 20), below(4000), below(4), new BigUint64Array(random() < 0.8 ? 2 : below(3))];
+  },
+  deflateStreams: () => {
+    const count = below(5);
+    const some = (most: number): Uint32Array => Uint32Array.from({ length: count }, () => (random() < 0.95 ? below(most) : below(2 ** 32)));
+    return [bytes(below(20_000)), some(6000), bytes(below(20_000)), some(6000), Uint8Array.from({ length: count }, () => (random() < 0.8 ? 1 + below(9) + 128 : below(256))), new Uint32Array(random() < 0.9 ? count : below(6))];
   },
 };
 

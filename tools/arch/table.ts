@@ -20,6 +20,7 @@ export const table: ArchTable = {
   tiers: [
     ['core'],
     ['kernel'],
+    ['container'],
     ['chunk', 'merkle', 'delta', 'plan'],
     ['store', 'trust', 'install', 'identity'],
     ['publish', 'serve', 'exchange', 'discover'],

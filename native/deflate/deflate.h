@@ -1,0 +1,41 @@
+/* The deflate kernel: codes bytes exactly as zlib does, at a level and a memory level, so that a device can make the
+ * compressed blocks of a file system again, byte by byte. The format is RFC 1951; what zlib chooses within it is in
+ * docs/containers.md. Pure computation: no I/O, no exceptions, and no other memory than one allocation for each call. */
+#ifndef SHOAL_DEFLATE_H
+#define SHOAL_DEFLATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SHOAL_DEFLATE_MOST (8u << 20) /* bytes that one stream may hold */
+
+enum shoal_deflate_status {
+  SHOAL_DEFLATE_OK = 0,
+  SHOAL_DEFLATE_BAD_ARGUMENT = 1,
+  SHOAL_DEFLATE_NO_MEMORY = 3,
+};
+
+/* One stream: `size` bytes at `in` become raw deflate at `out`, of which there are `room` bytes. `made` is the number of
+ * bytes written, or SHOAL_DEFLATE_LONGER when they do not fit; nothing is written beyond `room`. */
+typedef struct {
+  const uint8_t* in;
+  uint8_t* out;
+  uint32_t size;
+  uint32_t room;
+  uint32_t made;
+  uint8_t level;  /* 1 ... 9 */
+  uint8_t memory; /* memLevel, 1 ... 9; 8 is usual */
+} shoal_deflate_stream;
+
+#define SHOAL_DEFLATE_LONGER UINT32_MAX
+
+int32_t shoal_deflate(shoal_deflate_stream* streams, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

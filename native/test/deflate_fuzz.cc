@@ -1,0 +1,55 @@
+// Codes random bytes into places that are too short or just right: nothing outside is touched (with AddressSanitizer), and a
+// stream does not depend on those before it in the same call.
+// c++ -std=c++17 -g -O1 -fsanitize=address,undefined -I native native/test/deflate_fuzz.cc native/deflate/*.cc && ./a.out SECONDS [SEED]
+#include <cstring>
+#include <vector>
+
+#include "deflate/deflate.h"
+#include "test/fuzz.h"
+
+namespace {
+
+std::vector<uint8_t> content() {
+  std::vector<uint8_t> out;
+  const uint32_t size = below(3) == 0 ? below(200000) : below(3000);
+  while (out.size() < size) {
+    const uint32_t kind = below(4), length = 1 + below(1 + below(70000));
+    if (kind == 0) out.insert(out.end(), length, static_cast<uint8_t>(random64()));
+    if (kind == 1) for (uint32_t i = 0; i < length; i++) out.push_back(static_cast<uint8_t>(random64()));
+    if (kind == 2) for (uint32_t i = 0; i < length; i++) out.push_back(static_cast<uint8_t>(below(3)));
+    if (kind == 3 && !out.empty()) for (uint32_t i = 0, back = 1 + below(out.size()); i < length; i++) out.push_back(out[out.size() - back]);
+  }
+  out.resize(size);
+  return out;
+}
+
+void round() {
+  std::vector<std::vector<uint8_t>> in(1 + below(4)), room(in.size());
+  std::vector<shoal_deflate_stream> streams;
+  for (size_t i = 0; i < in.size(); i++) {
+    in[i] = content();
+    room[i].resize(in[i].size() + in[i].size() / 8 + 64);
+    streams.push_back({in[i].data(), room[i].data(), static_cast<uint32_t>(in[i].size()), static_cast<uint32_t>(room[i].size()), 0,
+                       static_cast<uint8_t>(1 + below(9)), static_cast<uint8_t>(1 + below(9))});
+  }
+  require(shoal_deflate(streams.data(), streams.size()) == SHOAL_DEFLATE_OK, "coding failed");
+  for (size_t i = 0; i < in.size(); i++) {
+    require(streams[i].made != SHOAL_DEFLATE_LONGER, "a stream that does not fit into more than it holds");
+    shoal_deflate_stream alone = streams[i];
+    std::vector<uint8_t> exact(alone.made), tight(alone.made > 0 ? below(alone.made) : 0);
+    alone.out = exact.data();
+    alone.room = static_cast<uint32_t>(exact.size());
+    require(shoal_deflate(&alone, 1) == SHOAL_DEFLATE_OK && alone.made == exact.size() && memcmp(exact.data(), room[i].data(), exact.size()) == 0,
+            "a stream that depends on others");
+    alone.out = tight.data();
+    alone.room = static_cast<uint32_t>(tight.size());
+    require(shoal_deflate(&alone, 1) == SHOAL_DEFLATE_OK && alone.made == SHOAL_DEFLATE_LONGER, "a stream that fits where there is no room");
+  }
+  shoal_deflate_stream wrong = streams[0];
+  wrong.level = 10;
+  require(shoal_deflate(&wrong, 1) == SHOAL_DEFLATE_BAD_ARGUMENT, "a level that there is not");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return fuzz(argc, argv, round); }

@@ -1,0 +1,116 @@
+import { blake3 } from '../kernel/hash.ts';
+import { findStreams } from './find.ts';
+import { partsOf, unitsOf } from './layout.ts';
+import type { Part } from './layout.ts';
+import { contentOf, proveStreams } from './prove.ts';
+import { codingOf, heldBytes, pick } from './streams.ts';
+import type { Streams } from './streams.ts';
+import type { Views } from './views.ts';
+
+/** Two artifacts as a delta with containers sees them. */
+export interface Expansion {
+  readonly views: Views;
+  /** The base, and behind it what its streams hold. */
+  readonly base: Uint8Array;
+  /** The target's segments, expanded, one after another. */
+  readonly target: Uint8Array;
+  readonly units: readonly Unit[];
+}
+
+/** Target bytes of one segment. */
+export interface Unit {
+  readonly begin: number;
+  readonly end: number;
+  /** Where it begins when all are expanded. */
+  readonly expanded: number;
+  readonly parts: readonly Part[];
+}
+
+/** What was found in a target, compressed bytes each. */
+export interface StreamCensus {
+  /** All that can be read. */
+  readonly found: number;
+  /** Byte for byte in the base, which needs nothing. */
+  readonly unchanged: number;
+  /** Can be made again from what they hold. */
+  readonly made: number;
+}
+
+/** Below this a delta gains nothing. */
+const LEAST_BYTES = 32 * 1024;
+
+/** Streams that are decoded before others may run. */
+const AT_ONCE = 16;
+
+export interface ExpandOptions {
+  /** Bytes that the expanded views may take. */
+  readonly mostBytes: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Finds the streams of both, proves which of the target's can be made again, and expands both. No `expansion` where it gains
+ * nothing or there is no memory for it. Streams that did not change stay as they are: the base has their very bytes.
+ */
+export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], { mostBytes, signal }: ExpandOptions): Promise<{ readonly census: StreamCensus; readonly expansion: Expansion | undefined }> {
+  const options = signal === undefined ? {} : { signal };
+  const found = await findStreams(target, options);
+  const foundBytes = found.size.reduce((sum, size) => sum + size, 0);
+  const nothing = { census: { found: foundBytes, unchanged: 0, made: 0 }, expansion: undefined };
+  if (foundBytes < LEAST_BYTES) return nothing;
+  const before = await findStreams(base, options);
+  const known = new Set(Array.from(before.at.keys(), (n) => nameOf(base, before, n)));
+  const changed = Array.from(found.at.keys(), (n) => !known.has(nameOf(target, found, n)));
+  const proven = await proveStreams(target, found, (n) => changed[n] === true, signal);
+  const { ends, streams } = unitsOf(pick(proven, (n) => (codingOf(proven.coding[n] as number)?.level ?? 0) > 0), spanEnds);
+  const bytesOf = (wanted: (n: number) => boolean): number => found.size.reduce((sum, size, n) => (wanted(n) ? sum + size : sum), 0);
+  const census = { found: foundBytes, unchanged: bytesOf((n) => changed[n] !== true), made: streams.size.reduce((sum, size) => sum + size, 0) };
+  const units = layOut(streams, ends);
+  const expandedTarget = units.reduce((sum, { parts }) => sum + parts.reduce((all, { length }) => all + length, 0), 0);
+  const expandedBase = base.length + heldBytes(before);
+  if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + expandedTarget > mostBytes) return { census, expansion: undefined };
+  return { census, expansion: { views: { base: before, target: streams }, base: await expandBase(base, before, expandedBase), target: await expandTarget(target, streams, units, expandedTarget), units } };
+}
+
+function layOut(streams: Streams, ends: readonly number[]): readonly Unit[] {
+  let begin = 0;
+  let expanded = 0;
+  return ends.map((end) => {
+    const unit = { begin, end, expanded, parts: partsOf(streams, begin, end) };
+    begin = end;
+    expanded += unit.parts.reduce((sum, { length }) => sum + length, 0);
+    return unit;
+  });
+}
+
+function nameOf(whole: Uint8Array, streams: Streams, n: number): string {
+  const at = streams.at[n] as number;
+  return Buffer.from(blake3(whole.subarray(at, at + (streams.size[n] as number)))).toString('latin1');
+}
+
+async function expandBase(base: Uint8Array, streams: Streams, size: number): Promise<Uint8Array> {
+  const out = Buffer.allocUnsafeSlow(size);
+  out.set(base);
+  let at = base.length;
+  for (const n of streams.at.keys()) {
+    if (n % AT_ONCE === 0) await new Promise(setImmediate);
+    out.set(contentOf(base, streams, n), at);
+    at += streams.held[n] as number;
+  }
+  return out;
+}
+
+async function expandTarget(target: Uint8Array, streams: Streams, units: readonly Unit[], size: number): Promise<Uint8Array> {
+  const out = Buffer.allocUnsafeSlow(size);
+  let at = 0;
+  for (const { parts } of units) {
+    await new Promise(setImmediate);
+    for (const { items } of parts) {
+      for (const { stream, at: place, length } of items) {
+        out.set(stream < 0 ? target.subarray(place, place + length) : contentOf(target, streams, stream), at);
+        at += length;
+      }
+    }
+  }
+  return out;
+}

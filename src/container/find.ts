@@ -1,0 +1,134 @@
+import { crc32, inflateRawSync, inflateSync } from 'node:zlib';
+import { CONTAINER_MAX_HELD, CONTAINER_MAX_STREAMS } from '../core/limits.ts';
+import { StreamList, codingByte } from './streams.ts';
+import type { Streams } from './streams.ts';
+
+/**
+ * Finds deflate streams anywhere in an artifact, by what they begin with: zlib's (squashfs, cramfs, JFFS2, PNG, packs), gzip
+ * members, entries of zip archives. Nothing of the container around them is read, so none has to be known. A stream counts
+ * if it decodes and its checksum is right.
+ */
+
+/** Streams shorter than this gain nothing. */
+const LEAST_BYTES = 96;
+/** So many bytes are decoded at most for each byte of the artifact: what looks like a stream everywhere takes no longer. */
+const MOST_DECODED = 64;
+/** Bytes between two looks at `signal`. */
+const STRETCH_BYTES = 4 * 1024 * 1024;
+
+export interface FindOptions {
+  readonly signal?: AbortSignal;
+}
+
+interface Inflated {
+  readonly buffer: Buffer;
+  readonly engine: { readonly bytesWritten: number };
+}
+
+/** The streams in `bytes`, each with the level that it is likely to have, which nobody has tried. */
+export async function findStreams(bytes: Uint8Array, { signal }: FindOptions = {}): Promise<Streams> {
+  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const found = new StreamList();
+  let budget = MOST_DECODED * whole.length + CONTAINER_MAX_HELD;
+  let paused = 0;
+  for (let at = 0; at + LEAST_BYTES <= whole.length && found.length < CONTAINER_MAX_STREAMS && budget > 0; ) {
+    if (at - paused > STRETCH_BYTES) {
+      paused = at;
+      await new Promise(setImmediate);
+      signal?.throwIfAborted();
+    }
+    const first = whole[at] as number;
+    const head = first === 0x78 ? zlibHeadAt(whole, at) : first === 0x1f ? gzipHeadAt(whole, at) : first === 0x50 ? zipHeadAt(whole, at) : undefined;
+    const stream = head === undefined ? undefined : decode(whole, head);
+    budget -= stream?.held ?? (head === undefined ? 0 : CONTAINER_MAX_HELD / 64);
+    if (head === undefined || stream === undefined || stream.size < LEAST_BYTES || stream.held <= stream.size) {
+      at++;
+      continue;
+    }
+    found.add(head.at, stream.size, stream.held, codingByte({ level: head.level, memory: 8, zlib: head.zlib }));
+    at = head.at + stream.size;
+  }
+  return found.end();
+}
+
+/** A place where a stream may begin. */
+interface Head {
+  readonly at: number;
+  readonly zlib: boolean;
+  /** What its container says of the level. */
+  readonly level: number;
+  /** Of what it holds; undefined where it follows the stream in gzip's way, null where nobody knows. */
+  readonly checksum: number | undefined | null;
+}
+
+function zlibHeadAt(whole: Buffer, at: number): Head | undefined {
+  const flags = whole[at + 1] as number;
+  // No dictionary, and the check of the two bytes (RFC 1950, 2.2).
+  if ((flags & 32) !== 0 || (0x7800 + flags) % 31 !== 0 || !beginsBlock(whole, at + 2)) return undefined;
+  return { at, zlib: true, level: [1, 5, 6, 9][flags >> 6] ?? 9, checksum: null };
+}
+
+function gzipHeadAt(whole: Buffer, at: number): Head | undefined {
+  if (whole[at + 1] !== 0x8b || whole[at + 2] !== 8) return undefined;
+  const flags = whole[at + 3] as number;
+  if (flags > 31) return undefined;
+  let place = at + 10;
+  if ((flags & 4) !== 0 && place + 2 <= whole.length) place += 2 + whole.readUInt16LE(place);
+  // A name and a comment, each up to a zero byte.
+  for (const bit of [8, 16]) {
+    if ((flags & bit) === 0) continue;
+    const end = whole.indexOf(0, place);
+    if (end < 0 || end - place > 4096) return undefined;
+    place = end + 1;
+  }
+  if ((flags & 2) !== 0) place += 2;
+  if (!beginsBlock(whole, place)) return undefined;
+  const effort = whole[at + 8];
+  return { at: place, zlib: false, level: effort === 2 ? 9 : effort === 4 ? 1 : 6, checksum: undefined };
+}
+
+function zipHeadAt(whole: Buffer, at: number): Head | undefined {
+  if (at + 30 > whole.length || whole.readUInt32LE(at) !== 0x04034b50 || whole.readUInt16LE(at + 8) !== 8) return undefined;
+  const flags = whole.readUInt16LE(at + 6);
+  const place = at + 30 + whole.readUInt16LE(at + 26) + whole.readUInt16LE(at + 28);
+  // Encrypted entries are not read. Bit 3: the checksum follows in a descriptor.
+  if ((flags & 1) !== 0 || !beginsBlock(whole, place)) return undefined;
+  return { at: place, zlib: false, level: (flags & 6) === 2 ? 9 : (flags & 6) === 0 ? 6 : 1, checksum: (flags & 8) === 0 ? whole.readUInt32LE(at + 14) : null };
+}
+
+/** Whether a block of RFC 1951 may begin here: rules out nearly all other places without decoding. */
+function beginsBlock(whole: Buffer, at: number): boolean {
+  if (at + 8 > whole.length) return false;
+  const first = whole[at] as number;
+  const kind = (first >> 1) & 3;
+  if (kind === 3) return false;
+  if (kind === 0) return whole.readUInt16LE(at + 1) === (whole.readUInt16LE(at + 3) ^ 0xffff);
+  if (kind === 1) return true;
+  const literals = first >> 3;
+  const second = whole[at + 1] as number;
+  if (literals > 29 || (second & 31) > 29) return false;
+  // The code of code lengths has to be complete (3.2.7).
+  const count = 4 + ((second >> 5) | (((whole[at + 2] as number) & 1) << 3));
+  let shares = 0;
+  for (let n = 0, bit = 8 * at + 17; n < count; n++, bit += 3) {
+    const length = ((((whole[bit >> 3] as number) | ((whole[(bit >> 3) + 1] ?? 0) << 8)) >> (bit & 7)) & 7);
+    if (length > 0) shares += 128 >> length;
+  }
+  return shares === 128;
+}
+
+function decode(whole: Buffer, { at, zlib, checksum }: Head): { readonly size: number; readonly held: number } | undefined {
+  let made: Inflated;
+  try {
+    // The types do not know `info`.
+    made = (zlib ? inflateSync : inflateRawSync)(whole.subarray(at), { info: true, maxOutputLength: CONTAINER_MAX_HELD }) as unknown as Inflated;
+  } catch {
+    // Looked like one and is none, or holds too much: as good as any other bytes.
+    return undefined;
+  }
+  const size = made.engine.bytesWritten;
+  const held = made.buffer.length;
+  if (zlib || checksum === null) return { size, held };
+  const sum = checksum ?? (at + size + 8 <= whole.length ? whole.readUInt32LE(at + size) : -1);
+  return crc32(made.buffer) === sum ? { size, held } : undefined;
+}

@@ -1,0 +1,84 @@
+/**
+ * Compressed streams inside an artifact: where each lies, what it holds, and how its bytes are made from that. In columns, since
+ * a file system has a hundred thousand.
+ */
+export interface Streams {
+  /** Where each begins, ascending; none overlaps the one before. */
+  readonly at: Float64Array;
+  /** Compressed bytes. */
+  readonly size: Uint32Array;
+  /** Bytes it holds. */
+  readonly held: Uint32Array;
+  /** See `Coding`. */
+  readonly coding: Uint8Array;
+}
+
+/**
+ * How a stream is coded, in one byte: bits 0 … 3 zlib's level, 1 … 9, or 0 where it can be read and not made; bit 4: memory level 9
+ * rather than 8; bit 5: with zlib's head and checksum (RFC 1950), otherwise plain deflate (RFC 1951).
+ */
+export interface Coding {
+  readonly level: number;
+  readonly memory: 8 | 9;
+  readonly zlib: boolean;
+}
+
+export function codingByte({ level, memory, zlib }: Coding): number {
+  return level | (memory === 9 ? 16 : 0) | (zlib ? 32 : 0);
+}
+
+/** Undefined for a byte that no coding of this version has. */
+export function codingOf(byte: number): Coding | undefined {
+  const level = byte & 15;
+  return byte > 63 || level > 9 ? undefined : { level, memory: (byte & 16) === 0 ? 8 : 9, zlib: (byte & 32) !== 0 };
+}
+
+/** No coding: the same as an artifact without containers. */
+export const NO_STREAMS: Streams = { at: new Float64Array(0), size: new Uint32Array(0), held: new Uint32Array(0), coding: new Uint8Array(0) };
+
+/** Gathers streams one by one. */
+export class StreamList {
+  readonly #rows: [number, number, number, number][] = [];
+
+  add(at: number, size: number, held: number, coding: number): void {
+    this.#rows.push([at, size, held, coding]);
+  }
+
+  get length(): number {
+    return this.#rows.length;
+  }
+
+  end(): Streams {
+    return {
+      at: Float64Array.from(this.#rows, ([at]) => at),
+      size: Uint32Array.from(this.#rows, ([, size]) => size),
+      held: Uint32Array.from(this.#rows, ([, , held]) => held),
+      coding: Uint8Array.from(this.#rows, ([, , , coding]) => coding),
+    };
+  }
+}
+
+/** Those of which `wanted` holds. */
+export function pick(streams: Streams, wanted: (n: number) => boolean): Streams {
+  const list = new StreamList();
+  for (let n = 0; n < streams.at.length; n++) if (wanted(n)) list.add(streams.at[n] as number, streams.size[n] as number, streams.held[n] as number, streams.coding[n] as number);
+  return list.end();
+}
+
+/** The first stream that ends after `at`; their number where there is none. */
+export function streamAfter({ at, size }: Streams, place: number): number {
+  let low = 0;
+  let high = at.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((at[middle] as number) + (size[middle] as number) <= place) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+export function heldBytes({ held }: Streams): number {
+  let sum = 0;
+  for (const bytes of held) sum += bytes;
+  return sum;
+}

@@ -1,0 +1,91 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { ByteReader, ByteWriter } from '../core/codec.ts';
+import { ShoalError } from '../core/errors.ts';
+import { CONTAINER_MAX_HELD, CONTAINER_MAX_SIZE, CONTAINER_MAX_STREAMS, CONTAINER_VIEWS_MAX_BYTES } from '../core/limits.ts';
+import { codingOf } from './streams.ts';
+import type { Streams } from './streams.ts';
+
+/** The streams of both ends of a delta, as its manifest has them (docs/containers.md, "Streams in the manifest"). */
+export interface Views {
+  readonly base: Streams;
+  readonly target: Streams;
+}
+
+export function encodeViews({ base, target }: Views): Uint8Array {
+  const out = new ByteWriter(64 + 12 * (base.at.length + target.at.length));
+  for (const streams of [base, target]) {
+    out.uint(streams.at.length, 3).raw(streams.coding);
+    let end = 0;
+    for (const [n, at] of streams.at.entries()) {
+      number(out, at - end);
+      end = at + (streams.size[n] as number);
+    }
+    // Byte by byte of all: what is alike lies together.
+    for (const column of [streams.size, streams.held]) for (const shift of [0, 8, 16]) for (const value of column) out.uint((value >>> shift) & 255, 1);
+  }
+  return deflateRawSync(out.finish(), { level: 9 });
+}
+
+/** LEB128: seven bits a byte, lowest first. */
+function number(out: ByteWriter, value: number): void {
+  let rest = value;
+  for (; rest > 127; rest = Math.floor(rest / 128)) out.uint((rest % 128) + 128, 1);
+  out.uint(rest, 1);
+}
+
+function bad(why: string, cause?: unknown): ShoalError {
+  return new ShoalError('BAD_DELTA', `the streams of this delta are no list of streams: ${why}`, { retry: 'elsewhere', ...(cause === undefined ? {} : { cause }) });
+}
+
+/**
+ * Reads what `encodeViews` wrote, every bound checked.
+ *
+ * @throws ShoalError `BAD_DELTA`; `TRUNCATED`, `TRAILING_BYTES`; `DELTA_FEATURE` for a coding of a newer program
+ */
+export function decodeViews(bytes: Uint8Array, baseSize: number, targetSize: number): Views {
+  let plain: Uint8Array;
+  try {
+    plain = inflateRawSync(bytes, { maxOutputLength: CONTAINER_VIEWS_MAX_BYTES });
+  } catch (cause) {
+    throw bad('it cannot be decoded', cause);
+  }
+  const input = new ByteReader(plain, 'list of streams');
+  const base = readStreams(input, baseSize, 0);
+  const target = readStreams(input, targetSize, 1);
+  input.end();
+  return { base, target };
+}
+
+function readStreams(input: ByteReader, whole: number, leastLevel: number): Streams {
+  const count = input.uint(3);
+  if (count > CONTAINER_MAX_STREAMS || count * 8 > input.remaining) throw bad('there are too many');
+  const coding = Uint8Array.from(input.raw(count));
+  const gaps = Float64Array.from({ length: count }, () => readNumber(input));
+  const column = (): Uint32Array => {
+    const values = new Uint32Array(count);
+    for (const shift of [0, 8, 16]) for (const [n, byte] of input.raw(count).entries()) values[n] = (values[n] as number) | (byte << shift);
+    return values;
+  };
+  const size = column();
+  const held = column();
+  const at = new Float64Array(count);
+  let end = 0;
+  for (let n = 0; n < count; n++) {
+    at[n] = end + (gaps[n] as number);
+    end = (at[n] as number) + (size[n] as number);
+    const known = codingOf(coding[n] as number);
+    if (known === undefined) throw new ShoalError('DELTA_FEATURE', `this delta needs a coding of streams (${String(coding[n])}) that this program does not know`);
+    if (known.level < leastLevel || size[n] === 0 || (size[n] as number) > CONTAINER_MAX_SIZE || held[n] === 0 || (held[n] as number) > CONTAINER_MAX_HELD || !(end <= whole)) throw bad(`stream ${String(n)} is out of bounds`);
+  }
+  return { at, size, held, coding };
+}
+
+function readNumber(input: ByteReader): number {
+  let value = 0;
+  for (let scale = 1; scale <= 2 ** 42; scale *= 128) {
+    const byte = input.uint(1);
+    value += (byte & 127) * scale;
+    if (byte < 128) return value;
+  }
+  throw bad('a number is too long');
+}

@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { inflateSync } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { content } from '../../fixtures/container/inputs.ts';
+import type { ContentKind } from '../../fixtures/container/inputs.ts';
+import { adler32, deflateStreams, zlibHead } from '../../src/container/deflate.ts';
+import { codingByte } from '../../src/container/streams.ts';
+import { native } from '../../src/kernel/native.ts';
+
+type Golden = readonly [kind: ContentKind, seed: number, size: number, level: number, memory: number, length: number, sha256: string];
+const golden = JSON.parse(readFileSync(new URL('../../fixtures/container/zlib.json', import.meta.url), 'utf8')) as readonly Golden[];
+const pako = createRequire(import.meta.url)('pako') as { readonly deflateRaw: (data: Uint8Array, options: object) => Uint8Array };
+
+const hash = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex').slice(0, 16);
+const twin = (data: Uint8Array, level: number, memLevel: number): Uint8Array => pako.deflateRaw(data, { level, memLevel, windowBits: 15 });
+
+const contents = new Map<string, Buffer>();
+function known(seed: number, size: number, kind: ContentKind): Buffer {
+  const key = `${kind} ${String(size)}`;
+  const made = contents.get(key) ?? content(seed, size, kind);
+  contents.set(key, made);
+  return made;
+}
+
+/** One stream by the kernel, with room for `room` bytes. */
+async function kernel(data: Uint8Array, level: number, memory: number, room: number): Promise<Uint8Array | undefined> {
+  if (native === undefined) return undefined;
+  const out = new Uint8Array(room);
+  const made = new Uint32Array(1);
+  expect(await native.deflateStreams(data, Uint32Array.of(data.length), out, Uint32Array.of(room), Uint8Array.of(level | (memory << 4)), made)).toBe(0);
+  return made[0] === 2 ** 32 - 1 ? undefined : out.subarray(0, made[0]);
+}
+
+describe('deflate', () => {
+  test.skipIf(native === undefined)('the kernel makes what zlib 1.2.13 makes, at every level', async () => {
+    const rooms = Uint32Array.from(golden, ([, , , , , length]) => length);
+    const out = new Uint8Array(rooms.reduce((sum, length) => sum + length, 0));
+    const made = new Uint32Array(golden.length);
+    const data = Buffer.concat(golden.map(([kind, seed, size]) => known(seed, size, kind)));
+    const settings = Uint8Array.from(golden, ([, , , level, memory]) => level | (memory << 4));
+    expect(await native?.deflateStreams(data, Uint32Array.from(golden, ([, , size]) => size), out, rooms, settings, made)).toBe(0);
+    let at = 0;
+    const wrong = golden.filter(([, , , , , length, sha256], n) => made[n] !== length || hash(out.subarray(at, (at += length))) !== sha256);
+    expect(wrong).toEqual([]);
+  });
+
+  test('so does its twin', () => {
+    // The short ones and a few: it takes a hundred times as long.
+    const some = golden.filter(([, , size], n) => size < 1000 || n % 60 === 0);
+    expect(some.filter(([kind, seed, size, level, memory, length, sha256]) => {
+      const made = twin(known(seed, size, kind), level, memory);
+      return made.length !== length || hash(made) !== sha256;
+    })).toEqual([]);
+  });
+
+  test.skipIf(native === undefined)('both make the same of anything, and the kernel writes nothing where there is no room', async () => {
+    const piece = fc.oneof(
+      fc.uint8Array({ maxLength: 600 }),
+      fc.tuple(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 1, max: 20_000 })).map(([byte, count]) => new Uint8Array(count).fill(byte)),
+      fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 60 }), fc.integer({ min: 1, max: 500 })).map(([bytes, count]) => Buffer.concat(Array.from({ length: count }, () => bytes))),
+      fc.tuple(fc.integer({ min: 1 }), fc.integer({ min: 0, max: 40_000 }), fc.constantFrom<ContentKind>('few', 'records', 'copies')).map(([seed, size, kind]) => content(seed, size, kind)),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { maxLength: 6 }), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }), async (pieces, level, memory) => {
+        const data = Buffer.concat(pieces);
+        const expected = twin(data, level, memory);
+        const made = await kernel(data, level, memory, expected.length);
+        expect(made !== undefined && Buffer.from(made).equals(expected)).toBe(true);
+        expect(await kernel(data, level, memory, expected.length - 1)).toBeUndefined();
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  test('streams are made into places of their own, with heads and checksums, and are refused where they do not fit', async () => {
+    const contents = [content(1, 5000, 'records'), content(2, 70, 'noise'), content(3, 9000, 'copies')];
+    const sizes = contents.map((each) => twin(each, 9, 8).length + 6);
+    const codings = Uint8Array.from([9, 9, 9], (level) => codingByte({ level, memory: 8, zlib: true }));
+    const places = Uint32Array.of(sizes[0] as number, (sizes[1] as number) - 1, sizes[2] as number);
+    const out = Buffer.alloc(places.reduce((sum, size) => sum + size, 0));
+    const fits = await deflateStreams(Buffer.concat(contents), Uint32Array.from(contents, ({ length }) => length), codings, out, places);
+    expect(fits).toEqual([true, false, true]);
+    expect(inflateSync(out.subarray(0, places[0])).equals(contents[0] as Buffer)).toBe(true);
+    expect(inflateSync(out.subarray((places[0] as number) + (places[1] as number))).equals(contents[2] as Buffer)).toBe(true);
+  });
+
+  test('heads and checksums are those of RFC 1950', () => {
+    expect([1, 5, 6, 9].map((level) => Buffer.from(zlibHead(level)).toString('hex'))).toEqual(['7801', '785e', '789c', '78da']);
+    // Its own example, and one that wraps around.
+    expect(adler32(Buffer.from('Wikipedia'))).toBe(0x11e60398);
+    expect(adler32(new Uint8Array(100_000).fill(255))).toBe(0x149a302c);
+  });
+});
