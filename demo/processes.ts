@@ -12,6 +12,7 @@ export type Json = Readonly<Record<string, unknown>>;
 /** A role that runs until it is stopped, and tells what it does in JSON lines. */
 export interface Server {
   readonly url: string;
+  readonly pid: number;
   /** The next line it prints. Throws when it ended instead. */
   next(): Promise<Json>;
   /** Halts it, or lets it go on. */
@@ -95,6 +96,7 @@ export class Processes {
     };
     return {
       url: String((await next())['url']),
+      pid: child.pid ?? 0,
       next,
       halt: (on) => void child.kill(on ? 'SIGSTOP' : 'SIGCONT'),
       kill: async () => {

@@ -36,7 +36,10 @@ export async function prepare(processes: Processes, place: string, set: ReleaseS
   const identities: Identities = { operator: join(place, 'operator'), gateway: join(place, 'gateway'), device: (device) => join(place, `identity-${String(device)}`) };
   const made = (least: number): Prepared => ({ set, trust: join(home(0), 'trust', 'root.json'), home, least, identities: devices === undefined ? undefined : identities });
   try {
-    return made((JSON.parse(await readFile(done, 'utf8')) as { readonly least: number }).least);
+    const { least } = JSON.parse(await readFile(done, 'utf8')) as { readonly least: number };
+    // What an older program made may be nothing that this one reads.
+    if (set.deltas && devices === undefined && (await leastOf(processes, home(set.older.length + 1), place, set)) > least * 1.01) throw new Error('it was made by another version');
+    return made(least);
   } catch {
     await rm(place, { recursive: true, force: true });
   }
@@ -72,6 +75,7 @@ async function enrolAll(processes: Processes, home: string, identities: Identiti
 
 /** What a device that nobody helps fetches, with each of the older releases: the least of them. */
 async function leastOf(processes: Processes, home: string, place: string, { older }: ReleaseSet): Promise<number> {
+  for (const at of older.keys()) await rm(join(place, `alone-${String(at)}`), { recursive: true, force: true });
   const origin = await processes.serve('origin', '--home', home);
   let least = Infinity;
   for (const [at, base] of older.entries()) {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { Device, Site } from './site.ts';
 import type { Prepared } from './prepare.ts';
 import type { TestBed } from './test-bed.ts';
+import { machine } from './usage.ts';
 
 export interface Setting {
   readonly bed: TestBed;
@@ -51,21 +52,49 @@ async function startAll(devices: readonly Device[], at = 6): Promise<void> {
   for (let begin = 0; begin < devices.length; begin += at) await Promise.all(devices.slice(begin, begin + at).map((device) => device.start()));
 }
 
+/** When an update began, and what processors had done by then. */
+interface Begin {
+  readonly at: number;
+  readonly busy: number;
+  readonly idle: number;
+  readonly seconds: number;
+}
+
 /** The last publication, which all that run hear of at the same moment; returns when. */
-async function release({ site, prepared }: Setting): Promise<number> {
+async function release({ site, prepared }: Setting): Promise<Begin> {
   site.halt(true);
   await site.publish(prepared.set.older.length + 1);
+  const begin = await beginning(site.devices);
   site.halt(false);
-  return performance.now();
+  return begin;
+}
+
+async function beginning(devices: readonly Device[]): Promise<Begin> {
+  const seconds = (await Promise.all(devices.map((device) => device.usage()))).reduce((sum, usage) => sum + (usage?.seconds ?? 0), 0);
+  return { at: performance.now(), ...(await machine()), seconds };
+}
+
+/** What devices and processors had to do: where the processors are full, they are what was measured. */
+async function effort(since: Begin, devices: readonly Device[]): Promise<Measured['notes']> {
+  const [usages, { busy, idle }] = [(await Promise.all(devices.map((device) => device.usage()))).flatMap((usage) => usage ?? []), await machine()];
+  const spent = usages.reduce((sum, { seconds }) => sum + seconds, 0) - since.seconds;
+  const most = (of: (usage: (typeof usages)[number]) => number): number => Math.max(0, ...usages.map(of));
+  return {
+    'processors busy': `${((100 * (busy - since.busy)) / Math.max(0.01, busy - since.busy + idle - since.idle)).toFixed(0)} %`,
+    'devices took, s': spent.toFixed(1),
+    'largest device, MiB': Math.round(most(({ peak }) => peak) / 2 ** 20),
+    'most open files': most(({ sockets }) => sockets),
+  };
 }
 
 const version = ({ prepared }: Setting): string => String(prepared.set.older.length + 1);
 
-async function measured(setting: Setting, since: number, devices: readonly Device[], notes: Measured['notes'] = {}, failures: readonly string[] = []): Promise<Measured> {
-  const seconds = (performance.now() - since) / 1000;
+async function measured(setting: Setting, since: Begin, devices: readonly Device[], notes: Measured['notes'] = {}, failures: readonly string[] = []): Promise<Measured> {
+  const seconds = (performance.now() - since.at) / 1000;
   const { content, down, up } = await setting.site.crossed();
+  const took = await effort(since, devices);
   await setting.site.check(devices);
-  return { content, interfaceBytes: { down, up }, seconds, notes, failures, ledgers: await Promise.all(devices.map(async (device) => (await device.installed(version(setting)))['ledger'])) };
+  return { content, interfaceBytes: { down, up }, seconds, notes: { ...notes, ...took }, failures, ledgers: await Promise.all(devices.map(async (device) => (await device.installed(version(setting)))['ledger'])) };
 }
 
 /** Everybody updates. */
@@ -94,7 +123,7 @@ export async function power(setting: Setting): Promise<Measured> {
   await settled(setting);
   await Promise.all(site.devices.map((device) => device.stop()));
   await site.publish(setting.prepared.set.older.length + 1);
-  const since = performance.now();
+  const since = { ...(await beginning([])), at: performance.now() };
   await startAll(site.devices, site.devices.length);
   await Promise.all(site.devices.map((device) => device.installed(version(setting))));
   return measured(setting, since, site.devices);
@@ -109,7 +138,7 @@ export async function mixed(setting: Setting): Promise<Measured> {
   await pause(5_000);
   await site.publish(prepared.set.older.length + 1);
   await Promise.race(site.devices.map((device) => device.updating(version(setting))));
-  const since = performance.now();
+  const since = await beginning(site.devices);
   await Promise.all(site.devices.map((device) => device.installed(version(setting))));
   return measured(setting, since, site.devices, { versions: prepared.set.older.length, factory: fresh });
 }
@@ -126,7 +155,7 @@ export async function gone(setting: Setting): Promise<Measured> {
   await site.stopOrigin();
   await startAll(second);
   const said = await Promise.all(second.map((device) => device.installed(version(setting))));
-  const seconds = (performance.now() - since) / 1000;
+  const seconds = (performance.now() - since.at) / 1000;
   await site.check(site.devices);
   const ledgers = said.map((line) => line['ledger'] as { readonly delta: number; readonly origin: number });
   const without = prepared.set.deltas ? ledgers.filter(({ delta }) => delta === 0).length : 0;
@@ -174,7 +203,7 @@ export async function churn(setting: Setting, least: number): Promise<Measured> 
   const result = await measured(setting, since, site.devices.filter((device) => device.has(version(setting))));
   await Promise.all(events);
   const survivors = site.devices.filter((device) => !gone.has(device));
-  return { ...result, notes: { killed: kills, 'killed while fetching': fetchers, 'gone for good': gone.size }, failures: survivors.filter((device) => !device.has(version(setting))).map(({ number }) => `device ${String(number)} did not finish`) };
+  return { ...result, notes: { ...result.notes, killed: kills, 'killed while fetching': fetchers, 'gone for good': gone.size }, failures: survivors.filter((device) => !device.has(version(setting))).map(({ number }) => `device ${String(number)} did not finish`) };
 }
 
 /** The LAN falls in two for twenty seconds in the middle of it. */
@@ -209,7 +238,7 @@ export async function liars(setting: Setting): Promise<Measured> {
     const urls = [site.urlOf(devices - 2), site.urlOf(devices - 1)];
     const caught = urls.map((url) => honest.filter(({ lies }) => lies.has(url)).length);
     const wronged = honest.flatMap(({ number, lies }) => [...lies].filter((url) => !urls.includes(url)).map((url) => `device ${String(number)} took ${url} for a liar, which it is not`));
-    return { ...result, notes: { 'caught by': caught.join(' and ') }, failures: [...wronged, ...((caught[1] ?? 0) > 0 ? [] : [`nobody caught ${urls[1] ?? ''}, which says that it has everything`])] };
+    return { ...result, notes: { ...result.notes, 'caught by': caught.join(' and ') }, failures: [...wronged, ...((caught[1] ?? 0) > 0 ? [] : [`nobody caught ${urls[1] ?? ''}, which says that it has everything`])] };
   } finally {
     for (const program of programs) program.kill('SIGKILL');
   }

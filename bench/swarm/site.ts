@@ -7,6 +7,8 @@ import { pipeline } from 'node:stream/promises';
 import type { Json, Processes, Server } from '../../demo/processes.ts';
 import type { Prepared } from './prepare.ts';
 import type { Counters, TestBed } from './test-bed.ts';
+import { usageOf } from './usage.ts';
+import type { Usage } from './usage.ts';
 
 const ORIGIN_PORT = 8470;
 const GATEWAY_PORT = 8471;
@@ -44,6 +46,11 @@ export class Device {
     this.number = number;
     this.output = output;
     this.#start = start;
+  }
+
+  /** What its process has taken since it was started last. */
+  async usage(): Promise<Usage | undefined> {
+    return this.#running === undefined ? undefined : usageOf(this.#running.pid);
   }
 
   get runs(): boolean {

@@ -5,12 +5,14 @@ import type { AgentEvent, FollowedProduct } from '../roles/agent/types.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
 import { dhtOf, withDht } from './dht.ts';
 import type { DhtFlags } from './dht.ts';
+import { limitsOf, withLimits } from './limits.ts';
+import type { LimitFlags } from './limits.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
 import type { Progress } from './output.ts';
 import { INSECURE_LISTEN, complain, mdnsOf, runUntilTold } from './serve.ts';
 import { parseListen } from './values.ts';
 
-interface Options extends DhtFlags {
+interface Options extends DhtFlags, LimitFlags {
   readonly origin: string;
   readonly gateway?: string;
   readonly trust: string;
@@ -61,7 +63,7 @@ export function addAgent(program: Command, version: string): void {
     .option('--no-mdns', 'never use multicast DNS')
     .option('--insecure-http', `${INSECURE_LISTEN}; also talk to hosts so`)
     .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens');
-  withDht(command)
+  withDht(withLimits(command, 'download', 'backhaul', 'upload'))
     .addHelpText('after', `
 Prints a JSON line when it is ready, for every release it sets out for and has installed, for every neighbour it catches with
 wrong bytes, and at the end.
@@ -71,7 +73,8 @@ Examples:
               --trust root.json --state /var/lib/shoal
   shoal agent os=/var/lib/os.img maps=/srv/maps --origin https://origin:8470 --gateway https://gateway:8471 \\
               --identity /var/lib/shoal/identity --listen 0.0.0.0:8472 --trust root.json
-  shoal agent os=os.img --origin http://127.0.0.1:8470 --trust root.json`)
+  shoal agent os=os.img --origin http://127.0.0.1:8470 --trust root.json
+  shoal agent os=os.img --origin https://origin:8470 --identity id --trust root.json --backhaul-limit 200K,22:00-06:00=none --upload-limit 2M`)
     .action(async (products: readonly FollowedProduct[], options: Options) => {
       keepHeapSmall();
       const { startAgent } = await import('../roles/agent/agent.ts');
@@ -90,6 +93,7 @@ Examples:
         },
         onProgress: (product, done, total) => bars.get(product)?.update(done, total),
         onError: complain,
+        ...limitsOf(options),
         ...mdnsOf(options),
         ...(await dhtOf(options)),
         ...(options.site === undefined ? {} : { site: options.site }),

@@ -2,9 +2,11 @@ import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
+import { limitsOf, withLimits } from './limits.ts';
+import type { LimitFlags } from './limits.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
 
-interface Options {
+interface Options extends LimitFlags {
   readonly origin: string;
   readonly gateway?: string;
   readonly trust: string;
@@ -20,7 +22,7 @@ interface Options {
 }
 
 export function addFetch(program: Command): void {
-  program
+  const command = program
     .command('fetch')
     .summary('bring a release here, verified')
     .description('Bring a release here: verified against the signed root, from the nearest source, resumable.')
@@ -36,7 +38,8 @@ export function addFetch(program: Command): void {
     .option('--site <name>', 'ask the agents of this site as well')
     .option('--hardware <id...>', 'what this device is')
     .option('--state <dir>', 'where metadata and the highest sequence seen are kept')
-    .option('--json', 'one JSON object with the ledger on standard output')
+    .option('--json', 'one JSON object with the ledger on standard output');
+  withLimits(command, 'download', 'backhaul')
     .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin https://origin:8470 --identity /var/lib/shoal/identity --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://127.0.0.1:8470 --trust root.json -o new.img --base old.img')
     .action(async (wanted: string, options: Options) => {
       keepHeapSmall();
@@ -60,6 +63,7 @@ export function addFetch(program: Command): void {
           signal: stop.signal,
           onProgress: bar.update,
           onLie: sayLie,
+          ...limitsOf(options),
           ...(options.site === undefined ? {} : { site: options.site }),
           ...(options.identity === undefined ? {} : { identity: options.identity }),
           ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),

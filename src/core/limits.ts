@@ -91,6 +91,8 @@ export const SERVE_MAX_RESPONSES = 256;
 /** Content responses to one device, or to one address where devices are not known: nobody takes all places. */
 export const SERVE_MAX_RESPONSES_PER_CLIENT = 128;
 export const SERVE_MAX_CONNECTIONS = 2_048;
+/** Requests of one device that are looked at in a second, where devices are known: three times what one needs that fetches 300 MB/s. */
+export const SERVE_REQUESTS_PER_SECOND = 1_000;
 /** Of these: to one address in plain HTTP, which may be a proxy; to one device; to one host that serves many. A device needs four. */
 export const SERVE_MAX_CONNECTIONS_PER_ADDRESS = 1_024;
 export const SERVE_MAX_CONNECTIONS_PER_DEVICE = 64;
@@ -140,6 +142,8 @@ export const AGENT_NEWS_MS = 3_000;
 export const BRINGING_MOST = 16;
 /** Before the end of this nobody crosses the backhaul for an update: who set out at the same time is heard of by then, milliseconds. */
 export const AGENT_SETTLE_MS = 1_000;
+/** A device that has listened on its LAN for so long need not wait for that, milliseconds. */
+export const AGENT_ACQUAINTED_MS = 5_000;
 /** How long whoever keeps the list of neighbours may take: an update does not wait for it any longer, milliseconds. */
 export const NEIGHBOURS_TIMEOUT_MS = 2_000;
 /** How long a neighbour may take to say what it holds: one that cannot be reached is asked again on another connection, milliseconds. */

@@ -35,6 +35,12 @@ const TTL_S = 120;
 /** Queries: at once, then ever more rarely (RFC 6762, 5.2), but often enough to renew what would run out. Milliseconds. */
 const ASK_FIRST_MS = 1_000;
 const ASK_MOST_MS = 60_000;
+/**
+ * What one asks, all answer, and all hear: whoever has heard a question of another need not ask as well, and questions are so
+ * far apart for every host that is known. However many there are, that comes to four answers a second.
+ */
+const ASK_PER_HOST_MS = 250;
+const ASK_APART_MOST_MS = 40_000;
 /** RFC 6762, 6: the same records are not multicast more than once a second. */
 const ANSWER_MS = 1_000;
 
@@ -65,7 +71,10 @@ class MdnsDiscovery implements Discovery {
   readonly #known = new Map<string, Known>();
   #pause = ASK_FIRST_MS;
   #answered = -Infinity;
+  /** When all were last asked, by whomever. */
+  #asked = -Infinity;
   #cancel: () => void = () => undefined;
+  readonly #cancelSecond: () => void;
 
   constructor(options: MdnsOptions, socket: MulticastSocket) {
     this.#options = options;
@@ -73,12 +82,20 @@ class MdnsDiscovery implements Discovery {
     this.#host = `${options.instance}.local`;
     this.#name = `${options.instance}.${SERVICE}`;
     this.#announce();
+    // RFC 6762, 8.3: twice at least, for the first may be lost.
+    this.#cancelSecond = options.clock.after(ANSWER_MS, () => {
+      this.#announce();
+    });
     this.#asking();
   }
 
   hear({ type, questions = [], answers = [], additionals = [] }: DecodedPacket, sender: string): void {
     if (type === 'response') this.#learn([...answers, ...additionals], sender);
-    else if (questions.some((question) => this.#concerns(question.name, question.type))) this.#announce();
+    else if (questions.some((question) => this.#concerns(question.name, question.type))) {
+      // With answers in the question not everybody answers it (RFC 6762, 7.1).
+      if (answers.length === 0 && questions.some(({ name }) => name.toLowerCase() === SERVICE)) this.#asked = this.#options.clock.now();
+      this.#announce();
+    }
   }
 
   get seen(): readonly Seen[] {
@@ -88,11 +105,15 @@ class MdnsDiscovery implements Discovery {
   }
 
   ask(): void {
+    const now = this.#options.clock.now();
+    if (now - this.#asked < Math.min(this.#known.size * ASK_PER_HOST_MS, ASK_APART_MOST_MS)) return;
+    this.#asked = now;
     void this.#socket.send({ type: 'query', questions: [{ name: SERVICE, type: 'PTR' }] });
   }
 
   async close(): Promise<void> {
     this.#cancel();
+    this.#cancelSecond();
     if (this.#options.silent === true) {
       await this.#socket.close();
       return;

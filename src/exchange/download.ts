@@ -257,6 +257,7 @@ class Download {
 
   #whole(span: Span, chunks: readonly ChunkRef[]): void {
     this.#medium.add(span, chunks);
+    this.#options.turns?.has(span.index);
     this.#options.onSpan?.(span.index);
   }
 }

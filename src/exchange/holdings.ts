@@ -6,6 +6,8 @@ import type { PeerHolding, Source } from './source.ts';
 
 /** How often what peers hold is asked again while something is missing, milliseconds. */
 const HOLDING_MS = 1_000;
+/** The same of one that is bringing something over the backhaul, for each source there is: as many ask it. */
+const HOLDING_BRINGER_MS = 16;
 /** The same while who has the best base is still being found out, and while small payloads go round. */
 const HOLDING_SOON_MS = 250;
 /** The first answers are not waited for any longer before the sources that have answered are used, milliseconds. */
@@ -34,6 +36,9 @@ export class Holdings {
   readonly #asking = new Set<Source>();
   /** What a source did not have although it said so: it is not believed about that again. */
   readonly #denied = { spans: new Map<string, Set<number>>(), segments: new Map<string, Set<number>>() };
+  /** Those that said they are bringing something. */
+  readonly #bringers = new Set<string>();
+  #askedBringers = -Infinity;
   #asked = -Infinity;
   #askedOfDelta = false;
 
@@ -67,8 +72,14 @@ export class Holdings {
   async refresh(sources: readonly Source[], soon: boolean, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
     const { clock } = this.#parts;
     const first = this.#asked === -Infinity || (delta !== undefined && !this.#askedOfDelta);
-    if (!first && clock.now() - this.#asked < (soon ? HOLDING_SOON_MS : HOLDING_MS)) return;
+    if (!first && clock.now() - this.#asked < (soon ? HOLDING_SOON_MS : HOLDING_MS)) {
+      if (clock.now() - this.#askedBringers < Math.max(HOLDING_SOON_MS, sources.length * HOLDING_BRINGER_MS)) return;
+      this.#askedBringers = clock.now();
+      for (const source of sources) if (this.#bringers.has(source.name) && !this.#asking.has(source)) void this.#ask(source, delta);
+      return;
+    }
     this.#asked = clock.now();
+    this.#askedBringers = this.#asked;
     this.#askedOfDelta ||= delta !== undefined;
     const asking = Promise.all(sources.filter((source) => !this.#asking.has(source)).map((source) => this.#ask(source, delta)));
     if (!first) return;
@@ -85,6 +96,8 @@ export class Holdings {
       for (const span of this.#denied.spans.get(source.name) ?? []) holding?.spans.delete(span);
       this.#spans.set(source.name, holding?.spans ?? 'all');
       if (holding !== undefined) onHolding(source, holding);
+      if ((holding?.bringing?.length ?? 0) > 0) this.#bringers.add(source.name);
+      else this.#bringers.delete(source.name);
       const segments = delta === undefined || holding?.base !== delta.base ? undefined : await source.deltaHolding?.(key, delta.base, delta.segments, signal);
       for (const segment of this.#denied.segments.get(source.name) ?? []) segments?.delete(segment);
       if (segments !== undefined) this.#segments.set(source.name, segments);

@@ -2,6 +2,8 @@ import net from 'node:net';
 import tls from 'node:tls';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
+import { takeAll } from '../core/rate-limiter.ts';
+import type { RateLimiter } from '../core/rate-limiter.ts';
 import { CONNECT_TIMEOUT_MS, HEADER_MAX_BYTES, HTTP_INTERIM_MAX, HTTP_PROCESSING_MAX, STALL_MIN_BYTES } from '../core/limits.ts';
 import type { ClientTls } from '../identity/tls.ts';
 import { ChunkedDecoder } from './http-chunked.ts';
@@ -38,6 +40,15 @@ export interface Exchanged {
   /** Bytes received and sent, heads included. */
   readonly received: number;
   readonly sent: number;
+}
+
+/** What a connection is opened with. */
+export interface ConnectionParts {
+  readonly clock: Clock;
+  /** Client certificate, trust, server name. */
+  readonly tls: ClientTls;
+  /** What it receives is counted against each of these. */
+  readonly limiters: readonly RateLimiter[];
 }
 
 interface Pending {
@@ -77,17 +88,21 @@ export class HttpConnection {
   #exchanges = 0;
   #failure: ShoalError | undefined;
   #stopStallTimer: (() => void) | undefined;
+  readonly #limiters: readonly RateLimiter[];
+  /** Lets the socket be read again: a limit holds it up until then. */
+  #held: (() => void) | undefined;
+  /** A limit of ours has held it up since silence was last looked for. */
+  #wasHeld = false;
 
-  /** `connectOptions` come from the caller for TLS (client certificate, trust, server name). */
-  static async open(origin: URL, clock: Clock, connectOptions: ClientTls, onClose: () => void, signal: AbortSignal): Promise<HttpConnection> {
-    const connection = new HttpConnection(origin, clock, connectOptions, onClose);
+  static async open(origin: URL, parts: ConnectionParts, onClose: () => void, signal: AbortSignal): Promise<HttpConnection> {
+    const connection = new HttpConnection(origin, parts, onClose);
     const stop = (): void => {
       connection.destroy(signal.reason as ShoalError);
     };
     signal.addEventListener('abort', stop, { once: true });
     try {
       await connection.#connected(origin.protocol === 'https:' ? 'secureConnect' : 'connect');
-      const refused = connection.#socket instanceof tls.TLSSocket ? connectOptions.verify?.(connection.#socket) : undefined;
+      const refused = connection.#socket instanceof tls.TLSSocket ? parts.tls.verify?.(connection.#socket) : undefined;
       if (refused !== undefined) {
         connection.destroy(refused);
         throw refused;
@@ -98,9 +113,10 @@ export class HttpConnection {
     return connection;
   }
 
-  private constructor(origin: URL, clock: Clock, connectOptions: ClientTls, onClose: () => void) {
+  private constructor(origin: URL, { clock, tls: connectOptions, limiters }: ConnectionParts, onClose: () => void) {
     this.origin = origin.origin;
     this.#clock = clock;
+    this.#limiters = limiters;
     this.#onClose = onClose;
     const secure = origin.protocol === 'https:';
     // URL keeps the brackets of an IPv6 address; the socket layer does not take them.
@@ -204,7 +220,9 @@ export class HttpConnection {
   #nextBuffer(): Uint8Array {
     if (this.#chunked !== undefined) return (this.#scratch ??= Buffer.allocUnsafeSlow(CHUNKED_SCRATCH_BYTES));
     if (this.#head === undefined) return this.#headBytes.subarray(this.#headLength);
-    return this.#target.subarray(this.#filled, Math.min(this.#head.length ?? 0, this.#filled + READ_BYTES));
+    let most = READ_BYTES;
+    for (const { piece } of this.#limiters) most = Math.min(most, Math.ceil(piece));
+    return this.#target.subarray(this.#filled, Math.min(this.#head.length ?? 0, this.#filled + most));
   }
 
   #onRead(length: number, bytes: Uint8Array): boolean {
@@ -217,7 +235,19 @@ export class HttpConnection {
     } catch (error) {
       this.#fail(error instanceof ShoalError ? error : new ShoalError('HTTP_REFUSED', 'the answer was refused', { cause: error, retry: 'elsewhere' }));
     }
-    return !this.#socket.destroyed;
+    const ms = takeAll(this.#limiters, length);
+    if (ms > 0) this.#hold(ms);
+    return !this.#socket.destroyed && this.#held === undefined;
+  }
+
+  /** Reads nothing for a while: the other side's window fills, and it sends no faster. */
+  #hold(ms: number): void {
+    this.#held?.();
+    this.#wasHeld = true;
+    this.#held = this.#clock.after(ms, () => {
+      this.#held = undefined;
+      this.#socket.resume();
+    });
   }
 
   #onHead(length: number): void {
@@ -312,7 +342,9 @@ export class HttpConnection {
     const before = inBody ? this.#filled : this.#received;
     this.#stopStallTimer = this.#clock.after(stallMs, () => {
       const moved = (inBody ? this.#filled : this.#received) - before;
-      if (moved >= (inBody ? STALL_MIN_BYTES : 1)) {
+      const held = this.#wasHeld;
+      this.#wasHeld = this.#held !== undefined;
+      if (held || moved >= (inBody ? STALL_MIN_BYTES : 1)) {
         this.#watch(stallMs);
         return;
       }
@@ -336,6 +368,7 @@ export class HttpConnection {
     this.#failure = error;
     const pending = this.#pending;
     this.#settle();
+    this.#held?.();
     this.#socket.destroy();
     pending?.reject(error);
   }

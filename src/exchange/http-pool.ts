@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
+import type { RateLimiter } from '../core/rate-limiter.ts';
 import { CONNECTIONS_MAX, CONNECTIONS_PER_ORIGIN, IDLE_TIMEOUT_MS } from '../core/limits.ts';
 import type { ClientTls } from '../identity/tls.ts';
 import { HttpConnection } from './http-connection.ts';
@@ -11,6 +12,7 @@ export type TlsFor = (origin: URL) => ClientTls;
 export class HttpPool {
   readonly #clock: Clock;
   readonly #tlsFor: TlsFor;
+  readonly #limiters: readonly RateLimiter[];
   /** Open or being opened, by origin. */
   readonly #counts = new Map<string, number>();
   readonly #idle = new Map<HttpConnection, () => void>();
@@ -19,9 +21,11 @@ export class HttpPool {
   #total = 0;
   #closed = false;
 
-  constructor(clock: Clock, tlsFor: TlsFor) {
+  /** `limiters`: what all connections together receive is counted against each of them. */
+  constructor(clock: Clock, tlsFor: TlsFor, limiters: readonly RateLimiter[] = []) {
     this.#clock = clock;
     this.#tlsFor = tlsFor;
+    this.#limiters = limiters;
   }
 
   /** A connection for one exchange. `fresh` asks for one that has never been used. Throws `HTTP_CONNECT` or the signal's reason. */
@@ -84,7 +88,7 @@ export class HttpPool {
     };
     let opened: HttpConnection | undefined;
     try {
-      opened = await HttpConnection.open(origin, this.#clock, origin.protocol === 'https:' ? this.#tlsFor(origin) : {}, closed, signal);
+      opened = await HttpConnection.open(origin, { clock: this.#clock, tls: origin.protocol === 'https:' ? this.#tlsFor(origin) : {}, limiters: this.#limiters }, closed, signal);
       return this.#lend(opened);
     } catch (error) {
       closed();

@@ -1,6 +1,7 @@
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
+import type { RateLimiter } from '../core/rate-limiter.ts';
 import { CONTROL_TIMEOUT_MS, ERROR_BODY_MAX_BYTES, STALL_TIMEOUT_MS } from '../core/limits.ts';
 import type { BodyTarget, Exchanged, HttpConnection } from './http-connection.ts';
 import { HttpPool } from './http-pool.ts';
@@ -47,9 +48,10 @@ export class HttpClient {
   readonly #pool: HttpPool;
   readonly #clock: Clock;
 
-  constructor(options: { readonly clock?: Clock; readonly tls?: TlsFor } = {}) {
+  /** `limiters`: what arrives is counted against each of them. */
+  constructor(options: { readonly clock?: Clock; readonly tls?: TlsFor; readonly limiters?: readonly RateLimiter[] } = {}) {
     this.#clock = options.clock ?? systemClock;
-    this.#pool = new HttpPool(this.#clock, options.tls ?? (() => ({})));
+    this.#pool = new HttpPool(this.#clock, options.tls ?? (() => ({})), options.limiters);
   }
 
   /**

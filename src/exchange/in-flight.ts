@@ -8,6 +8,8 @@ const SPANS_WITH_LATE_MOST = 48;
 const UNWRITTEN = 2;
 /** A span is late after so long without a sign of life: another source is asked for it as well. Milliseconds. */
 export const LATE_MS = 5_000;
+/** After so long the backhaul is crossed for what a neighbour was to give: a LAN that is busy is no reason. Milliseconds. */
+export const OVERDUE_MS = 15_000;
 
 /** A request for a span that is under way. */
 export interface Running {

@@ -53,9 +53,13 @@ export class MissingSpans {
     return true;
   }
 
-  /** All of them, those marked as late that have been under way for more than `lateMs`. */
-  wants(now: number, lateMs: number): readonly SpanFill[] {
-    for (const each of this.#list) each.late = each.asked.length > 0 && each.wanted && now - each.since > lateMs;
+  /** All of them, those marked as late that have been under way for more than `lateMs` without a sign of life, and as overdue for more than `overdueMs`. */
+  wants(now: number, lateMs: number, overdueMs: number): readonly SpanFill[] {
+    for (const each of this.#list) {
+      const silent = each.asked.length > 0 && each.wanted ? now - each.since : 0;
+      each.late = silent > lateMs;
+      each.overdue = silent > overdueMs;
+    }
     return this.#list;
   }
 }

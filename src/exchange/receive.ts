@@ -10,6 +10,8 @@ import { mostEncoded } from './span-body.ts';
 
 /** Verified bytes are handed on in batches of about this many: few calls, and far less than a span to wait for. */
 const BATCH_BYTES = 1024 * 1024;
+/** On a slow link what is whole is handed on so often, milliseconds: it is the sign that somebody is at work. */
+const BATCH_MS = 1_000;
 
 export interface ReceiveOptions extends HttpOptions {
   /** Codings to ask for. Default identity: compressed answers cost a decoder and a second buffer. */
@@ -21,6 +23,8 @@ export interface ReceiveOptions extends HttpOptions {
    * nothing more is asked of a liar meanwhile.
    */
   readonly proven?: boolean;
+  /** Counts milliseconds. Default: the time of the process. */
+  readonly now?: () => number;
 }
 
 /** Whoever can fetch into the caller's memory: a client by URL, an upstream by path. */
@@ -55,7 +59,7 @@ export async function receiveChunks(
 ): Promise<Received> {
   const rawBytes = chunks.reduce((sum, { length }) => sum + length, 0);
   if (rawBytes > buffer.byteLength) throw new RangeError('the buffer does not hold the chunks');
-  const batches = new Batches(chunks, onBatch, options.proven === true);
+  const batches = new Batches(chunks, onBatch, options.proven === true, options.now ?? (() => performance.now()));
   const raw = buffer.subarray(0, rawBytes);
   let zstd = false;
   try {
@@ -105,10 +109,14 @@ class Batches {
   #begin = 0;
   #next = 0;
   #offset = 0;
+  readonly #now: () => number;
+  #handed: number;
   readonly #beside: boolean;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(chunks: readonly ChunkRef[], onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>, beside: boolean) {
+  constructor(chunks: readonly ChunkRef[], onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>, beside: boolean, now: () => number) {
+    this.#now = now;
+    this.#handed = now();
     this.#chunks = chunks;
     this.#onBatch = onBatch;
     this.#beside = beside;
@@ -122,7 +130,7 @@ class Batches {
       this.#next++;
     }
     const whole = this.#next === this.#chunks.length;
-    if (this.#next > this.#first && (whole || this.#offset - this.#begin >= BATCH_BYTES)) this.#handOn(raw);
+    if (this.#next > this.#first && (whole || this.#offset - this.#begin >= BATCH_BYTES || this.#now() - this.#handed >= BATCH_MS)) this.#handOn(raw);
   }
 
   /** Waits for every batch. Throws what the first failed one threw. */
@@ -137,6 +145,7 @@ class Batches {
   }
 
   #handOn(raw: Uint8Array): void {
+    this.#handed = this.#now();
     const first = this.#first;
     const chunks = this.#chunks.slice(first, this.#next);
     const bytes = raw.subarray(this.#begin, this.#offset);

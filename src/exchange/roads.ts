@@ -93,12 +93,14 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
       if (held !== 'all') return held.has(span) ? fill.lacking : undefined;
       // What is being rebuilt here, or about to be, is worth waiting for however late it is.
       if (hope || (road?.makes(span) === true && (underWay(road.segmentOf(span)) || road.hasPayload(road.segmentOf(span))))) return undefined;
+      // A neighbour that was asked is given more time than where another neighbour could be asked.
+      if (fill.late && !fill.overdue && turns !== undefined && source.kind === 'origin') return undefined;
       return mayCross(source, span, turns) ? fill.lacking : undefined;
     },
   };
 }
 
-function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, turns }: RoadsParts, groups: Groups): Offer {
+function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, missing, turns, underWay }: RoadsParts, groups: Groups): Offer {
   const held = holdings.segments(source);
   return {
     ...linkTo(source, inFlight),
@@ -106,6 +108,7 @@ function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, turns 
     bytes: (span) => {
       const segment = road.segmentOf(span);
       if (!road.usable(segment) || !road.hasPage(road.pageOf(segment)) || road.hasPayload(segment)) return undefined;
+      if (source.kind === 'origin' && turns !== undefined && underWay(segment) && missing.get(span)?.overdue !== true) return undefined;
       if (!(source.kind === 'peer' ? held?.has(segment) === true : mayCross(source, road.firstSpan(segment), turns))) return undefined;
       const fills = groups.size(segment, road);
       return fills === 0 ? undefined : (road.segments[segment]?.payload?.size ?? 0) / fills;

@@ -147,6 +147,7 @@ export class HttpSource implements Source {
       ...(this.kind === 'gateway' ? { headers: { [HEADER_PATIENT]: '1' } } : {}),
       ...(signal === undefined ? {} : { signal }),
       proven: this.#proven,
+      now: () => this.#clock.now(),
     };
     try {
       await receiveChunks(this.#upstream, wire.span(key, span, positions), chunks, buffer, take, options);

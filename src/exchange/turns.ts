@@ -9,6 +9,10 @@ export interface BackhaulTurns {
   asked(source: Source): void;
   /** Told of a neighbour that sent wrong bytes: it is passed over from now on. */
   caught(source: Source): void;
+  /** Told that this device begins to bring `span` over the backhaul. */
+  brings(span: number): void;
+  /** Told that this device has `span`, and how many milliseconds it took to bring it over the backhaul, if it did. */
+  has(span: number, took?: number): void;
   /** Told what this device rebuilds from, if anything, and which deltas there are: who needs the fewest bytes brings things. */
   decided(choice: DeltaChoice | undefined, offers: readonly DeltaOffer[]): void;
   /** Resolves when it is known, as well as it will be, who else is at work. */

@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
+import type { RateLimiter } from '../core/rate-limiter.ts';
 import { CONTROL_TIMEOUT_MS, ERROR_BODY_MAX_BYTES, SPAN_TIMEOUT_MS, UPSTREAM_REST_MS } from '../core/limits.ts';
 import { HEADER_REVOCATIONS } from '../core/wire.ts';
 import type { Plane } from '../serve/metrics.ts';
@@ -58,12 +59,13 @@ export class HttpUpstream implements Upstream {
   readonly #link: Link | undefined;
   #resting: { readonly until: number; readonly error: ShoalError } | undefined;
 
-  constructor(url: string, clock: Clock, linked?: Linked) {
+  /** `limiters`: what it sends is counted against each of them. */
+  constructor(url: string, clock: Clock, linked?: Linked, limiters: readonly RateLimiter[] = []) {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw new ShoalError('BAD_URL', `"${url}" is not the URL of a host`, { ids: { url }, hint: 'Give it as http://HOST:PORT or https://HOST.' });
     this.url = new URL(url).origin;
     this.#clock = clock;
     this.#link = linked?.link;
-    this.#client = new HttpClient(linked === undefined ? {} : { tls: linked.link[linked.expected] });
+    this.#client = new HttpClient({ limiters, ...(linked === undefined ? {} : { tls: linked.link[linked.expected] }) });
   }
 
   get(plane: Plane, path: string, maxBytes: number, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal): Promise<UpstreamAnswer> {

@@ -60,10 +60,10 @@ export function nextSteps(wants: readonly Want[], offers: readonly Offer[], rand
     let first = -1;
     for (let index = 0; index < wants.length; index++) {
       if ((order[index] ?? Infinity) >= (order[first] ?? Infinity)) continue;
-      if (sourceFor(wants[index], offers, free) !== undefined) first = index;
+      if (sourceFor(wants[index], offers, free, random) !== undefined) first = index;
     }
     const want = wants[first];
-    const chosen = sourceFor(want, offers, free);
+    const chosen = sourceFor(want, offers, free, random);
     if (want === undefined || chosen === undefined) return steps;
     free.set(chosen.source, (free.get(chosen.source) ?? 0) - 1);
     order[first] = Infinity;
@@ -85,8 +85,9 @@ function holdersOf(want: Want, offers: readonly Offer[]): number {
 }
 
 /** Who is to be asked for it: one that holds it and has a place free, and unless it is late, one of the cheapest that hold it. */
-function sourceFor(want: Want | undefined, offers: readonly Offer[], free: ReadonlyMap<string, number>): Offer | undefined {
+function sourceFor(want: Want | undefined, offers: readonly Offer[], free: ReadonlyMap<string, number>, random: Random): Offer | undefined {
   let chosen: Offer | undefined;
+  let equals = 1;
   if (want === undefined) return chosen;
   let least = Infinity;
   if (!want.late) for (const offer of offers) least = Math.min(least, priceOf(offer, want) ?? Infinity);
@@ -94,8 +95,10 @@ function sourceFor(want: Want | undefined, offers: readonly Offer[], free: Reado
   for (const offer of offers) {
     const own = priceOf(offer, want);
     if (own === undefined || own > least || (free.get(offer.source) ?? 0) <= 0) continue;
-    // Cheaper first; among equals the one with the larger share of its requests to spare.
-    if (chosen !== undefined && (own > price || (own === price && spare(offer, free) <= spare(chosen, free)))) continue;
+    // Cheaper first; among equals the one with the larger share of its requests to spare, and any of these: not all devices the same.
+    const better = chosen === undefined ? 1 : price - own || spare(offer, free) - spare(chosen, free);
+    if (better < 0 || (better === 0 && random() * ++equals >= 1)) continue;
+    if (better > 0) equals = 1;
     chosen = offer;
     price = own;
   }

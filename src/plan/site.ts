@@ -28,8 +28,19 @@ export const JOIN_MS = 3_000;
 
 /** A member that shows no sign of life for so long loses its turn, milliseconds. */
 export const TAKE_OVER_MS = 10_000;
-/** For how long a member that says it is at work, and has nothing to show for it, keeps its turn, milliseconds. */
+/** For how long a member that says it is at work, and has nothing to show for it, keeps its turn at most, milliseconds. */
 export const WORK_UNSEEN_MS = 300_000;
+/** Less where it is known how long others take: so many times that, but not less than this, milliseconds. */
+const PATIENCE_TIMES = 4;
+const PATIENCE_LEAST_MS = 20_000;
+/**
+ * When nobody has shown anything for so long, one member tries a span that nobody says he is bringing, after twice as long
+ * another one, and so on. Where the line is slow it is a span like any other; where those whose turn it was did nothing, it
+ * shows how long one takes. Milliseconds.
+ */
+const TRY_MS = 20_000;
+/** A member that ceased so often to bring what it said it was bringing, and had not got it, is not believed about that any more. */
+const BROKEN_MOST = 8;
 
 /** Spans on their way over the backhaul at a time that a site aims at; each is lost, in part, when whoever brings it dies. */
 const WIDTH = 6;
@@ -42,6 +53,8 @@ export interface Said {
   /** How many spans it holds, and which. */
   readonly held: number;
   readonly has?: (span: number) => boolean;
+  /** How many spans the artifact has. Without it, every span that it holds more is taken for one that it brought. */
+  readonly count?: number;
   /** It is at work to get more. */
   readonly working: boolean;
   /** What bringing all of it costs it. */
@@ -62,8 +75,16 @@ interface Seen {
   grew: number;
   /** When it last showed a sign of life. */
   alive: number;
+  /** When it last had a span that it had said it was bringing, or that nobody else had shown before, or was first heard of. */
+  brought: number;
+  /** How long that took it, milliseconds; undefined while it is not known. */
+  pace: number | undefined;
   /** Spans that it says it is bringing, and since when. */
   claims: ReadonlyMap<number, number>;
+  /** When it had had a turn for too long without bringing anything. */
+  passed: number | undefined;
+  /** How many of these came to nothing, since the last that did not. */
+  broken: number;
   /** It has answered, or could not be asked. */
   heard: boolean;
   /** It was caught with wrong bytes: nothing is left to it. */
@@ -77,6 +98,15 @@ export class SiteTurns {
   readonly #self: Seen;
   readonly #selfName: string;
   readonly #others = new Map<string, Seen>();
+  /** Spans that somebody has shown, this device among them. */
+  readonly #shown = new Set<number>();
+  /** By lot: whose turn it is, since when, and when that was last of interest. */
+  readonly #firsts = new Map<number, { seen: Seen; since: number; asked: number }>();
+  /** For how long each may bring nothing, as far as that was asked for since somebody's pace was last learned. */
+  readonly #patiences = new Map<Seen, number>();
+  readonly #begun: number;
+  /** The span that this device tries though it is not its turn. */
+  #tried: number | undefined;
 
   /** `root` names the artifact; `now` counts milliseconds. */
   constructor(self: Member, root: string, now: () => number) {
@@ -84,12 +114,13 @@ export class SiteTurns {
     this.#now = now;
     this.#selfName = self.instance;
     this.#self = this.#first(self);
+    this.#begun = now();
   }
 
   /** Who else is there. Those that are not named any more lose their turns. */
   members(list: readonly Member[]): void {
     const named = new Set(list.map(({ instance }) => instance));
-    for (const instance of this.#others.keys()) if (!named.has(instance)) this.#others.delete(instance);
+    for (const instance of this.#others.keys()) if (!named.has(instance) && this.#others.delete(instance)) this.#patiences.clear();
     for (const member of list) {
       if (member.instance === this.#selfName) continue;
       const seen = this.#others.get(member.instance);
@@ -99,6 +130,7 @@ export class SiteTurns {
         if (!seen.joined && member.joined !== false) {
           seen.joined = true;
           seen.alive = this.#now();
+          seen.brought = seen.alive;
         }
       }
     }
@@ -109,18 +141,63 @@ export class SiteTurns {
     this.#self.bytes = bytes;
   }
 
+  /** This device begins to bring `span` over the backhaul. */
+  brings(span: number): void {
+    this.#shown.add(span);
+  }
+
+  /** This device has `span`; `took` milliseconds if it brought it over the backhaul. */
+  has(span: number, took?: number): void {
+    this.#shown.add(span);
+    if (took === undefined) return;
+    this.#self.pace = took;
+    this.#patiences.clear();
+    this.#self.brought = this.#now();
+  }
+
   /** What was learned of a member. */
-  saw(instance: string, { held, working, bytes, bringing = [], has = () => false }: Said): void {
+  saw(instance: string, { held, working, bytes, bringing = [], has = () => false, count }: Said): void {
     const seen = this.#others.get(instance);
     if (seen === undefined) return;
     seen.bytes = bytes ?? seen.bytes;
-    seen.heard = true;
     const now = this.#now();
     if (held > seen.held) seen.grew = now;
     if (held > seen.held || (working && now - seen.grew < WORK_UNSEEN_MS)) seen.alive = now;
+    this.#weigh(seen, held, has, count, now);
+    seen.heard = true;
     seen.held = held;
     const before = seen.claims;
-    seen.claims = new Map(bringing.filter((span) => !has(span)).map((span) => [span, before.get(span) ?? now]));
+    // What is here, or on its way to somebody else, is not for it to bring.
+    seen.claims = new Map(bringing.filter((span) => !has(span) && (before.has(span) || !this.#comes(span))).map((span) => [span, before.get(span) ?? now]));
+    for (const span of before.keys()) if (!seen.claims.has(span) && !has(span)) seen.broken++;
+  }
+
+  /** Whether somebody has shown `span`, or says that he is bringing it. */
+  #comes(span: number): boolean {
+    if (this.#shown.has(span)) return true;
+    for (const seen of this.#others.values()) if (this.#brings(seen, span)) return true;
+    return false;
+  }
+
+  /** Whether a member says that it is bringing `span`, and can be believed. */
+  #brings(seen: Seen, span: number): boolean {
+    const since = seen.claims.get(span);
+    return since !== undefined && seen.broken < BROKEN_MOST && this.#now() - since < this.#patience(seen);
+  }
+
+  /** Whether it brought something, and how long that took it. */
+  #weigh(seen: Seen, held: number, has: (span: number) => boolean, count: number | undefined, now: number): void {
+    const fresh: number[] = [];
+    for (let span = 0; count !== undefined && held > seen.held && span < count; span++) if (has(span) && (this.#brings(seen, span) || !this.#comes(span))) fresh.push(span);
+    if (count === undefined ? held <= seen.held : fresh.length === 0) return;
+    const begun = fresh.flatMap((span) => seen.claims.get(span) ?? []);
+    for (const span of fresh) this.#shown.add(span);
+    // What it had before it was first asked says nothing of its pace.
+    if (begun.length > 0) seen.pace = now - Math.min(...begun);
+    else if (seen.heard) seen.pace ??= now - seen.brought;
+    this.#patiences.clear();
+    if (begun.length > 0) seen.broken = 0;
+    seen.brought = now;
   }
 
   /** A member was asked: it answered, or cannot be reached. Until then it may be bringing anything. */
@@ -133,13 +210,27 @@ export class SiteTurns {
   caught(instance: string): void {
     const seen = this.#others.get(instance);
     if (seen !== undefined) seen.liar = true;
+    this.#patiences.clear();
   }
 
   /** How many spans this device should bring at a time: so many that all members at work together keep the backhaul busy. */
   get width(): number {
+    let [members, claimed] = [1, 0];
+    for (const seen of this.#others.values()) {
+      if (!this.#waitsFor(seen)) continue;
+      members++;
+      claimed += seen.claims.size;
+    }
+    const share = Math.ceil(WIDTH / members);
+    // Who is the last with something to bring need not bring it bit by bit.
+    return Math.max(1, this.#now() - this.#begun > JOIN_MS ? Math.max(share, WIDTH - claimed) : share);
+  }
+
+  /** Members that say they are bringing something over the backhaul; this one is counted. */
+  get bringers(): number {
     let members = 1;
-    for (const seen of this.#others.values()) if (this.#inTime(seen)) members++;
-    return Math.max(1, Math.ceil(WIDTH / members));
+    for (const seen of this.#others.values()) if (seen.claims.size > 0 && this.#inTime(seen)) members++;
+    return members;
   }
 
   /** Whether others are at work, so that waiting makes sense. */
@@ -150,7 +241,7 @@ export class SiteTurns {
   /** Whether no member that is at work needs fewer bytes than this device. */
   get leads(): boolean {
     const own = this.#rank(this.#self);
-    for (const seen of this.#others.values()) if (this.#inTime(seen) && this.#rankBeside(seen, own) < own) return false;
+    for (const seen of this.#others.values()) if (this.#waitsFor(seen) && this.#rankBeside(seen, own) < own) return false;
     return true;
   }
 
@@ -159,16 +250,67 @@ export class SiteTurns {
     const rank = this.#rank(this.#self);
     const lot = span % LOTS;
     const own = score(this.#self, lot);
+    let first: Seen | undefined;
+    let [firstRank, firstScore] = [rank, own];
     for (const seen of this.#others.values()) {
       if (!seen.heard && !seen.liar && this.#now() - seen.since <= JOIN_MS) return false;
       if (!this.#inTime(seen)) continue;
-      const other = this.#rankBeside(seen, rank);
-      if (other < rank || (other === rank && score(seen, lot) > own)) return false;
       // Its turn or not: it is on its way. Whoever joins or comes back moves the turns, and should not have it fetched twice.
-      const since = seen.claims.get(span);
-      if (since !== undefined && this.#now() - since < WORK_UNSEEN_MS) return false;
+      if (this.#brings(seen, span)) return false;
+      if (!this.#waitsFor(seen)) continue;
+      const other = this.#rankBeside(seen, rank);
+      const theirs = score(seen, lot);
+      if (other < firstRank || (other === firstRank && theirs > firstScore)) [first, firstRank, firstScore] = [seen, other, theirs];
     }
-    return true;
+    if (first === undefined) return true;
+    if (!this.#idles(first, lot)) return this.#tries && span === (this.#tried ??= span);
+    // Whoever is next may begin to be waited for.
+    first.passed = this.#now();
+    return this.mine(span);
+  }
+
+  /** Whether the member whose turn `lot` is has had it for too long without bringing anything at all. */
+  #idles(first: Seen, lot: number): boolean {
+    const now = this.#now();
+    const known = this.#firsts.get(lot) ?? { seen: first, since: now, asked: now };
+    // What nobody asked about for a while was brought, or is being fetched on the LAN.
+    if (known.seen !== first || now - known.asked > TAKE_OVER_MS) known.since = now;
+    known.seen = first;
+    known.asked = now;
+    this.#firsts.set(lot, known);
+    return now - Math.max(known.since, first.brought) > this.#patience(first);
+  }
+
+  /** Whether it is time for this device to try something, because nobody has anything to show. */
+  get #tries(): boolean {
+    const idle = this.#now() - this.#begun;
+    if (idle < TRY_MS || this.#self.pace !== undefined) return false;
+    const rank = this.#rank(this.#self);
+    let before = 0;
+    for (const seen of this.#others.values()) {
+      if (seen.pace !== undefined) return false;
+      if (!this.#inTime(seen)) continue;
+      const other = this.#rankBeside(seen, rank);
+      if (other < rank || (other === rank && score(seen, LOTS) > score(this.#self, LOTS))) before++;
+    }
+    return idle >= TRY_MS * 2 ** before;
+  }
+
+  /** For how long a member may bring nothing: by how long others take, for it might say anything of itself. */
+  #patience(seen: Seen): number {
+    const known = this.#patiences.get(seen);
+    if (known !== undefined) return known;
+    const paces: number[] = [];
+    for (const each of [this.#self, ...this.#others.values()]) if (each !== seen && each.pace !== undefined && !each.liar) paces.push(each.pace);
+    const middle = paces.sort((a, b) => a - b)[paces.length >> 1];
+    const patience = middle === undefined ? WORK_UNSEEN_MS : Math.min(WORK_UNSEEN_MS, Math.max(PATIENCE_LEAST_MS, PATIENCE_TIMES * middle));
+    this.#patiences.set(seen, patience);
+    return patience;
+  }
+
+  /** Whether its turns are left to it. */
+  #waitsFor(seen: Seen): boolean {
+    return this.#inTime(seen) && (seen.passed === undefined || seen.brought > seen.passed);
   }
 
   /** Fewer bytes come first. A member that is still looking at its base is waited for, not for ever. */
@@ -188,7 +330,7 @@ export class SiteTurns {
 
   #first({ instance, weight, bytes, joined = true, asked = true }: Member): Seen {
     const now = this.#now();
-    return { hash: hashOf(this.#root, instance), weight, bytes, joined, held: 0, since: now, grew: now, alive: now, claims: new Map(), heard: asked, liar: false };
+    return { hash: hashOf(this.#root, instance), weight, bytes, joined, held: 0, since: now, grew: now, alive: now, brought: now, pace: undefined, claims: new Map(), passed: undefined, broken: 0, heard: asked, liar: false };
   }
 }
 

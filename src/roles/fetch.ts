@@ -19,6 +19,8 @@ import { Neighbours } from './device/neighbours.ts';
 import { checkEntitled, membershipOf, upstreamOf } from './membership.ts';
 import type { Periodic } from './periodic.ts';
 import { checkHost } from './plain-http.ts';
+import { Traffic } from './traffic.ts';
+import type { TrafficLimits } from './traffic.ts';
 
 export interface FetchOptions extends NamedHosts {
   /** Where `shoal enroll` put this device's identity: it talks TLS with the fleet's certificates. */
@@ -38,6 +40,8 @@ export interface FetchOptions extends NamedHosts {
   readonly output: string;
   readonly bases?: readonly string[];
   readonly hardware?: readonly string[];
+  /** How much it may fetch at a time; nothing is uploaded. */
+  readonly traffic?: TrafficLimits;
   readonly clock?: Clock;
   readonly files?: Files;
   readonly signal?: AbortSignal;
@@ -58,9 +62,10 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
   const member = await membershipOf((holder) => {
     checkEntitled(holder, [options.product], options.site);
   }, { ...options, files, clock });
-  const metadataHosts = [...(gateway === undefined ? [] : [gateway]), origin].map((url) => upstreamOf(url, clock, member, 'host'));
-  const sources = namedSources(options, clock, member);
-  const neighbours = options.site === undefined ? undefined : new Neighbours({ hosts: () => metadataHosts, site: parseName('site', options.site), self: undefined, clock, link: member });
+  const traffic = new Traffic(options.traffic ?? {}, clock, Date.now);
+  const metadataHosts = [...(gateway === undefined ? [] : [gateway]), origin].map((url) => upstreamOf(url, clock, member, 'host', url === origin ? traffic.far : traffic.near));
+  const sources = namedSources(options, clock, member, traffic);
+  const neighbours = options.site === undefined ? undefined : new Neighbours({ hosts: () => metadataHosts, site: parseName('site', options.site), self: undefined, clock, link: member, traffic });
   let news: Periodic | undefined;
   try {
     const trust = await TufClient.open({

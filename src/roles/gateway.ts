@@ -25,6 +25,8 @@ import { GatewayUses } from './gateway/uses.ts';
 import { measureCertificate } from './certificate-gauge.ts';
 import { membershipOf, upstreamOf } from './membership.ts';
 import { checkHost, checkListener } from './plain-http.ts';
+import { Traffic } from './traffic.ts';
+import type { TrafficLimits } from './traffic.ts';
 import type { UpstreamTotals } from '../exchange/upstream.ts';
 
 export interface GatewayOptions {
@@ -48,6 +50,8 @@ export interface GatewayOptions {
   /** The site at which the hash table has it. Default: that of its identity, else `default`. */
   readonly site?: string;
   readonly limits?: SurfaceOptions['limits'];
+  /** How much it may fetch and send at a time. */
+  readonly traffic?: TrafficLimits;
   readonly clock?: Clock;
   readonly today?: () => number;
   readonly files?: Files;
@@ -75,7 +79,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const member = await membershipOf(({ role }) => {
     if (role !== 'gateway') throw new ShoalError('NOT_A_GATEWAY', `the identity in ${options.identity ?? ''} is that of an ${role}`, { hint: 'Enrol it with a token of "shoal token --role gateway".' });
   }, { ...options, files, clock, today });
-  const upstream = upstreamOf(options.origin, clock, member, 'host');
+  const traffic = new Traffic(options.traffic ?? {}, clock, today);
+  const upstream = upstreamOf(options.origin, clock, member, 'host', traffic.far);
   const renewals = new GatewayRenewals(upstream, clock);
   const uses = await GatewayUses.open(files, join(options.directory, 'uses'), upstream, clock);
   const metadata = await GatewayMetadata.open({ directory: join(options.directory, 'metadata'), files, upstream, clock, today, pollMs: options.pollMs ?? GATEWAY_POLL_MS });
@@ -89,6 +94,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     peers: new PeerRegistry(() => clock.now()),
     runs,
     clock,
+    ...(traffic.upload === undefined ? {} : { uploadLimiter: traffic.upload }),
     ...(member === undefined ? {} : { access: accessOf(member, (root) => uses.of(root), [wire.renew]), control: (app) => { renewRoute(app, (request, address) => renewals.renew(request, address)); } }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.onError === undefined ? {} : { onError: options.onError }),

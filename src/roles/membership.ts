@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
+import type { RateLimiter } from '../core/rate-limiter.ts';
 import { CERTIFICATE_RENEW_LEAST_MS, REVOCATIONS_MAX_BYTES } from '../core/limits.ts';
 import { wire } from '../core/wire.ts';
 import { renewDevice } from '../exchange/enroll.ts';
@@ -119,8 +120,8 @@ export async function membershipOf(check: (holder: Holder) => void, options: { r
 }
 
 /** A host to be fetched from, with certificates where this one has some. */
-export function upstreamOf(url: string, clock: Clock, link: Link | undefined, expected: 'host' | 'neighbour'): HttpUpstream {
-  return new HttpUpstream(url, clock, link === undefined ? undefined : { link, expected });
+export function upstreamOf(url: string, clock: Clock, link: Link | undefined, expected: 'host' | 'neighbour', limiters?: readonly RateLimiter[]): HttpUpstream {
+  return new HttpUpstream(url, clock, link === undefined ? undefined : { link, expected }, limiters);
 }
 
 /** Throws `NOT_ENTITLED` when a device is to follow what its certificate is not for, `WRONG_SITE` when it is to be where it is not. */

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
+import type { RateLimiter } from '../core/rate-limiter.ts';
 
 export interface Body {
   /** Bytes, exactly: more or fewer end the connection. */
@@ -9,13 +10,21 @@ export interface Body {
   open(): AsyncIterable<Uint8Array>;
 }
 
+export interface SendOptions {
+  readonly clock: Clock;
+  /** The client must take at least one piece within so many milliseconds. */
+  readonly stallMs: number;
+  /** What it may take, together with others. */
+  readonly limiter?: RateLimiter | undefined;
+}
+
 /**
  * Sends a body with its length known. One piece is in memory at a time: the next is asked for once the kernel has taken
  * the last, so a slow reader costs one piece and keeps it until it stalls for `stallMs`. Whatever fails once the head is
  * out cuts the connection, which is how HTTP/1.1 tells a client that a body is incomplete (RFC 9112, 8). Returns the
  * bytes sent. Throws `CLIENT_GONE`, `CLIENT_STALLED`, `WRONG_LENGTH`, or what the body throws.
  */
-export async function sendBody(raw: ServerResponse, status: number, headers: Readonly<Record<string, string | number>>, body: Body, clock: Clock, stallMs: number): Promise<number> {
+export async function sendBody(raw: ServerResponse, status: number, headers: Readonly<Record<string, string | number>>, body: Body, { clock, limiter, stallMs }: SendOptions): Promise<number> {
   const pieces = body.open()[Symbol.asyncIterator]();
   const watch = new Watch(raw, clock, stallMs);
   let sent = 0;
@@ -26,7 +35,8 @@ export async function sendBody(raw: ServerResponse, status: number, headers: Rea
     while (piece !== undefined && piece.done !== true) {
       sent += piece.value.byteLength;
       if (sent > body.length) throw wrongLength(sent, body.length);
-      await watch.write(piece.value);
+      if (limiter === undefined || limiter.rate === Infinity) await watch.write(piece.value);
+      else await atMost(limiter, piece.value, watch);
       piece = sent === body.length ? undefined : await pieces.next();
     }
     if (sent < body.length) throw wrongLength(sent, body.length);
@@ -46,12 +56,23 @@ export async function sendBody(raw: ServerResponse, status: number, headers: Rea
 const SMALL_BYTES = 1024;
 const SMALL_MOST = 16;
 
+/** In pieces so small that all who are served at a limit get some at any time, each in its turn. */
+async function atMost(limiter: RateLimiter, bytes: Uint8Array, watch: Watch): Promise<void> {
+  for (let at = 0; at < bytes.byteLength; ) {
+    const piece = bytes.subarray(at, at + Math.ceil(limiter.piece));
+    await limiter.wait(piece.byteLength, watch.gone);
+    await watch.write(piece);
+    at += piece.byteLength;
+  }
+}
+
 class Watch {
   readonly #raw: ServerResponse;
   readonly #stop: () => void;
   #pieces = 0;
   #held = 0;
   #gone: ShoalError | undefined;
+  readonly #ended = new AbortController();
   #fail: ((error: ShoalError) => void) | undefined;
   readonly #onClose = (): void => this.#end(new ShoalError('CLIENT_GONE', 'the client closed the connection', { retry: 'again' }));
 
@@ -71,6 +92,11 @@ class Watch {
     };
     look(0);
     this.#stop = () => stop();
+  }
+
+  /** Aborted when there is nobody any more to write to. */
+  get gone(): AbortSignal {
+    return this.#ended.signal;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -106,6 +132,7 @@ class Watch {
 
   #end(error: ShoalError): void {
     this.#gone = error;
+    this.#ended.abort();
     this.#fail?.(error);
   }
 }

@@ -22,6 +22,7 @@ import {
   SERVE_MAX_RESPONSES_PER_CLIENT,
   SERVE_STALL_MS,
 } from '../core/limits.ts';
+import type { RateLimiter } from '../core/rate-limiter.ts';
 import { API, HEADER_PATIENT } from '../core/wire.ts';
 import { Callers, EVERYBODY, mayBeTold } from './access.ts';
 import type { Access, Permissions } from './access.ts';
@@ -33,6 +34,7 @@ import type { App, ContentContext } from './context.ts';
 import { controlRoutes } from './control-routes.ts';
 import { Gate } from './gate.ts';
 import { SurfaceMetrics } from './metrics.ts';
+import { Paces } from './paces.ts';
 import type { SitePeers } from './peers.ts';
 import type { RunsDesk } from './runs.ts';
 import { sendBody } from './send.ts';
@@ -71,6 +73,8 @@ export interface SurfaceOptions {
   /** What this host has received, for who looks at the site. */
   readonly received?: () => Received;
   readonly limits?: Partial<SurfaceLimits>;
+  /** What all answers of the content plane together may take. */
+  readonly uploadLimiter?: RateLimiter;
   readonly clock?: Clock;
   /** Told of failures that are ours: the client sees no more than a code. */
   readonly onError?: (error: unknown, url: string) => void;
@@ -121,7 +125,10 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
   const report = (error: unknown, url: string): void => options.onError?.(error, url);
 
   measure(app, metrics);
-  if (callers !== undefined) turnStrangersAway(app, callers);
+  if (callers !== undefined) {
+    turnStrangersAway(app, callers);
+    keepPace(app, callers, clock);
+  }
   refuseStrangePaths(app);
   app.setErrorHandler(async (error, request, reply) => {
     const answer = errorAnswer(error);
@@ -145,7 +152,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
     const leave = gate.enter(may.client(request));
     reply.hijack();
     try {
-      await sendBody(reply.raw, status, headers, body, clock, limits.stallMs);
+      await sendBody(reply.raw, status, headers, body, { clock, stallMs: limits.stallMs, limiter: options.uploadLimiter });
     } catch (error) {
       failed(reply, error);
       if (!isShoalError(error, 'CLIENT_GONE') && !isShoalError(error, 'CLIENT_STALLED')) report(error, request.url);
@@ -279,6 +286,14 @@ function turnStrangersAway(app: App, callers: Callers): void {
       request.raw.socket.destroy();
     }
     await Promise.resolve();
+  });
+}
+
+/** No device keeps others waiting by asking fast. Origins and gateways ask for many. */
+function keepPace(app: App, callers: Callers, clock: Clock): void {
+  const paces = new Paces(clock);
+  app.addHook('onRequest', async (request) => {
+    if (!request.raw.socket.destroyed && !callers.host(request)) await paces.turn(callers.client(request));
   });
 }
 

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { zstdCompressSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
+import { RateLimiter } from '../../src/core/rate-limiter.ts';
 import { HEADER_MAX_BYTES } from '../../src/core/limits.ts';
 import { HttpClient } from '../../src/exchange/http.ts';
 import { receiveChunks } from '../../src/exchange/receive.ts';
@@ -69,6 +70,23 @@ describe('HttpClient', () => {
       next(0);
     });
     expect(text((await client().request(url, 100)).body)).toBe('hello');
+  });
+
+  it('reads no faster than a limit that all its connections share, and finds no silence in that', async () => {
+    const size = 200_000;
+    const body = 'x'.repeat(size);
+    const { url } = await server((socket) => socket.write(ok(body)));
+    const rate = 400_000;
+    const http = new HttpClient({ clock: systemClock, limiters: [new RateLimiter(systemClock, () => rate), new RateLimiter(systemClock, () => Infinity)] });
+    closers.push(() => {
+      http.close();
+    });
+    const since = performance.now();
+    // A limit of 10 ms between two bytes would be silence, were it the other side's.
+    const answers = await Promise.all([1, 2, 3].map(() => http.request(url, size, { stallMs: 10 })));
+    expect(answers.map((answer) => text(answer.body) === body)).toEqual([true, true, true]);
+    // A quarter of a second is saved up; what each read last, as much at most, is not waited for.
+    expect(performance.now() - since).toBeGreaterThan(((3 * size - 4 * 0.25 * rate) / rate) * 1000 - 20);
   });
 
   it('reads chunked coding however it is cut, and bounds it', async () => {

@@ -18,6 +18,8 @@ interface Life {
   readonly phase: number;
   /** What all of it costs the device, bytes; `Infinity` without a delta. */
   readonly bytes: number;
+  /** It never brings anything: says it is at work; that it brings all there is; now this and now that. It takes what others bring. */
+  readonly lazy?: 'works' | 'claims' | 'changes';
 }
 
 interface World {
@@ -90,6 +92,7 @@ function simulate({ lives, spans, crossing, near, news, cut }: World, seed: numb
           if (due > now) continue;
           coming.delete(span);
           device.held.add(span);
+          own.has(span, coming === device.crossing ? crossing : undefined);
         }
       }
       const known = devices.filter((other) => other !== device && other.life.joins + news <= now);
@@ -102,16 +105,19 @@ function simulate({ lives, spans, crossing, near, news, cut }: World, seed: numb
             continue;
           }
           device.heard.set(name, [...held]);
-          own.saw(name, { held: held.size, has: (span) => held.has(span), working: bringing.size > 0, bringing: [...bringing.keys()] });
+          const { lazy } = devices[other]?.life ?? {};
+          const said = lazy === undefined ? [...bringing.keys()] : lazy === 'works' ? [] : Array.from({ length: Math.min(spans, 16) }, (_, each) => (lazy === 'claims' ? each : (each + Math.floor(now / 1_000) * 16) % spans));
+          own.saw(name, { held: held.size, has: (span) => held.has(span), count: spans, working: lazy !== undefined || bringing.size > 0, bringing: said });
         }
       }
       for (const spansThere of device.heard.values()) {
         for (const span of spansThere) if (device.near.size < 8 && !device.held.has(span) && !device.near.has(span) && !device.crossing.has(span)) device.near.set(span, now + near);
       }
       const settled = now - (now >= device.life.back ? device.life.back : device.life.joins) >= 1_000;
-      for (let span = 0; settled && span < spans && device.crossing.size < own.width; span++) {
+      for (let span = 0; settled && device.life.lazy === undefined && span < spans && device.crossing.size < own.width; span++) {
         if (device.held.has(span) || device.crossing.has(span) || device.near.has(span) || !own.mine(span)) continue;
         device.crossing.set(span, now + crossing);
+        own.brings(span);
         crossings++;
         if (cut !== undefined && now >= cut.from && now < cut.to + 10_000) apart[at % 2 === 0 ? 0 : 1]++;
       }
@@ -152,7 +158,7 @@ describe('a site on a virtual clock', () => {
         const unheard = 1 + Math.ceil((world.news + 1_000) / world.crossing);
         expect(crossings).toBeLessThanOrEqual(world.spans + lost + Math.min(...apart) + upsets * Math.min(world.spans, 2 * unheard));
       }),
-      { numRuns: 80 },
+      { numRuns: 60 },
     );
   });
 
@@ -164,6 +170,24 @@ describe('a site on a virtual clock', () => {
         expect([finished, crossings]).toEqual([true, world.spans]);
       }),
       { numRuns: 40 },
+    );
+  });
+
+  it('is not held up for long by members that say they work, and bring nothing', () => {
+    const one: Life = { joins: 0, dies: Infinity, back: Infinity, asks: 1_000, phase: 0, bytes: Infinity };
+    const lazies = fc.array(fc.constantFrom('works', 'claims', 'changes'), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(lazies, fc.integer({ min: 1, max: 8 }), fc.constantFrom(1_000, 10_000), fc.nat(), (lazy, honest, crossing, seed) => {
+        const spans = 60;
+        const lives = [...Array.from({ length: honest }, (_, at) => ({ ...one, phase: (at % 4) * 250 })), ...lazy.map((each) => ({ ...one, lazy: each }))];
+        const { crossings, finished, took } = simulate({ lives, spans, crossing, near: 250, news: 0, cut: undefined }, seed);
+        expect(finished).toBe(true);
+        // One span that is tried by each where nobody had shown anything, and what may be begun when turns move, before others have heard of it.
+        expect(crossings).toBeLessThanOrEqual(spans + 2 * honest * (1 + lazy.length));
+        // What it takes one after another, and for each of these members its patience: until one was tried, and four times what one takes.
+        expect(took).toBeLessThanOrEqual(spans * crossing + (lazy.length + 1) * (40_000 + Math.max(20_000, 4 * crossing)));
+      }),
+      { numRuns: 20 },
     );
   });
 

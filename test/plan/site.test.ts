@@ -59,13 +59,53 @@ describe('the turns of a site', () => {
   it('wait for one that says it works, but not for words alone for ever', () => {
     let now = 0;
     const turns = turnsOf('a', ['b'], () => now);
-    const span = Array.from({ length: 100 }, (_, each) => each).find((each) => !turns.mine(each)) ?? -1;
+    const all = Array.from({ length: 100 }, (_, each) => each);
+    const theirs = all.filter((each) => !turns.mine(each));
+    // Nobody has shown how long a span takes: this one tries one, and no more, however long it is waited.
+    const tried = new Set<number>();
     for (; now < WORK_UNSEEN_MS; now += 1_000) {
-      turns.saw('b', { held: 0, working: true });
-      expect(turns.mine(span)).toBe(false);
+      turns.saw('b', { held: 0, working: true, count: 100 });
+      for (const each of theirs) if (turns.mine(each)) tried.add(each);
     }
-    for (; now < WORK_UNSEEN_MS + 2 * TAKE_OVER_MS; now += 1_000) turns.saw('b', { held: 0, working: true });
-    expect(turns.mine(span)).toBe(true);
+    expect(tried.size).toBe(1);
+    // Now it is known.
+    turns.has(theirs[0] ?? -1, 2_000);
+    turns.saw('b', { held: 0, working: true, count: 100 });
+    expect(all.every((each) => turns.mine(each))).toBe(true);
+  });
+
+  it('wait for one that is slow where all are, and not where the others are not', () => {
+    for (const [took, waits] of [[60_000, true], [2_000, false]] as const) {
+      let now = 0;
+      const turns = turnsOf('a', ['b', 'c'], () => now);
+      const theirs = Array.from({ length: 100 }, (_, each) => each).filter((each) => !turnsOf('a', ['b']).mine(each) && turnsOf('a', ['c']).mine(each));
+      turns.has(200, took);
+      const brought = new Set<number>();
+      for (; now < 100_000; now += 1_000) {
+        turns.saw('b', { held: 0, working: true, bringing: [theirs[0] ?? -1], count: 300 });
+        if (now % took === 0) brought.add(201 + now / took);
+        turns.saw('c', { held: brought.size, has: (span) => brought.has(span), working: true, count: 300 });
+        turns.mine(theirs[0] ?? -1);
+      }
+      expect(turns.mine(theirs[0] ?? -1)).toBe(!waits);
+    }
+  });
+
+  it('are lost by whoever says something else every time, and by whoever takes what others bring', () => {
+    let now = 0;
+    const turns = turnsOf('a', ['b'], () => now);
+    const theirs = Array.from({ length: 100 }, (_, each) => each).filter((each) => !turns.mine(each));
+    const mine = Array.from({ length: 100 }, (_, each) => each).filter((each) => !theirs.includes(each));
+    turns.has(mine[0] ?? -1, 1_000);
+    for (; now < 60_000; now += 1_000) {
+      const held = mine.slice(0, now / 2_000);
+      for (const span of held) turns.has(span);
+      const claimed = theirs.slice((now / 1_000) % 10, (now / 1_000) % 10 + 10);
+      turns.saw('b', { held: held.length, has: (span) => held.includes(span), working: true, bringing: claimed, count: 100 });
+      const lost = theirs.filter((each) => turns.mine(each)).length;
+      if (now === 10_000) expect(lost).toBe(0);
+    }
+    expect(theirs.every((each) => turns.mine(each))).toBe(true);
   });
 });
 
@@ -245,16 +285,22 @@ function simulate({ devices, spans, joins, dies, crossing, news, bytes = [], acq
         if (due > now) continue;
         mineComing.delete(span);
         mine.add(span);
+        own.has(span, crossing);
       }
       for (const { name, other } of known) {
         if (!lives(other)) continue;
-        own.saw(name, { held: held[other]?.size ?? 0, working: (coming[other]?.size ?? 0) > 0 });
+        own.saw(name, { held: held[other]?.size ?? 0, has: (span) => held[other]?.has(span) === true, count: spans, working: (coming[other]?.size ?? 0) > 0, bringing: [...(coming[other]?.keys() ?? [])] });
         // The LAN is quick: a neighbour's spans are there at the next step.
-        for (const span of held[other] ?? []) mine.add(span);
+        for (const span of held[other] ?? []) {
+          if (mine.has(span)) continue;
+          mine.add(span);
+          own.has(span);
+        }
       }
       for (let span = 0; span < spans && mineComing.size < 3; span++) {
         if (mine.has(span) || mineComing.has(span) || !own.mine(span)) continue;
         mineComing.set(span, now + crossing);
+        own.brings(span);
         crossings++;
         by[at] = (by[at] ?? 0) + 1;
       }

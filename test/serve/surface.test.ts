@@ -1,5 +1,7 @@
 import { request } from 'node:http';
 import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/core/clock.ts';
+import { RateLimiter } from '../../src/core/rate-limiter.ts';
 import { PROCESSING_MS } from '../../src/core/limits.ts';
 import { Bitmap } from '../../src/core/bitmap.ts';
 import { CACHE_IMMUTABLE, HEADER_PATIENT, HEADER_SEGMENTS, wire } from '../../src/core/wire.ts';
@@ -19,6 +21,26 @@ surfaceContract('a store in memory', () => makeSample(3_500_000), async (sample)
   await publishSample(store, sample);
   const surface = await createSurface({ role: 'origin', version: '0', content: new StoreContent(store, () => performance.now()) });
   return { url: await surface.listen('127.0.0.1', 0), close: () => surface.close() };
+});
+
+describe('an upload limit', () => {
+  it('holds for all who fetch together, and gives each its part', async () => {
+    const sample = await makeSample(1_200_000);
+    const store = new MemoryStore();
+    await publishSample(store, sample);
+    const rate = 1_000_000;
+    const surface = await createSurface({ role: 'origin', version: '0', content: new StoreContent(store, () => performance.now()), uploadLimiter: new RateLimiter(systemClock, () => rate) });
+    const url = await surface.listen('127.0.0.1', 0);
+    const since = performance.now();
+    const ended = await Promise.all([1, 2].map(async () => {
+      const { body } = await ask(url, wire.artifact(sample.key), { headers: { range: 'bytes=0-399999' } });
+      return { right: body.equals(sample.bytes.subarray(0, 400_000)), at: performance.now() - since };
+    }));
+    expect(ended.map(({ right }) => right)).toEqual([true, true]);
+    // The last pieces are taken before they are waited for, and a quarter of a second was saved up.
+    for (const { at } of ended) expect(at).toBeGreaterThan(((800_000 - 0.75 * rate) / rate) * 1000 - 20);
+    await surface.close(0);
+  });
 });
 
 describe('deltas on the surface', () => {

@@ -24,6 +24,7 @@ import { checkHost, checkListener } from '../plain-http.ts';
 import { instanceName } from './instance.ts';
 import { DeviceState } from './state.ts';
 import { HeldMetadata, versionOf } from './metadata.ts';
+import { Traffic } from '../traffic.ts';
 import { News } from './news.ts';
 import { reporterIn, reportingTo } from './reporting.ts';
 import { RunningAgent } from './running.ts';
@@ -40,8 +41,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   }, { ...options, files, clock, today });
   const site = parseName('site', options.site ?? member?.holder.site ?? 'default');
   const state = await DeviceState.open(files, options.state);
-  const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => upstreamOf(url, clock, member, 'host'));
-  const fixed = (options.peers ?? []).map((url) => upstreamOf(url, clock, member, 'neighbour'));
+  const traffic = new Traffic(options.traffic ?? {}, clock, today);
+  const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => upstreamOf(url, clock, member, 'host', url === options.origin ? traffic.far : traffic.near));
+  const fixed = (options.peers ?? []).map((url) => upstreamOf(url, clock, member, 'neighbour', traffic.near));
   const deltaCache = new DeltaCache();
   const content = new FileContent(deltaCache);
   const metadata = new HeldMetadata(files, state.directory, () => news?.age);
@@ -88,6 +90,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       peers: { announce: () => false, at: (asked) => (asked === site ? (neighbours?.listed ?? []) : []) },
       ...(member === undefined ? {} : { access: accessOf(member, (root) => running?.uses(root) ?? []) }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(traffic.upload === undefined ? {} : { uploadLimiter: traffic.upload }),
       ...(options.onError === undefined ? {} : { onError: options.onError }),
     });
     const url = await surface.listen(options.listen.host, options.listen.port);
@@ -95,7 +98,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     discovery = await discover({ mdns: options.mdns, dht: rememberedIn(state.directory, options.dht) }, { instance: self.instance, port: Number(new URL(self.url).port), role: 'agent', site, files, clock, today, link: member, onError: options.onError });
     // The origin's list is far away: it is for those who see nobody on their LAN.
     const lists = (): readonly Upstream[] => ((discovery?.seen.length ?? 0) > 0 ? nearest().slice(0, -1) : nearest());
-    neighbours = new Neighbours({ hosts: lists, discovery, site, self, clock, link: member });
+    neighbours = new Neighbours({ hosts: lists, discovery, site, self, clock, link: member, traffic });
     const near = neighbours;
     const { pollMs = GATEWAY_POLL_MS, random = Math.random } = options;
     news = new News({
@@ -108,7 +111,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         return typeof version === 'number' ? version : 0;
       },
     });
-    running = new RunningAgent(options, { news, member, clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
+    running = new RunningAgent(options, { traffic, news, member, clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
     await running.serveInstalled();
     member?.keep();
     return running.start(url);

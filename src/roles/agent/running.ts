@@ -31,6 +31,7 @@ import type { News } from './news.ts';
 import type { InstalledRelease } from './state.ts';
 import type { Membership } from '../membership.ts';
 import { Periodic } from '../periodic.ts';
+import type { Traffic } from '../traffic.ts';
 import type { Agent, AgentEvent, AgentOptions, FollowedProduct } from './types.ts';
 
 /** What a running agent is made of; it closes all of it. */
@@ -49,6 +50,7 @@ export interface AgentParts {
   readonly surface: Surface;
   readonly member: Membership | undefined;
   readonly liars: Liars;
+  readonly traffic: Traffic;
 }
 
 /** Keeps products up to date, one after another, and tells the neighbours. */
@@ -70,7 +72,8 @@ export class RunningAgent {
   constructor(options: AgentOptions, parts: AgentParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#fixed = namedSources(options, parts.clock, parts.member);
+    this.#fixed = namedSources(options, parts.clock, parts.member, parts.traffic);
+    parts.traffic.sharedBy(() => parts.neighbours.bringers);
   }
 
   /** Offers what earlier runs installed. */

@@ -5,6 +5,7 @@ import type { NamedHosts } from '../device/named.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
 import type { Evidence } from '../../exchange/standing.ts';
 import type { SurfaceOptions } from '../../serve/surface.ts';
+import type { TrafficLimits } from '../traffic.ts';
 import type { DhtWay, WaysToFind } from '../discover.ts';
 import type { Files } from '../../store/files.ts';
 
@@ -51,6 +52,8 @@ export interface AgentOptions extends NamedHosts {
   readonly pollMs?: number;
   readonly version: string;
   readonly limits?: SurfaceOptions['limits'];
+  /** How much it may fetch and send at a time. */
+  readonly traffic?: TrafficLimits;
   readonly clock?: Clock;
   readonly files?: Files;
   /** The time of day, milliseconds since the epoch. */

@@ -5,6 +5,7 @@ import { Standing } from '../../exchange/standing.ts';
 import type { Evidence } from '../../exchange/standing.ts';
 import type { Link } from '../../exchange/upstream.ts';
 import { upstreamOf } from '../membership.ts';
+import type { Traffic } from '../traffic.ts';
 import type { Liars } from './liars.ts';
 
 /** Hosts that a device was told of, by URL. */
@@ -17,8 +18,8 @@ export interface NamedHosts {
 }
 
 /** The named hosts as sources, nearest first. The caller's to close. */
-export function namedSources({ origin, gateway, peers = [] }: NamedHosts, clock: Clock, link?: Link): readonly Source[] {
-  const source = (kind: SourceKind, url: string): Source => new HttpSource(kind, url, clock, upstreamOf(url, clock, link, kind === 'peer' ? 'neighbour' : 'host'));
+export function namedSources({ origin, gateway, peers = [] }: NamedHosts, clock: Clock, link: Link | undefined, traffic: Traffic): readonly Source[] {
+  const source = (kind: SourceKind, url: string): Source => new HttpSource(kind, url, clock, upstreamOf(url, clock, link, kind === 'peer' ? 'neighbour' : 'host', kind === 'origin' ? traffic.far : traffic.near));
   return [...peers.map((url) => source('peer', url)), ...(gateway === undefined ? [] : [source('gateway', gateway)]), source('origin', origin)];
 }
 

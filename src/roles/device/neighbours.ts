@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts';
 import { ShoalError } from '../../core/errors.ts';
 import { isObjectId } from '../../core/ids.ts';
 import type { ObjectId } from '../../core/ids.ts';
-import { AGENT_NEWS_FIRST_MS, AGENT_NEWS_MS, AGENT_SETTLE_MS, ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS, PEERS_MAX } from '../../core/limits.ts';
+import { AGENT_ACQUAINTED_MS, AGENT_NEWS_FIRST_MS, AGENT_NEWS_MS, AGENT_SETTLE_MS, ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS, PEERS_MAX } from '../../core/limits.ts';
 import { isName } from '../../core/names.ts';
 import { wire } from '../../core/wire.ts';
 import type { Discovery, Seen } from '../../discover/types.ts';
@@ -15,6 +15,7 @@ import type { HttpUpstream, Link, Upstream } from '../../exchange/upstream.ts';
 import { LOTS, SiteTurns, bringersFirst } from '../../plan/site.ts';
 import { upstreamOf } from '../membership.ts';
 import { Periodic } from '../periodic.ts';
+import type { Traffic } from '../traffic.ts';
 
 export interface NeighboursOptions {
   /** Who keeps the site's list, in the order in which they are asked: the gateway, then the origin. */
@@ -27,6 +28,8 @@ export interface NeighboursOptions {
   readonly clock: Clock;
   /** With it neighbours are talked to over TLS alone. */
   readonly link?: Link | undefined;
+  /** What is fetched from them is counted against its limits. */
+  readonly traffic: Traffic;
 }
 
 /** Neighbours asked for trust files: each that answers nothing costs time, and not each has every one. */
@@ -63,10 +66,17 @@ export class Neighbours {
   readonly #gateways = new Map<string, { readonly instance: string; readonly upstream: HttpUpstream; readonly source: Source }>();
   /** What the choice among many neighbours depends on. */
   readonly #order = randomUUID();
+  /** Where there are many, who of them is looked at, by root: not found out anew for every request. */
+  readonly #looked = new Map<ObjectId, readonly Neighbour[]>();
+  /** Of the update that runs. */
+  #turns: SiteTurns | undefined;
   #closed = false;
+
+  readonly #began: number;
 
   constructor(options: NeighboursOptions) {
     this.#options = options;
+    this.#began = options.clock.now();
   }
 
   /** Says that this device is here and has something of `roots`. Throws when no host took it. */
@@ -104,6 +114,7 @@ export class Neighbours {
       this.#known.delete(url);
       await source.close();
     }
+    this.#looked.clear();
     if (this.#closed) return;
     for (const [url, { instance, roots }] of now) {
       if (link !== undefined && !url.startsWith('https:')) continue;
@@ -111,7 +122,7 @@ export class Neighbours {
       // Another instance at the same place is the same device after a restart.
       if (known?.instance === instance) known.roots = roots;
       else {
-        const upstream = known?.upstream ?? upstreamOf(url, clock, this.#options.link, 'neighbour');
+        const upstream = known?.upstream ?? upstreamOf(url, clock, this.#options.link, 'neighbour', this.#options.traffic.near);
         this.#known.set(url, { instance, upstream, source: known?.source ?? new HttpSource('peer', url, clock, upstream), roots, has: new Map() });
       }
     }
@@ -131,7 +142,7 @@ export class Neighbours {
     }
     for (const { instance, url } of seen) {
       if (this.#gateways.has(url) || this.#closed) continue;
-      const upstream = upstreamOf(url, this.#options.clock, this.#options.link, 'host');
+      const upstream = upstreamOf(url, this.#options.clock, this.#options.link, 'host', this.#options.traffic.near);
       this.#gateways.set(url, { instance, upstream, source: new HttpSource('gateway', url, this.#options.clock, upstream) });
     }
   }
@@ -173,11 +184,18 @@ export class Neighbours {
     return [...this.#known.values()].slice(0, HOSTS_MAX).map(({ upstream }) => upstream);
   }
 
+  /** Members that bring something over the backhaul at the moment, as they say; this one is counted. */
+  get bringers(): number {
+    return this.#turns?.bringers ?? 1;
+  }
+
   /** Whose turn it is to bring what of `root` over the backhaul. Only those this device looks at can be waited for. */
   turns(root: ObjectId): BackhaulTurns {
     const turns = new SiteTurns({ instance: this.#options.self?.instance ?? this.#order, weight: 1 }, root, () => this.#options.clock.now());
+    this.#turns = turns;
     const { clock } = this.#options;
-    const settles = clock.now() + AGENT_SETTLE_MS;
+    // Who has listened for a while knows who is there, but for those that come just now.
+    const settles = Math.min(clock.now() + AGENT_SETTLE_MS, this.#options.discovery === undefined ? Infinity : this.#began + AGENT_ACQUAINTED_MS);
     const settled = (): boolean => clock.now() >= settles;
     let offers: readonly DeltaOffer[] = [];
     const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
@@ -205,11 +223,18 @@ export class Neighbours {
         neighbour.has.set(root, known);
         look();
         turns.asked(neighbour.instance);
-        if (known) turns.saw(neighbour.instance, { held: spans.size, has: (span) => spans.has(span), working, bytes: costOf(base), bringing });
+        if (known) turns.saw(neighbour.instance, { held: spans.size, has: (span) => spans.has(span), count: spans.count, working, bytes: costOf(base), bringing });
+      },
+      brings: (span) => {
+        turns.brings(span);
+      },
+      has: (span, took) => {
+        turns.has(span, took);
       },
       decided: (choice, listed) => {
         offers = listed;
         this.#costs.set(root, new Map(listed.map(({ base, bytes }) => [base, bytes])));
+        this.#looked.delete(root);
         turns.decided(choice?.offer.bytes ?? Infinity);
         look();
       },
@@ -238,10 +263,14 @@ export class Neighbours {
     // Those that have nothing of it yet are asked as well: that is how they hear that there is something.
     const known = [...this.#known.values()];
     if (known.length <= NEIGHBOURS_MAX) return known;
+    const looked = this.#looked.get(root);
+    if (looked !== undefined) return looked;
     const weighed = known.map((neighbour) => ({ neighbour, instance: neighbour.instance, weight: 1, bytes: this.#costOf(root, neighbour) ?? Infinity }));
     const first = bringersFirst(root, weighed).toSorted((a, b) => (a.bytes === b.bytes ? 0 : a.bytes - b.bytes)).slice(0, LOTS);
     const others = bringersFirst(this.#order, weighed.filter((each) => !first.includes(each)));
-    return [...first, ...others].slice(0, NEIGHBOURS_MAX).map(({ neighbour }) => neighbour);
+    const chosen = [...first, ...others].slice(0, NEIGHBOURS_MAX).map(({ neighbour }) => neighbour);
+    this.#looked.set(root, chosen);
+    return chosen;
   }
 
   async close(): Promise<void> {
