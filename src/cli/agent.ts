@@ -62,6 +62,7 @@ export function addAgent(program: Command, version: string): void {
     .option('--mdns [address]', 'find neighbours and gateways on the LAN by multicast DNS (on the interface with this address); with an\nidentity this is on wherever it listens outside this machine')
     .option('--no-mdns', 'never use multicast DNS')
     .option('--insecure-http', `${INSECURE_LISTEN}; also talk to hosts so`)
+    .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
     .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens');
   withDht(withLimits(command, 'download', 'backhaul', 'upload'))
     .addHelpText('after', `

@@ -52,6 +52,9 @@ export async function publishRelease(home: TrustHome, store: StoreWriter, stagin
   parseName('product', input.product);
   parseName('version', input.version);
   for (const id of input.hardware ?? []) parseName('hardware', id);
+  const names = input.artifacts.map(({ name }) => parseName('artifact', name));
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (twice !== undefined) throw new ShoalError('BAD_NAME', `two files of this release are called ${twice}: devices tell them apart by their names`, { ids: { name: twice }, hint: 'Give one of them another name: NAME=FILE.' });
   const sequence = await nextSequence(home, input.product, input.version);
   const batch = await store.begin();
   try {

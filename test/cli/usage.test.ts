@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -22,6 +22,13 @@ it('names that cannot be are refused before a file is looked at', () => {
     expect([code, last['error'], errors]).toEqual([1, 'BAD_NAME', expect.stringContaining(named)]);
     expect(errors).not.toMatch(/^\s+at /m);
   }
+  // Neither are two files of one name.
+  const twice = shoal('publish', join(folder, 'absent'), join(folder, 'elsewhere', 'absent'), '--name', 'os', '--version', '1', '--home', home, '--json');
+  expect([twice.code, twice.last['error'], twice.errors]).toEqual([1, 'BAD_NAME', expect.stringContaining('two files of this release are called absent')]);
+  // What is not there cannot be taken back, and leaves nothing behind.
+  const keys = readdirSync(join(home, 'keys', 'offline'));
+  expect(shoal('retire', 'nothing@1', '--home', home, '--json')).toMatchObject({ code: 1, last: { error: 'NO_SUCH_RELEASE' } });
+  expect(readdirSync(join(home, 'keys', 'offline'))).toEqual(keys);
 });
 
 describe('a checkout whose dependencies were never installed', () => {

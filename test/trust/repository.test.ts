@@ -158,6 +158,18 @@ describe('a split home', () => {
     expect((await (await newDevice('d')).release('app')).manifest.version).toBe('1.0');
   });
 
+  it('misses a key that signs online before anything is due', async () => {
+    const keys = home.paths.onlineKeys;
+    const name = (await readdir(keys)).find((each) => each.startsWith('snapshot')) ?? '';
+    const pem = await readFile(join(keys, name));
+    await writeFile(join(keys, name), 'not a key');
+    await expect(renewOnline(home)).rejects.toMatchObject({ code: 'BAD_KEY', ids: { path: join(keys, name) } });
+    await rm(join(keys, name));
+    await expect(renewOnline(home)).rejects.toMatchObject({ code: 'NO_ONLINE_KEY', ids: { role: 'snapshot' } });
+    await writeFile(join(keys, name), pem);
+    expect((await renewOnline(home)).renewed).toEqual([]);
+  });
+
   it('signs delta manifests online', async () => {
     const [base, target] = ['1'.repeat(64) as ObjectId, '2'.repeat(64) as ObjectId];
     const delta = { base, target, bytes: Buffer.from('delta'), baseSize: 7, deltaBytes: 5 };

@@ -106,12 +106,17 @@ export function signFor(metadata: AnyMetadata, roles: readonly RoleKeys[], keys:
   }
 }
 
-/** Encodes online metadata; throws `NO_ONLINE_KEY` when the keys at hand do not reach the threshold. */
-export function signOnline(role: string, metadata: AnyMetadata, by: RoleKeys, keys: ReadonlyMap<string, Signer>): Uint8Array {
+/** Throws `NO_ONLINE_KEY` when `keys` are not enough to sign `role`. */
+export function checkOnlineKeys(role: string, by: RoleKeys, keys: ReadonlyMap<string, Signer>): void {
   const held = by.keys.filter((key) => keys.has(keyIdOf(key))).length;
   if (held < by.threshold) {
     throw new ShoalError('NO_ONLINE_KEY', `this home holds ${String(held)} of the ${String(by.threshold)} keys that sign ${role}`, { ids: { role }, hint: 'The key belongs in keys/online of the server home.' });
   }
+}
+
+/** Encodes online metadata; throws `NO_ONLINE_KEY` when the keys at hand do not reach the threshold. */
+export function signOnline(role: string, metadata: AnyMetadata, by: RoleKeys, keys: ReadonlyMap<string, Signer>): Uint8Array {
+  checkOnlineKeys(role, by, keys);
   signFor(metadata, [by], keys);
   return encodeMetadata(metadata);
 }

@@ -6,7 +6,7 @@ import { expiry, isSignedBy, sha256 } from '../metadata.ts';
 import type { RootMetadata, TargetsMetadata } from '../metadata.ts';
 import { DELTAS_ROLE, deltaPath, hashedPath, metadataFile } from '../roles.ts';
 import type { ObjectId } from '../../core/ids.ts';
-import { buildDelegated, buildSnapshot, buildTimestamp, delegationsOf, entriesOf, entryOf, rootRole, signOnline } from './build.ts';
+import { buildDelegated, buildSnapshot, buildTimestamp, checkOnlineKeys, delegationsOf, entriesOf, entryOf, rootRole, signOnline } from './build.ts';
 import type { TargetEntry } from './build.ts';
 import { readConfig } from './home.ts';
 import type { HomeConfig, TrustHome } from './home.ts';
@@ -108,7 +108,7 @@ export interface RenewReport {
 
 /**
  * Signs timestamp, snapshot and deltas again once half of their life has gone. The origin calls it when it starts and
- * then at `nextAt`. Also puts in order what an interrupted commit left. Throws `NO_ONLINE_KEY`.
+ * then at `nextAt`. Also puts in order what an interrupted commit left. Throws `NO_ONLINE_KEY`, also when nothing is due.
  */
 export function renewOnline(home: TrustHome): Promise<RenewReport> {
   return home.exclusively(async () => {
@@ -118,6 +118,9 @@ export function renewOnline(home: TrustHome): Promise<RenewReport> {
     if (state.snapshot === undefined || state.timestamp === undefined) throw new ShoalError('NOT_A_SERVER', `${home.directory} is an offline home: it serves nothing`, { ids: { home: home.directory } });
     const now = home.now();
     const { expiryDays } = config;
+    const keys = await loadKeys(home.files, home.paths.onlineKeys);
+    // Also when nothing is due: a key that is lost is to be missed now, not when the signatures end in the night.
+    for (const role of ['timestamp', 'snapshot'] as const) checkOnlineKeys(role, rootRole(state.root.metadata, role), keys);
     const deltas = state.delegated.get(DELTAS_ROLE);
     const renewed: string[] = [];
     const deltasDue = deltas !== undefined && isDue(deltas.metadata.signed.expires, expiryDays.deltas, now);
@@ -125,7 +128,6 @@ export function renewOnline(home: TrustHome): Promise<RenewReport> {
       await commitNext(home, state, config, {});
       renewed.push(...(deltasDue ? [DELTAS_ROLE] : []), 'snapshot', 'timestamp');
     } else if (isDue(state.timestamp.metadata.signed.expires, expiryDays.timestamp, now)) {
-      const keys = await loadKeys(home.files, home.paths.onlineKeys);
       const snapshot = { version: state.snapshot.metadata.signed.version, bytes: state.snapshot.bytes };
       const bytes = signTimestamp(state, config, state.root.metadata, snapshot, keys, now);
       await commitVisible(home, new Map([['timestamp.json', bytes]]));

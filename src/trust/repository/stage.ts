@@ -95,6 +95,10 @@ async function withProducts(home: TrustHome, state: RepositoryState, config: Hom
   return targets;
 }
 
+function notReleased(product: string, version: string): ShoalError {
+  return new ShoalError('NO_SUCH_RELEASE', `${product} ${version} is not released`, { ids: { product, version } });
+}
+
 function nextEntries(old: TargetsMetadata | undefined, releases: readonly ReleaseManifest[], retired: readonly string[], product: string): Map<string, TargetEntry> {
   const entries = old === undefined ? new Map<string, TargetEntry>() : entriesOf(old);
   let sequence = highestSequence(old);
@@ -107,7 +111,7 @@ function nextEntries(old: TargetsMetadata | undefined, releases: readonly Releas
     entries.set(path, entryOf(bytes, { sequence, version: manifest.version }));
   }
   for (const version of retired) {
-    if (!entries.delete(releasePath(product, version))) throw new ShoalError('NO_SUCH_RELEASE', `${product} ${version} is not released`, { ids: { product, version } });
+    if (!entries.delete(releasePath(product, version))) throw notReleased(product, version);
   }
   // The newest of what is left, under its second name.
   const latest = releasePath(product, LATEST);
@@ -128,6 +132,9 @@ export function stageRelease(home: TrustHome, directory: string, manifests: read
     const state = await loadState(home);
     const keys = new Map(await loadKeys(home.files, home.paths.offlineKeys));
     const products = [...new Set([...manifests.map(({ product }) => product), ...Object.keys(options.retire ?? {})])];
+    for (const [product, versions] of Object.entries(options.retire ?? {})) {
+      if (!state.delegated.has(productRole(product)) && !manifests.some((manifest) => manifest.product === product)) throw notReleased(product, versions.join(', '));
+    }
     const targets = await withProducts(home, state, config, products, keys, options.productKeys);
     const delegations = delegationsOf(targets ?? state.targets.metadata);
     const signatures: SignatureCount[] = [];
