@@ -156,7 +156,7 @@ export class Fetching {
   /** The delta in use. Its manifest is fetched when it is this device's to bring something. */
   #openDelta(): DeltaRoad | undefined {
     const { delta } = this.#parts;
-    if (this.#coming) delta.open();
+    if (this.#coming && this.#parts.turns?.isSettled !== false) delta.open();
     const { road } = delta;
     if (road === undefined) {
       this.#delta = undefined;
@@ -169,7 +169,9 @@ export class Fetching {
   }
 
   get #coming(): boolean {
-    return this.#parts.turns?.leads !== false && this.#parts.delta.coming(this.#parts.missing.bytes);
+    const { delta, missing, turns } = this.#parts;
+    // Who knows his neighbours only just takes no content from them that a delta they have may make.
+    return (turns === undefined || turns.leads || !turns.isSettled) && delta.coming(missing.bytes);
   }
 
   #plan(sources: readonly Source[]): void {

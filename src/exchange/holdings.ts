@@ -33,7 +33,7 @@ export class Holdings {
   readonly #spans = new Map<string, Bitmap | 'all'>();
   readonly #segments = new Map<string, Bitmap>();
   /** Those that have not answered yet. */
-  readonly #asking = new Set<Source>();
+  readonly #asking = new Map<Source, Promise<void>>();
   /** What a source did not have although it said so: it is not believed about that again. */
   readonly #denied = { spans: new Map<string, Set<number>>(), segments: new Map<string, Set<number>>() };
   /** Those that said they are bringing something. */
@@ -81,16 +81,25 @@ export class Holdings {
     this.#asked = clock.now();
     this.#askedBringers = this.#asked;
     this.#askedOfDelta ||= delta !== undefined;
-    const asking = Promise.all(sources.filter((source) => !this.#asking.has(source)).map((source) => this.#ask(source, delta)));
+    const asking = Promise.all(sources.map((source) => {
+      const running = this.#asking.get(source);
+      // It was not asked for the delta yet.
+      return running === undefined ? this.#ask(source, delta) : first ? running.then(() => this.#ask(source, delta)) : running;
+    }));
     if (!first) return;
     let cancel: () => void = () => undefined;
     await Promise.race([asking, new Promise<void>((resolve) => (cancel = clock.after(delta === undefined ? WAIT_MS : WAIT_DELTA_MS, resolve)))]);
     cancel();
   }
 
-  async #ask(source: Source, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
+  #ask(source: Source, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
+    const asking = this.#askNow(source, delta).finally(() => this.#asking.delete(source));
+    this.#asking.set(source, asking);
+    return asking;
+  }
+
+  async #askNow(source: Source, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
     const { key, onAnswer, onFailure, onHolding, signal, spans } = this.#parts;
-    this.#asking.add(source);
     try {
       const holding = await source.holding(key, spans, signal);
       for (const span of this.#denied.spans.get(source.name) ?? []) holding?.spans.delete(span);
@@ -105,8 +114,6 @@ export class Holdings {
       this.#spans.delete(source.name);
       this.#segments.delete(source.name);
       onFailure(source, error);
-    } finally {
-      this.#asking.delete(source);
     }
     onAnswer();
   }

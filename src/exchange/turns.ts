@@ -17,6 +17,8 @@ export interface BackhaulTurns {
   decided(choice: DeltaChoice | undefined, offers: readonly DeltaOffer[]): void;
   /** Resolves when it is known, as well as it will be, who else is at work. */
   settled(): Promise<void>;
+  /** Whether that is so. */
+  readonly isSettled: boolean;
   mine(span: number): boolean;
   /** How many spans this device should bring over the backhaul at a time, as content: few where others do so as well. */
   readonly width: number;

@@ -239,6 +239,9 @@ export class Neighbours {
         look();
       },
       settled: () => (settled() ? Promise.resolve() : new Promise((resolve) => void clock.after(settles - clock.now(), resolve))),
+      get isSettled() {
+        return settled();
+      },
       mine: (span) => settled() && turns.mine(span),
       get width() {
         return turns.width;
