@@ -1,7 +1,7 @@
 import { nextSteps } from '../plan/schedule.ts';
 import type { Random, Want } from '../plan/schedule.ts';
 import type { DeltaRoad } from './delta-road.ts';
-import { LATE_MS } from './in-flight.ts';
+import { lateAfter } from './in-flight.ts';
 import { pagesFrom } from './roads.ts';
 import type { RoadsParts } from './roads.ts';
 import type { Source } from './source.ts';
@@ -10,6 +10,7 @@ import type { SpanFill } from './span-fill.ts';
 interface PageWant extends Want {
   asked: readonly string[];
   since: number;
+  lateMs: number;
   late: boolean;
 }
 
@@ -43,6 +44,7 @@ export class DeltaPages {
     const want = this.#want(page, now);
     want.asked = [...want.asked, source.name];
     want.since = now;
+    want.lateMs = lateAfter(source);
     return want;
   }
 
@@ -69,8 +71,8 @@ export class DeltaPages {
   }
 
   #want(page: number, now: number): PageWant {
-    const known = this.#wants.get(page) ?? { span: page, asked: [], since: now, late: false };
-    known.late = known.asked.length > 0 && now - known.since > LATE_MS;
+    const known = this.#wants.get(page) ?? { span: page, asked: [], since: now, lateMs: 0, late: false };
+    known.late = known.asked.length > 0 && now - known.since > known.lateMs;
     this.#wants.set(page, known);
     return known;
   }

@@ -13,7 +13,7 @@ import type { DeltaRoad } from './delta-road.ts';
 import type { DeltaUse } from './delta-use.ts';
 import { DeltaWork } from './delta-work.ts';
 import { Holdings } from './holdings.ts';
-import { InFlight, LATE_MS, OVERDUE_MS } from './in-flight.ts';
+import { InFlight, OVERDUE_MS, lateAfter } from './in-flight.ts';
 import type { Running } from './in-flight.ts';
 import type { Looker } from './looker.ts';
 import type { MissingSpans } from './missing.ts';
@@ -177,7 +177,7 @@ export class Fetching {
   #plan(sources: readonly Source[]): void {
     const { clock, delta, missing, random, turns } = this.#parts;
     const now = clock.now();
-    const wants = missing.wants(now, LATE_MS, OVERDUE_MS);
+    const wants = missing.wants(now, OVERDUE_MS);
     const road = delta.road;
     const roads: RoadsParts = { missing, holdings: this.#holdings, inFlight: this.#inFlight, turns, road, deltaComing: this.#coming, underWay: (segment) => this.#delta?.underWay.has(segment) === true, lacksPage: (source, page) => this.#delta?.pages.lacks(source, page) === true };
     if (road !== undefined && this.#delta !== undefined) {
@@ -253,7 +253,7 @@ export class Fetching {
 
   /** Runs `work` as a request for `fills` to the source called `name`. */
   #start(name: string, fills: readonly SpanFill[], work: (started: Running) => Promise<void>, failed: (error: unknown) => void, source: Source | undefined, ended: () => void = () => undefined): void {
-    const started = this.#inFlight.start(name);
+    const started = this.#inFlight.start(name, lateAfter(source));
     const began = this.#parts.clock.now();
     const crossing = source?.kind === 'origin' ? fills.map(({ span }) => span) : [];
     for (const span of crossing) {
@@ -263,6 +263,7 @@ export class Fetching {
     for (const fill of fills) {
       fill.asked = [...fill.asked, name];
       fill.since = started.since;
+      fill.lateMs = started.lateMs;
     }
     const running = work(started).then(() => {
       if (source !== undefined) this.#parts.standing.succeeded(source);

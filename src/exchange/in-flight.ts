@@ -1,3 +1,5 @@
+import type { SourceKind } from './source.ts';
+
 /**
  * Spans under way at the same time, from all sources together: each has `SPAN_MAX_BYTES` of memory. Late ones do not count,
  * so that many stuck sources do not keep the others from being asked, up to a bound of their own.
@@ -7,14 +9,25 @@ const SPANS_WITH_LATE_MOST = 48;
 /** Spans of one source that may still be being written while others of it arrive. */
 const UNWRITTEN = 2;
 /** A span is late after so long without a sign of life: another source is asked for it as well. Milliseconds. */
-export const LATE_MS = 5_000;
+const LATE_MS = 5_000;
 /** After so long the backhaul is crossed for what a neighbour was to give: a LAN that is busy is no reason. Milliseconds. */
 export const OVERDUE_MS = 15_000;
+
+/**
+ * How long a source may say nothing before others are asked as well. Milliseconds. A gateway says every few seconds that it is
+ * still at it; one that does not has more work than its processor can do, or hangs: who leaves it crosses the backhaul, and a
+ * whole site does so at the same time.
+ */
+export function lateAfter(source: { readonly kind: SourceKind } | undefined): number {
+  return source?.kind === 'gateway' ? OVERDUE_MS : LATE_MS;
+}
 
 /** A request for a span that is under way. */
 export interface Running {
   /** When it was started, or last gave a sign of life. */
   since: number;
+  /** Milliseconds without one after which it is late. */
+  readonly lateMs: number;
   /** All bytes are here, if not all of them in the slot: the source has nothing more to do. */
   arrived: boolean;
 }
@@ -29,8 +42,8 @@ export class InFlight {
     this.#now = now;
   }
 
-  start(source: string): Running {
-    const started = { since: this.#now(), arrived: false };
+  start(source: string, lateMs: number): Running {
+    const started = { since: this.#now(), lateMs, arrived: false };
     const running = this.#running.get(source) ?? new Set();
     this.#running.set(source, running.add(started));
     return started;
@@ -47,7 +60,7 @@ export class InFlight {
   /** How many more spans may be asked for. */
   get room(): number {
     let inTime = 0;
-    for (const running of this.#running.values()) for (const { since, arrived } of running) if (arrived || !this.#late(since)) inTime++;
+    for (const running of this.#running.values()) for (const each of running) if (each.arrived || !this.#late(each)) inTime++;
     return Math.max(0, Math.min(SPANS_MOST - inTime, SPANS_WITH_LATE_MOST - this.#count));
   }
 
@@ -59,7 +72,7 @@ export class InFlight {
 
   /** Whether a request to the source is late. */
   slow(source: string): boolean {
-    return [...(this.#running.get(source) ?? [])].some(({ since, arrived }) => !arrived && this.#late(since));
+    return [...(this.#running.get(source) ?? [])].some((each) => !each.arrived && this.#late(each));
   }
 
   get #count(): number {
@@ -68,7 +81,7 @@ export class InFlight {
     return count;
   }
 
-  #late(since: number): boolean {
-    return this.#now() - since > LATE_MS;
+  #late({ since, lateMs }: Running): boolean {
+    return this.#now() - since > lateMs;
   }
 }

@@ -53,11 +53,11 @@ export class MissingSpans {
     return true;
   }
 
-  /** All of them, those marked as late that have been under way for more than `lateMs` without a sign of life, and as overdue for more than `overdueMs`. */
-  wants(now: number, lateMs: number, overdueMs: number): readonly SpanFill[] {
+  /** All of them, those marked as late that have been under way without a sign of life for longer than who is asked for them may take, and as overdue for more than `overdueMs`. */
+  wants(now: number, overdueMs: number): readonly SpanFill[] {
     for (const each of this.#list) {
       const silent = each.asked.length > 0 && each.wanted ? now - each.since : 0;
-      each.late = silent > lateMs;
+      each.late = silent > each.lateMs;
       each.overdue = silent > overdueMs;
     }
     return this.#list;

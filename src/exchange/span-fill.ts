@@ -22,9 +22,10 @@ interface Known {
 export class SpanFill implements Want {
   readonly span: number;
   readonly place: Span;
-  /** Sources that are being asked for it now, and since when (`Infinity` while it is being worked on here); `late` when that is too long, and `overdue` when it is so long that the backhaul is crossed for it. */
+  /** Sources that are being asked for it now, and since when (`Infinity` while it is being worked on here); `late` when that is longer than `lateMs`, and `overdue` when it is so long that the backhaul is crossed for it. */
   asked: readonly string[] = [];
   since = 0;
+  lateMs = 0;
   late = false;
   overdue = false;
   /** Where its owner has it in a list. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
+import type { Clock } from '../../src/core/clock.ts';
 import type { ArtifactRecord } from '../../src/core/manifest.ts';
 import { download } from '../../src/exchange/download.ts';
 import type { Ledger } from '../../src/exchange/ledger.ts';
@@ -17,6 +18,7 @@ import type { Origin } from '../../src/roles/origin.ts';
 import { DirectoryMetadata } from '../../src/serve/directory-metadata.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import { PackStore } from '../../src/store/pack/store.ts';
+import { hurriedClock } from '../support/hurried-clock.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
 
 const MiB = 1024 * 1024;
@@ -53,8 +55,8 @@ async function host(port = 0): Promise<Origin> {
   return once;
 }
 
-function source(kind: SourceKind, url: string): Source {
-  const made = new HttpSource(kind, url, systemClock);
+function source(kind: SourceKind, url: string, clock = systemClock): Source {
+  const made = new HttpSource(kind, url, clock);
   closing.push(() => made.close());
   return made;
 }
@@ -72,14 +74,18 @@ interface Options {
   readonly lies?: Evidence[];
   readonly onProgress?: (done: number) => void;
   readonly signal?: AbortSignal;
+  readonly clock?: Clock;
 }
 
+/** For what waits for time-outs. */
+const hurried = hurriedClock(5);
+
 /** A device's whole way: slot, download, activation. */
-async function fetchInto(sources: readonly Source[], { path = join(folder, `out-${String(serial++)}`), bases, lies, onProgress, signal }: Options = {}): Promise<{ readonly path: string; readonly ledger: Ledger }> {
+async function fetchInto(sources: readonly Source[], { path = join(folder, `out-${String(serial++)}`), bases, lies, onProgress, signal, clock = systemClock }: Options = {}): Promise<{ readonly path: string; readonly ledger: Ledger }> {
   const slot = await FileSlot.open(nodeFiles, path);
   try {
     const ledger = await download({
-      namespace: 'default', artifact, sources, slot, clock: systemClock, random: Math.random,
+      namespace: 'default', artifact, sources, slot, clock, random: Math.random,
       ...(bases === undefined ? {} : { bases }),
       ...(lies === undefined ? {} : { onLie: (evidence: Evidence) => void lies.push(evidence) }),
       ...(onProgress === undefined ? {} : { onProgress }),
@@ -164,7 +170,7 @@ describe('a download', () => {
     const { url } = await host();
     const stuck = await proxy(url);
     stuck.proxy.tamper = (passing) => passing.path.includes('/spans/');
-    const { path, ledger } = await fetchInto([source('peer', stuck.url), source('origin', url)]);
+    const { path, ledger } = await fetchInto([source('peer', stuck.url, hurried), source('origin', url, hurried)], { clock: hurried });
     expect(await sha256(path)).toBe(artifact.sha256);
     expect(ledger.origin).toBeGreaterThan(10 * MiB);
   }, 60_000);
@@ -175,16 +181,30 @@ describe('a download', () => {
     let slow = 0;
     near.proxy.tamper = async ({ path }, response) => {
       if (!path.includes('/spans/') || slow++ > 0) return false;
-      // Later than a silent source may be.
-      for (let second = 0; second < 7; second++) {
-        await new Promise((resolve) => setTimeout(resolve, 1_000));
+      // Later than a silent gateway may be.
+      for (let times = 0; times < 7; times++) {
+        await new Promise((resolve) => hurried.after(3_000, () => { resolve(undefined); }));
         response.writeProcessing();
       }
       return false;
     };
-    const { path, ledger } = await fetchInto([source('gateway', near.url), source('origin', far.url)]);
+    const { path, ledger } = await fetchInto([source('gateway', near.url, hurried), source('origin', far.url, hurried)], { clock: hurried });
     expect(await sha256(path)).toBe(artifact.sha256);
     expect(slow).toBeGreaterThan(0);
+    expect(ledger.origin).toBe(0);
+  }, 60_000);
+
+  it('gives a gateway whose processor is busy the time it takes: a site would leave it all at once', async () => {
+    const { url } = await host();
+    const [near, far] = [await proxy(url), await proxy(url)];
+    const clock = hurriedClock(2);
+    near.proxy.tamper = async ({ path }) => {
+      // Later than a neighbour may be.
+      if (path.includes('/spans/')) await new Promise((resolve) => clock.after(6_000, () => { resolve(undefined); }));
+      return false;
+    };
+    const { path, ledger } = await fetchInto([source('gateway', near.url, clock), source('origin', far.url, clock)], { clock });
+    expect(await sha256(path)).toBe(artifact.sha256);
     expect(ledger.origin).toBe(0);
   }, 60_000);
 
@@ -192,7 +212,7 @@ describe('a download', () => {
     const { url } = await host();
     const stuck = await proxy(url);
     stuck.proxy.tamper = (passing) => passing.path.includes('/spans/');
-    const { path, ledger } = await fetchInto([source('gateway', stuck.url), source('origin', url)]);
+    const { path, ledger } = await fetchInto([source('gateway', stuck.url, hurried), source('origin', url, hurried)], { clock: hurried });
     expect(await sha256(path)).toBe(artifact.sha256);
     expect(ledger.origin).toBeGreaterThan(10 * MiB);
   }, 60_000);
@@ -201,7 +221,8 @@ describe('a download', () => {
     const first = await host();
     const port = Number(new URL(first.url).port);
     let back: Promise<Origin> | undefined;
-    const { path } = await fetchInto([source('origin', first.url)], {
+    const { path } = await fetchInto([source('origin', first.url, hurried)], {
+      clock: hurried,
       onProgress: () => {
         back ??= first.close().then(() => host(port));
       },
