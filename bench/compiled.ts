@@ -8,7 +8,5 @@ export const COMPILED_SHOAL = join(ROOT, 'dist', 'cli', 'main.js');
 
 /** As `npm run prepare` does: what is measured is what an installed copy runs. */
 export function compile(): void {
-  for (const args of [['tools/clean.mjs', 'dist'], ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json']]) {
-    if (spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' }).status !== 0) throw new Error(`${args[0] ?? ''} failed`);
-  }
+  if (spawnSync(process.execPath, ['tools/prepare.mjs'], { cwd: ROOT, stdio: 'inherit' }).status !== 0) throw new Error('the source does not compile');
 }

@@ -60,6 +60,8 @@ export interface DownloadOptions {
   readonly onBringing?: (span: number, on: boolean) => void;
   /** Called at every sign that the download goes on. */
   readonly onAlive?: () => void;
+  /** The most that the sources may send together at the moment, by a limit of this device, bytes a second. Default: no limit. */
+  readonly rate?: () => number;
   /** What is known of the sources from earlier. Default: nothing. */
   readonly standing?: Standing;
   readonly clock: Clock;
@@ -146,6 +148,7 @@ class Download {
       this.#options.onStart?.(() => this.#ledger(use));
       const work = new Fetching({
         key: this.#key, chunking: artifact.chunking, index, slot, pages, shelf, looker, missing, signal, clock, random, turns,
+        rate: this.#options.rate,
         delta: use,
         sources: () => this.#sources(),
         standing: this.#standing,

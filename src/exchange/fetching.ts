@@ -41,6 +41,8 @@ export interface FetchingParts {
   readonly sources: () => readonly Source[];
   readonly standing: Standing;
   readonly turns: BackhaulTurns | undefined;
+  /** The most that may arrive, bytes a second. */
+  readonly rate: (() => number) | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly signal: AbortSignal;
@@ -81,7 +83,7 @@ export class Fetching {
     const { clock, index, key, signal, turns } = parts;
     this.#parts = parts;
     this.#lastArrival = clock.now();
-    this.#inFlight = new InFlight(() => clock.now());
+    this.#inFlight = new InFlight(() => clock.now(), parts.rate);
     this.#content = new ContentWork(parts, (fill, written, there) => {
       this.#arrived(fill, written, there);
     }, (error) => {

@@ -6,6 +6,8 @@ import type { SourceKind } from './source.ts';
  */
 const SPANS_MOST = 16;
 const SPANS_WITH_LATE_MOST = 48;
+/** At a limit of our own each span still gets so many bytes a second, the largest of usual chunks in `LATE_MS`: or all of them would be late. */
+const SPAN_LEAST_RATE = 52_428;
 /** Spans of one source that may still be being written while others of it arrive. */
 const UNWRITTEN = 2;
 /** A span is late after so long without a sign of life: another source is asked for it as well. Milliseconds. */
@@ -35,11 +37,13 @@ export interface Running {
 /** The requests under way, by source. */
 export class InFlight {
   readonly #now: () => number;
+  readonly #rate: () => number;
   readonly #running = new Map<string, Set<Running>>();
 
-  /** `now` counts milliseconds. */
-  constructor(now: () => number) {
+  /** `now` counts milliseconds; `rate`: the most that may arrive, bytes a second. */
+  constructor(now: () => number, rate: () => number = () => Infinity) {
     this.#now = now;
+    this.#rate = rate;
   }
 
   start(source: string, lateMs: number): Running {
@@ -61,7 +65,7 @@ export class InFlight {
   get room(): number {
     let inTime = 0;
     for (const running of this.#running.values()) for (const each of running) if (each.arrived || !this.#late(each)) inTime++;
-    return Math.max(0, Math.min(SPANS_MOST - inTime, SPANS_WITH_LATE_MOST - this.#count));
+    return Math.max(0, Math.min(SPANS_MOST - inTime, Math.ceil(this.#rate() / SPAN_LEAST_RATE) - inTime, SPANS_WITH_LATE_MOST - this.#count));
   }
 
   /** Requests that take up one of the source's places. */

@@ -92,6 +92,7 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
     });
     const { paths, ledger } = await installRelease({
       files, clock, manifest, standing, deltas,
+      rate: traffic.rate,
       output: options.output,
       sources: (root) => [...(neighbours?.sources(root) ?? []), ...sources],
       bases: (options.bases ?? []).map((path) => resolve(path)),

@@ -29,6 +29,9 @@ export class Traffic {
     this.upload = upload === undefined ? undefined : limiter(upload);
   }
 
+  /** The most that may arrive from everybody together at the moment, bytes a second. */
+  readonly rate = (): number => Math.min(Infinity, ...this.near.map(({ rate }) => rate));
+
   /** Tells how many members of the site bring something over the backhaul at the moment, this one among them. */
   sharedBy(bringers: () => number): void {
     this.#bringers = bringers;

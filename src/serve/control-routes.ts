@@ -113,7 +113,12 @@ export function controlRoutes(app: App, context: ControlContext): void {
     app.get(`${API}/sites/:site/peers`, { schema: { summary: 'The hosts announced at a site', tags: ['peers'], params: SiteParams, response: { 200: Peers } } }, async (request, reply) => {
       void reply.header('cache-control', CACHE_NEVER);
       if (!may.site(request, request.params.site)) throw notFound('the site');
-      return Promise.resolve({ peers: peers.at(request.params.site).map((peer) => ({ ...peer, roots: [...peer.roots] })) });
+      const listed = peers.at(request.params.site);
+      // Of what somebody may not have he is not told either who has it.
+      const roots = [...new Set(listed.flatMap((peer) => peer.roots))];
+      const allowed = await Promise.all(roots.map((root) => may.artifact(request, root)));
+      const shown = new Set(roots.filter((_, at) => allowed[at]));
+      return { peers: listed.map((peer) => ({ ...peer, roots: peer.roots.filter((root) => shown.has(root)) })) };
     });
   }
 

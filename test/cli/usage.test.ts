@@ -31,6 +31,14 @@ it('names that cannot be are refused before a file is looked at', () => {
   expect(readdirSync(join(home, 'keys', 'offline'))).toEqual(keys);
 });
 
+it('limits that are none are refused, and say how they are written', () => {
+  const needed = ['--origin', 'http://127.0.0.1:1', '--trust', 'absent', '--upload-limit'];
+  const { code, errors } = shoal('agent', 'os=x', ...needed, '5Q');
+  expect([code, errors]).toEqual([2, expect.stringContaining('500K,22:00-06:00=4M')]);
+  // One that can be held gets as far as what is not there.
+  expect(shoal('agent', 'os=x', ...needed, '500K,22:00-06:00=none').code).toBe(1);
+});
+
 describe('a checkout whose dependencies were never installed', () => {
   const checkout = join(folder, 'checkout');
   const launcher = join(checkout, 'bin', 'shoal.mjs');

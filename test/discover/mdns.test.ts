@@ -54,7 +54,7 @@ describe('hosts on one LAN', () => {
 
   it('can be found by standard tools, and tell them nothing of products', async () => {
     udpPort = randomInt(20_000, 60_000);
-    const one = await host(8001);
+    const one = await host(8001, { secure: true });
     const heard: string[] = [];
     const browser = await MulticastSocket.open({ interface: '127.0.0.1', port: udpPort, clock: systemClock, onMessage: (message) => heard.push(JSON.stringify(message.answers)) });
     closing.push(() => browser.close());
@@ -62,6 +62,9 @@ describe('hosts on one LAN', () => {
       await browser.send({ type: 'query', questions: [{ name: '_services._dns-sd._udp.local', type: 'PTR' }] });
       return heard.some((text) => text.includes('_shoal._tcp.local') && text.includes(one.instance));
     }).toBe(true);
+    // Nothing but a random name, where it listens, its role, and that it speaks TLS.
+    const said = new Set(heard.flatMap((text) => (JSON.parse(text) as readonly { readonly type: string; readonly data: unknown }[]).filter(({ type }) => type === 'TXT').map(({ data }) => JSON.stringify([data].flat().map((each) => Buffer.from((each as { readonly data: readonly number[] }).data).toString())))));
+    expect([...said]).toEqual([JSON.stringify(['txtvers=1', 'role=agent', 'tls=1'])]);
   });
 
   it('are not troubled by noise, lies and floods', async () => {

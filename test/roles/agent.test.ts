@@ -256,6 +256,22 @@ describe('neighbours', () => {
     expect(ledger).toMatchObject({ origin: 0 });
   });
 
+  it('fetch no faster than they may, from neighbours and over the backhaul, and nothing twice for that', async () => {
+    const image = randomBytes(2 * MiB);
+    await fleet.publish('os', '1', { image });
+    const one = await device('one', { site: 'hall' });
+    await one.agent.poll();
+    const rates = { otherwise: 1.5 * MiB, daily: [{ from: 0, until: 0, rate: 1 * MiB }] };
+    for (const [traffic, more] of [[{ backhaul: rates }, {}], [{ download: rates }, { site: 'hall' }]] as const) {
+      const output = join(fleet.folder, `limited-${Object.keys(traffic).join('')}`);
+      const { ledger } = await fetchRelease({ product: 'os', origin: fleet.origin, ...more, trustedRoot: fleet.trustedRoot, state: `${output}-state`, output, traffic });
+      expect(Buffer.compare(await readFile(output), image)).toBe(0);
+      // The day's rate, which holds around the clock; a quarter of a second is saved up, and what each of three connections read last is not waited for.
+      expect(ledger.seconds).toBeGreaterThan(2 - 0.25 - 3 * 0.25 - 0.1);
+      expect(ledger.peer + ledger.origin).toBeLessThan(1.05 * 2 * MiB);
+    }
+  });
+
   it('of another site are nobody\'s neighbours', async () => {
     await fleet.publish('os', '1', { image: randomBytes(2 * MiB) });
     const one = await device('one', { site: 'hall' });

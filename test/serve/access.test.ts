@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
+import { Bitmap } from '../../src/core/bitmap.ts';
 import { CERTIFICATE_LIFE_MS, HANDSHAKES_PER_NETWORK, HANDSHAKES_PER_SECOND, HANDSHAKE_BURST, SERVE_MAX_CONNECTIONS_PER_DEVICE, SERVE_MAX_STRANGERS_PER_NETWORK } from '../../src/core/limits.ts';
 import type { Run } from '../../src/core/runs.ts';
 import { HEADER_RUNS, wire } from '../../src/core/wire.ts';
@@ -14,6 +15,7 @@ import type { Fleet } from '../../src/identity/fleet.ts';
 import { mayHave } from '../../src/identity/holder.ts';
 import { FleetClient } from '../../src/identity/tls.ts';
 import type { Member } from '../../src/identity/tls.ts';
+import type { ContentProvider } from '../../src/serve/content.ts';
 import { createSurface } from '../../src/serve/surface.ts';
 import type { Access } from '../../src/serve/access.ts';
 import type { Surface, SurfaceOptions } from '../../src/serve/surface.ts';
@@ -126,6 +128,37 @@ describe('a listener with certificates of the fleet', () => {
     expect(JSON.parse(Buffer.from((await other.request(`${gateway.url}/v1/holdings`, 10_000)).body).toString())).toEqual({ instance: expect.any(String), role: 'agent', artifacts: [] });
     for (const kept of ['/metrics', '/v1/health', '/openapi.json']) expect([kept, await status(one, gateway.url + kept)]).toEqual([kept, 404]);
     expect(await status(talk(await device([], { role: 'operator' })), `${gateway.url}/metrics`)).toBe(200);
+  });
+
+  it('gives a member of another product nothing of deltas, their manifests and bases, and of the list of neighbours no roots', async () => {
+    const [base, held] = [chunkIdOf(Buffer.from('a base')), new Bitmap(5)];
+    const inner = new StoreContent(new MemoryStore(), () => 0);
+    const known = { key: sample.key, size: 300_000, spans: new Bitmap(1), base, bringing: new Set([0]), release: { product: 'os', version: '7' } };
+    const content: ContentProvider = {
+      holdings: () => Promise.resolve([known]),
+      holding: () => Promise.resolve(known),
+      page: (key, id) => inner.page(key, id),
+      delta: () => Promise.resolve(DELTA),
+      deltaHolding: () => Promise.resolve(held),
+      span: (key, span, positions, accept) => inner.span(key, span, positions, accept),
+    };
+    const metadata = { metadata: () => Promise.resolve(Buffer.from('{}')), target: () => Promise.resolve(Buffer.from('{}')) };
+    const { url } = await host(await makeMember(fleet, { role: 'gateway', products: 'all' }), { admits: () => true }, { content, metadata });
+    const [one, other] = [talk(await device()), talk(await device(['maps', 'os2']))];
+    const put = { method: 'PUT', headers: { 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify({ url: 'https://10.0.0.1:1', roots: [sample.key.root] })) } as const;
+    expect((await one.request(`${url}${wire.peers('hall')}/i1`, 10_000, put)).status).toBe(204);
+    const hash = 'a'.repeat(64);
+    const own = [
+      wire.holding(sample.key), wire.deltaHolding(sample.key, base), wire.delta(sample.key, chunkIdOf(DELTA)),
+      `${wire.metadata}/3.product-os.json`, `${wire.targets}/products/os/${hash}.7.json`, `${wire.targets}/deltas/${base}/${hash}.${sample.key.root}.json`,
+    ];
+    for (const path of own) expect([path, await status(one, url + path), await status(other, url + path)]).toEqual([path, 200, 404]);
+    const read = async (client: HttpClient, path: string): Promise<string> => JSON.stringify(await client.request(url + path, 100_000).then(({ body, headers }) => [Buffer.from(body).toString('latin1'), ...headers]));
+    for (const path of [wire.peers('hall'), '/v1/holdings', wire.instance]) {
+      const [mine, theirs] = [await read(one, path), await read(other, path)];
+      if (path !== wire.instance) expect(mine).toContain(sample.key.root);
+      for (const word of [sample.key.root, base, 'os', '"7"']) expect([path, theirs.includes(word)]).toEqual([path, false]);
+    }
   });
 
   it('tells strangers nothing: without a certificate, with one of another fleet, one that has ended, one that was revoked', async () => {

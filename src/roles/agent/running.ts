@@ -175,7 +175,7 @@ export class RunningAgent {
   }
 
   async #follow({ product, output, bases = [] }: FollowedProduct): Promise<void> {
-    const { clock, content, deltaCache, files, liars, neighbours, state, trust } = this.#parts;
+    const { clock, content, deltaCache, files, liars, neighbours, state, traffic, trust } = this.#parts;
     const { manifest, manifestBytes } = await trust.release(product);
     await this.#parts.metadata.keep(manifestBytes);
     const known = state.installed(product);
@@ -190,6 +190,7 @@ export class RunningAgent {
       await neighbours.refresh(this.#stop.signal).catch(() => undefined);
       const { paths, ledger, served } = await installRelease({
         files, clock, manifest, output, content, bases, deltaCache,
+        rate: traffic.rate,
         deltas: await this.#deltas(),
         standing: standingOf(this.#options, liars, clock, (evidence) => { this.#tell({ event: 'lie', evidence }); }, (error) => { this.#failed(error, 'state'); }),
         baseIndexes: new BaseIndexes(files, join(state.directory, 'bases')),

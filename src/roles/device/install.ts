@@ -40,6 +40,8 @@ export interface InstallOptions {
   readonly pagesPath?: (root: ObjectId) => string;
   /** Serves the artifacts from the moment the first span is here. */
   readonly content?: FileContent;
+  /** The most that may arrive at the moment, bytes a second. */
+  readonly rate?: () => number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
   /** Given, for every artifact, what tells of the bytes received so far. */
@@ -158,6 +160,7 @@ class Part {
           if (this.#served !== undefined) this.#served.base = base;
         },
         ...(this.#options.onStart === undefined ? {} : { onStart: this.#options.onStart }),
+        ...(this.#options.rate === undefined ? {} : { rate: this.#options.rate }),
         ...(turns === undefined ? {} : { turns }),
         ...(deltas === undefined ? {} : { deltas }),
         ...(deltaCache === undefined ? {} : { deltaCache }),
