@@ -10,7 +10,7 @@
 namespace {
 
 // Raised when an exported function changes meaning, so that a stale build is never mistaken for a current one.
-constexpr int32_t kAbi = 6;
+constexpr int32_t kAbi = 7;
 
 napi_value Abi(napi_env env, napi_callback_info) {
   napi_value value;
@@ -184,6 +184,7 @@ NAPI_MODULE_INIT() {
   if (!Export(env, exports, "abi", Abi) || !Export(env, exports, "chunkCuts", ChunkCuts) ||
       !Export(env, exports, "chunkIsas", ChunkIsas) || !Export(env, exports, "hashPieces", HashPieces) ||
       !Export(env, exports, "hashIsas", HashIsas) || !Export(env, exports, "walkChunks", WalkChunks) || !Export(env, exports, "deltaDecodePage", DeltaDecodePage) ||
+      !Export(env, exports, "deltaShifts", DeltaShifts) ||
       !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) ||
       !Export(env, exports, "deltaEncode", DeltaEncode) || !Export(env, exports, "deflateStreams", DeflateStreams)) {
     napi_throw_error(env, "SHOAL_NATIVE", "cannot register the native kernels");

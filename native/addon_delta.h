@@ -57,31 +57,91 @@ napi_value DeltaDecodePage(napi_env env, napi_callback_info info) {
   return Start(env, started, args, 1);
 }
 
+// What deltaShifts returns, and deltaDecodeSegment takes.
+constexpr napi_type_tag kShiftsTag = {0x5d0a1b3c9e6f4782ull, 0x8c41f7e2a95b3d60ull};
+
+struct ShiftsWork : Work {
+  uint64_t base;
+  std::vector<shoal_delta_cover> covers;
+  shoal_delta_shifts* made = nullptr;
+  void run() override {
+    made = shoal_delta_shifts_make(covers.data(), covers.size(), base);
+    if (made == nullptr) status = SHOAL_DELTA_NO_MEMORY;
+  }
+  napi_value result(napi_env env) override {
+    napi_value value;
+    if (napi_create_external(env, made, [](napi_env, void* data, void*) { shoal_delta_shifts_release(static_cast<shoal_delta_shifts*>(data)); }, nullptr, &value) != napi_ok) {
+      shoal_delta_shifts_release(made);
+      return nullptr;
+    }
+    return napi_type_tag_object(env, value, &kShiftsTag) == napi_ok ? value : nullptr;
+  }
+};
+
+// deltaShifts(pages: Float64Array[], baseSize: number): Promise<External | number>
+napi_value DeltaShifts(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  size_t count = 2;
+  uint32_t pages;
+  double base;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 2 ||
+      napi_get_array_length(env, args[0], &pages) != napi_ok || napi_get_value_double(env, args[1], &base) != napi_ok || !Whole(base))
+    return Refuse(env, "deltaShifts: a wrong argument");
+  ShiftsWork* work = new (std::nothrow) ShiftsWork;
+  if (work == nullptr) return Refuse(env, "no memory");
+  work->base = static_cast<uint64_t>(base);
+  for (uint32_t i = 0; i < pages; i++) {
+    napi_value page;
+    const double* numbers;
+    size_t size;
+    bool right = napi_get_element(env, args[0], i, &page) == napi_ok && Array(env, page, napi_float64_array, &numbers, &size) && size % 4 == 0 &&
+                 work->covers.size() + size / 4 <= SHOAL_DELTA_MAX_MAP_COVERS;
+    for (size_t k = 0; right && k < size; k += 4) {
+      // As deltaDecodePage wrote them.
+      const double *c = numbers + k, fill = c[3];
+      right = Whole(c[0]) && Whole(c[1]) && Whole(c[2]) && c[2] <= base && c[1] <= base - c[2];
+      if (fill < 0) work->covers.push_back({static_cast<uint64_t>(c[0]), static_cast<uint64_t>(c[2]), static_cast<uint64_t>(c[1])});
+      else right = Whole(c[0]) && Whole(c[1]);
+    }
+    if (right) continue;
+    delete work;
+    return Refuse(env, "deltaShifts: a wrong argument");
+  }
+  return Start(env, work, args, 1);
+}
+
 struct SegmentWork : Work {
+  const shoal_delta_shifts* shifts = nullptr;
   uint32_t codec, origin;
   const uint8_t* payload;
   uint8_t* buffer;
   size_t payloadSize, size;
   std::vector<shoal_delta_piece> pieces;
   void run() override {
-    status = shoal_delta_decode_segment(codec, payload, payloadSize, buffer, size, origin, pieces.data(), pieces.size());
+    status = shoal_delta_decode_segment(codec, payload, payloadSize, buffer, size, origin, pieces.data(), pieces.size(), shifts);
   }
   napi_value result(napi_env) override { return nullptr; }
 };
 
-// deltaDecodeSegment(codec, payload: Uint8Array, buffer: Uint8Array, origin, pieces: Uint32Array): Promise<number>
+// deltaDecodeSegment(codec, payload: Uint8Array, buffer: Uint8Array, origin, pieces: Uint32Array, shifts: External | undefined): Promise<number>
 napi_value DeltaDecodeSegment(napi_env env, napi_callback_info info) {
-  napi_value args[5];
-  size_t count = 5, payloadSize, size, words;
+  napi_value args[6];
+  size_t count = 6, payloadSize, size, words;
+  napi_valuetype type;
+  void* shifts = nullptr;
+  bool tagged = false;
   uint32_t codec, origin;
   const uint8_t* payload;
   uint8_t* buffer;
   const uint32_t* pieces;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 5 ||
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 6 ||
       napi_get_value_uint32(env, args[0], &codec) != napi_ok ||
       !Array(env, args[1], napi_uint8_array, &payload, &payloadSize) ||
       !Array(env, args[2], napi_uint8_array, &buffer, &size) || napi_get_value_uint32(env, args[3], &origin) != napi_ok ||
-      !Array(env, args[4], napi_uint32_array, &pieces, &words) || words % 3 != 0 || size > SHOAL_DELTA_MAX_SEGMENT)
+      !Array(env, args[4], napi_uint32_array, &pieces, &words) || words % 4 != 0 || size > SHOAL_DELTA_MAX_SEGMENT ||
+      napi_typeof(env, args[5], &type) != napi_ok ||
+      (type == napi_external && (napi_check_object_type_tag(env, args[5], &kShiftsTag, &tagged) != napi_ok || !tagged ||
+                                 napi_get_value_external(env, args[5], &shifts) != napi_ok)))
     return Refuse(env, "deltaDecodeSegment: a wrong argument");
   SegmentWork* work = new (std::nothrow) SegmentWork;
   if (work == nullptr) return Refuse(env, "no memory");
@@ -91,8 +151,11 @@ napi_value DeltaDecodeSegment(napi_env env, napi_callback_info info) {
   work->payloadSize = payloadSize;
   work->buffer = buffer;
   work->size = size;
-  for (size_t i = 0; i < words; i += 3) work->pieces.push_back({pieces[i], pieces[i + 1], pieces[i + 2]});
-  return Start(env, work, args + 1, 2);
+  for (size_t i = 0; i < words; i += 4)
+    work->pieces.push_back({pieces[i], pieces[i + 1], pieces[i + 2] | static_cast<uint64_t>(pieces[i + 3]) << 32});
+  work->shifts = static_cast<const shoal_delta_shifts*>(shifts);
+  const napi_value held[3] = {args[1], args[2], args[5]};
+  return Start(env, work, held, shifts == nullptr ? 2 : 3);
 }
 
 struct EncodeWork : Work {

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "model.h"
+#include "nibbles.h"
 
 namespace shoal::delta {
 
@@ -47,55 +49,44 @@ struct Field {
 constexpr uint32_t kChangeRows = 258;  // 256 of sites, two of tables
 
 struct ChangeState {
-  Bit size[kChangeRows][32], sign[32], small[16][128], high[32][8], low[32][16];
+  Nibbles size[kChangeRows], top[2][16], small[7][8], low[32];
 
   void reset() {
-    fill(size[0], kChangeRows * 32, kEven);
-    fill(sign, 32, kEven);
-    fill(small[0], 16 * 128, kEven);
-    fill(high[0], 32 * 8, kEven);
-    fill(low[0], 32 * 16, kEven);
+    fillEven(size, kChangeRows);
+    fillEven(top[0], 2 * 16);
+    fillEven(small[0], 7 * 8);
+    fillEven(low, 32);
   }
 };
 
-// Size class, sign, then the bits, the lowest four last (code moves by multiples of 16). Never 0.
+// Half of the size class; its other half, the sign and the two bits below the leading one; then the bits that are left: all
+// of them where they are few, else plain bits and the lowest four (code moves by multiples of 16). Never 0.
 template <class Coder>
 uint32_t codeChange(Coder& coder, ChangeState& s, uint32_t row, const Field& f) {
-  uint32_t magnitude = 1, negative = 0;
+  uint32_t magnitude = 1, negative = 0, bits = 0, sub = 0;
   if (!Coder::kDecodes) {
     const uint32_t d = (f.want - f.value) & f.mask;
     negative = d > f.mask >> 1 ? 1 : 0;
     magnitude = negative ? (0u - d) & f.mask : d;
+    bits = log2Floor(magnitude);
+    sub = (bits & 1) << 3 | negative << 2 | (bits >= 2 ? magnitude >> (bits - 2) & 3 : bits == 1 ? (magnitude & 1) << 1 : 0);
   }
-  const uint32_t want = log2Floor(magnitude);
-  uint32_t node = 1;
-  for (uint32_t b = 5; b-- > 0;)
-    node = node << 1 | static_cast<uint32_t>(plain(coder, s.size[row][node], want >> b & 1));
-  const uint32_t bits = node & 31;
-  negative = static_cast<uint32_t>(plain(coder, s.sign[bits], static_cast<int>(negative)));
-  uint32_t r = 1;
-  auto next = [&](Bit& m, uint32_t k) { return static_cast<uint32_t>(plain(coder, m, magnitude >> k & 1)); };
-  if (bits <= 7) {
-    for (uint32_t k = bits; k-- > 0;) r = r << 1 | next(s.small[bits + 8 * negative][r], k);
+  const uint32_t half = nibble(coder, s.size[row], bits >> 1);
+  sub = nibble(coder, s.top[row >= kChangeRows - 2][half], sub);
+  bits = half << 1 | sub >> 3;
+  negative = sub >> 2 & 1;
+  uint32_t r = bits >= 2 ? 4 | (sub & 3) : bits == 1 ? 2 | (sub >> 1 & 1) : 1;
+  uint32_t left = bits >= 2 ? bits - 2 : 0;
+  if (bits <= 6) {
+    if (left > 0) r = r << left | (nibble(coder, s.small[bits][sub & 7], magnitude & ((1u << left) - 1)) & ((1u << left) - 1));
     return negative ? 0u - r : r;
   }
-  uint32_t k = bits;
-  for (int n = 0; n < 3; n++) {
-    k--;
-    r = r << 1 | next(s.high[bits][r], k);
+  while (left > 4) {
+    const uint32_t n = std::min(left - 4, 16u);
+    left -= n;
+    r = r << n | coder.raw(n, magnitude >> left & ((1u << n) - 1));
   }
-  while (k > 4) {
-    const uint32_t n = std::min(k - 4, 16u);
-    k -= n;
-    r = r << n | coder.raw(n, magnitude >> k & ((1u << n) - 1));
-  }
-  uint32_t tail = 1, low = 0;
-  for (uint32_t b = 0; b < 4; b++) {
-    const uint32_t bit = next(s.low[bits][tail], b);
-    tail = tail << 1 | bit;
-    low |= bit << b;
-  }
-  r = r << 4 | low;
+  r = r << 4 | nibble(coder, s.low[bits], magnitude & 15);
   return negative ? 0u - r : r;
 }
 
@@ -121,6 +112,56 @@ uint32_t codeGamma(Coder& coder, GammaState& s, uint32_t number) {
   for (uint32_t k = size; k-- > 0;) r = r << 1 | static_cast<uint32_t>(plain(coder, s.bits[size][k], n >> k & 1));
   return r - 1;
 }
+
+// Counts how often something happened until the next exception, in a coder of its own: an encoder writes a count when the
+// exception is there, a decoder reads it ahead. Nothing at all stands for no exception: past the end come zeros, which is
+// the largest count.
+template <class Coder>
+class Countdown {
+ public:
+  Countdown(Coder& coder, GammaState& state) : coder_(coder), s_(state) {
+    if (Coder::kDecodes) left_ = codeGamma(coder_, s_, 0);
+  }
+  // Decoders: how many of the next `most` are as expected; fewer: then comes an exception.
+  uint32_t take(uint32_t most) {
+    if (left_ >= most) {
+      left_ -= most;
+      return most;
+    }
+    const uint32_t n = left_;
+    left_ = codeGamma(coder_, s_, 0);
+    return n;
+  }
+  // Decoders: is the next as expected?
+  bool expected() {
+    if (left_ != 0) {
+      left_--;
+      return true;
+    }
+    return again();
+  }
+  // Encoders.
+  void add(uint32_t n) { left_ += n; }
+  void exception() {
+    codeGamma(coder_, s_, left_);
+    left_ = 0;
+    any_ = true;
+  }
+  void finish() {
+    if (any_) codeGamma(coder_, s_, left_);
+  }
+
+ private:
+  [[gnu::noinline]] bool again() {
+    left_ = codeGamma(coder_, s_, 0);
+    return false;
+  }
+
+  Coder& coder_;
+  GammaState& s_;
+  uint32_t left_ = 0;
+  bool any_ = false;
+};
 
 }  // namespace shoal::delta
 

@@ -17,6 +17,7 @@ extern "C" {
 #define SHOAL_DELTA_MAX_SEGMENT (8u << 20)       /* target bytes one segment may make */
 #define SHOAL_DELTA_MAX_UNIT (64u << 20)          /* target bytes whose map lies in one page */
 #define SHOAL_DELTA_MAX_PAGE_COVERS (1u << 18)    /* covers one map page may hold */
+#define SHOAL_DELTA_MAX_MAP_COVERS (1u << 18)     /* covers of a delta whose references are moved */
 #define SHOAL_DELTA_MAX_SIZE ((uint64_t)1 << 37) /* bytes of a base or a target */
 
 enum shoal_delta_status {
@@ -31,6 +32,7 @@ enum shoal_delta_codec {
   SHOAL_DELTA_COPY = 0,  /* the prediction is the target; no payload */
   SHOAL_DELTA_RAW = 1,   /* the payload is the target */
   SHOAL_DELTA_SITES = 2, /* the payload is modelled corrections and literals (docs/delta.md) */
+  SHOAL_DELTA_MOVED = 4, /* the same, after references in the prediction were moved by rules at the payload's beginning */
 };
 
 /* Target bytes [target, target+length) resemble base bytes [base, base+length); if the top bit of `base` is set they
@@ -47,10 +49,14 @@ enum shoal_delta_piece_kind {
   SHOAL_DELTA_TABLE = 3,   /* base bytes that are pairs of 32-bit numbers going up together */
 };
 
-/* A stretch of a segment. `base` is the lower 32 bits of where its first byte lies in the base; 0 unless kind is BASE. */
+/* A stretch of a segment. `base` is where its first byte lies in the base; 0 unless kind is BASE or TABLE. */
 typedef struct {
-  uint32_t length, kind, base;
+  uint32_t length, kind;
+  uint64_t base;
 } shoal_delta_piece;
+
+/* Where the places of a base went, of all covers of a delta. */
+typedef struct shoal_delta_shifts shoal_delta_shifts;
 
 typedef struct {
   uint64_t target_begin, target_end; /* cut on span ends */
@@ -96,11 +102,16 @@ void shoal_delta_release(shoal_delta_result* result);
 int32_t shoal_delta_decode_page(const uint8_t* page, size_t size, uint64_t target_begin, uint64_t target_end,
                                 uint64_t base_size, shoal_delta_cover* covers, size_t cover_count);
 
-/* `buffer` holds the prediction (zeros where there is none) and receives the target. The pieces add up to `size`.
- * `origin` is the lower 32 bits of the segment's first target byte.
+/* Of all covers of all pages, in order; what codec MOVED needs. NULL: no memory, or more than SHOAL_DELTA_MAX_MAP_COVERS. */
+shoal_delta_shifts* shoal_delta_shifts_make(const shoal_delta_cover* covers, size_t count, uint64_t base_size);
+void shoal_delta_shifts_release(shoal_delta_shifts* shifts);
+
+/* `buffer` holds the prediction (zeros where there is none) and receives the target. The pieces add up to `size` and lie in
+ * the base. `origin` is the lower 32 bits of the segment's first target byte. `shifts` may be null unless codec is MOVED.
  * Wrong bytes from a damaged payload are the caller's to find by their hash; nothing is read or written outside. */
 int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_t payload_size, uint8_t* buffer,
-                                   size_t size, uint32_t origin, const shoal_delta_piece* pieces, size_t piece_count);
+                                   size_t size, uint32_t origin, const shoal_delta_piece* pieces, size_t piece_count,
+                                   const shoal_delta_shifts* shifts);
 
 #ifdef __cplusplus
 }

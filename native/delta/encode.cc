@@ -2,11 +2,15 @@
 #include <cstring>
 #include <vector>
 
+#include "bytes.h"
 #include "delta.h"
+#include "elf.h"
 #include "map.h"
 #include "match.h"
 #include "parallel.h"
+#include "references.h"
 #include "residual.h"
+#include "shifts.h"
 #include "tables.h"
 
 namespace shoal::delta {
@@ -42,6 +46,12 @@ class Encoder {
       cut(ends, count, segmentPayload, out);
     }
     alignTables(out);
+    layPages(units, unitCount, out);
+    // What is expanded is made part by part.
+    if (unitCount == 0 && covers_.size() <= SHOAL_DELTA_MAX_MAP_COVERS) {
+      findReferences(base_, baseSize_, target_, targetSize_, covers_, found_);
+      if (!found_.rules.empty()) shifts_.build(covers_.data(), covers_.size(), baseSize_);
+    }
     payloads_.resize(out.segments.size());
     std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
     parallelFor(out.segments.size(), threads_, [&](size_t i) {
@@ -57,7 +67,7 @@ class Encoder {
       out.segments[i].payload_size = static_cast<uint32_t>(payloads_[i].size());
       out.payloads.insert(out.payloads.end(), payloads_[i].begin(), payloads_[i].end());
     }
-    return writeMap(units, unitCount, out) ? SHOAL_DELTA_OK : SHOAL_DELTA_NO_MEMORY;
+    return writeMap(out) ? SHOAL_DELTA_OK : SHOAL_DELTA_NO_MEMORY;
   }
 
  private:
@@ -84,7 +94,7 @@ class Encoder {
       } else {
         const uint64_t place = (c.base & ~kTable) + (from - c.target);
         memcpy(out + (from - begin), base_ + place, length);
-        pieces.push_back({length, c.base & kTable ? SHOAL_DELTA_TABLE : SHOAL_DELTA_BASE, static_cast<uint32_t>(place)});
+        pieces.push_back({length, c.base & kTable ? SHOAL_DELTA_TABLE : SHOAL_DELTA_BASE, place});
       }
       at = to;
     }
@@ -173,10 +183,18 @@ class Encoder {
       segment.codec = SHOAL_DELTA_COPY;
       return SHOAL_DELTA_OK;
     }
+    const Rules rules = rulesFor(segment, buffer, pieces);
+    if (!rules.rules.empty()) moveReferences(rules, shifts_, buffer.data(), static_cast<uint32_t>(segment.target_begin), pieces.data(), pieces.size());
     if (!encodePayload(buffer.data(), target, size, static_cast<uint32_t>(segment.target_begin), pieces.data(),
                        pieces.size(), payload))
       return SHOAL_DELTA_NO_MEMORY;
     segment.codec = SHOAL_DELTA_SITES;
+    if (!rules.rules.empty()) {
+      std::vector<uint8_t> head;
+      writeRules(rules, head);
+      payload.insert(payload.begin(), head.begin(), head.end());
+      segment.codec = SHOAL_DELTA_MOVED;
+    }
     if (payload.size() >= size) {
       payload.assign(target, target + size);
       segment.codec = SHOAL_DELTA_RAW;
@@ -186,26 +204,21 @@ class Encoder {
 
   // A page closes at the end of a segment, or of a unit where there are any; covers that cross it are cut there, so that pages
   // decode alone.
-  bool writeMap(const uint64_t* units, size_t unitCount, Owned& out) const {
-    std::vector<Cover> part;
-    bool complete = true;
-    size_t first = 0;
+  void layPages(const uint64_t* units, size_t unitCount, Owned& out) {
+    std::vector<Cover> all;
+    size_t first = 0, from = 0;
     auto flush = [&](size_t end) {
       if (first == end) return;
-      const uint64_t begin = out.segments[first].target_begin;
-      const size_t offset = out.map.size();
-      complete = encodeMapPage(part.data(), part.size(), begin, out.map) && complete;
-      out.pages.push_back({begin, out.segments[end - 1].target_end, offset,
-                           static_cast<uint32_t>(out.map.size() - offset), static_cast<uint32_t>(part.size())});
-      part.clear();
+      out.pages.push_back({out.segments[first].target_begin, out.segments[end - 1].target_end, 0, 0,
+                           static_cast<uint32_t>(all.size() - from)});
+      from = all.size();
       first = end;
     };
     std::vector<Cover> own;
     for (size_t i = 0, next = 0, unit = 0; i < out.segments.size(); i = next) {
       own.clear();
       do {
-        shoal_delta_segment& s = out.segments[next++];
-        if (s.codec == SHOAL_DELTA_RAW) continue;
+        const shoal_delta_segment& s = out.segments[next++];
         for (size_t k = coverAt(s.target_begin); k < covers_.size() && covers_[k].target < s.target_end; k++) {
           Cover c = covers_[k];
           const uint64_t end = std::min(s.target_end, c.target + c.length);
@@ -218,10 +231,10 @@ class Encoder {
         }
       } while (unitCount > 0 && out.segments[next - 1].target_end < units[unit]);
       unit++;
-      if (!part.empty() && part.size() + own.size() > kPageCovers) flush(i);
+      if (all.size() > from && all.size() - from + own.size() > kPageCovers) flush(i);
       for (const Cover& c : own) {
-        if (!part.empty()) {
-          Cover& last = part.back();
+        if (all.size() > from) {
+          Cover& last = all.back();
           const bool joins = last.target + last.length == c.target &&
                              ((c.base & kFill) ? last.base == c.base
                                                : !(last.base & kFill) && last.base + last.length == c.base);
@@ -230,12 +243,64 @@ class Encoder {
             continue;
           }
         }
-        part.push_back(c);
+        all.push_back(c);
       }
       for (size_t k = i; k < next; k++) out.segments[k].page = static_cast<uint32_t>(out.pages.size());
     }
     flush(out.segments.size());
+    covers_.swap(all);
+  }
+
+  bool writeMap(Owned& out) const {
+    bool complete = true;
+    size_t from = 0;
+    for (shoal_delta_page& page : out.pages) {
+      page.offset = out.map.size();
+      complete = encodeMapPage(covers_.data() + from, page.covers, page.target_begin, out.map) && complete;
+      page.size = static_cast<uint32_t>(out.map.size() - page.offset);
+      from += page.covers;
+    }
     return complete;
+  }
+
+  // Of the rules that reach into the segment those that make more bytes right.
+  Rules rulesFor(const shoal_delta_segment& segment, const std::vector<uint8_t>& prediction, const std::vector<Piece>& pieces) const {
+    constexpr size_t kLeastMoved = 24;  // bytes that a rule must bring
+    Rules used;
+    std::vector<uint8_t> work(prediction);
+    std::vector<uint32_t> numbers(found_.spaces.size(), UINT32_MAX);
+    const uint8_t* target = target_ + segment.target_begin;
+    for (const FoundRule& f : found_.rules) {
+      if (f.begin >= segment.target_end) break;
+      if (f.end <= segment.target_begin) continue;
+      Rule rule = f.rule;
+      uint64_t begin = std::max(f.begin, segment.target_begin);
+      if (rule.kind == kPointers) begin = f.begin + (begin - f.begin + rule.stride - 1) / rule.stride * rule.stride;
+      if (rule.kind == kFrames || rule.kind == kCodeArm64) begin = f.begin + (begin - f.begin + 3) / 4 * 4;
+      const uint64_t end = std::min(f.end, segment.target_end);
+      if (begin >= end || used.rules.size() == kMostRules) continue;
+      rule.begin = static_cast<uint32_t>(begin - segment.target_begin);
+      rule.size = static_cast<uint32_t>(end - begin);
+      const size_t before = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
+      if (before == rule.size) continue;
+      Rules one = {{found_.spaces[f.rule.space]}, {rule}};
+      one.rules[0].space = 0;
+      const std::vector<uint8_t> kept(work.begin() + rule.begin, work.begin() + rule.begin + rule.size);
+      moveReferences(one, shifts_, work.data(), static_cast<uint32_t>(segment.target_begin), pieces.data(), pieces.size());
+      const size_t after = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
+      uint32_t& number = numbers[f.rule.space];
+      if (after < before + kLeastMoved || (number == UINT32_MAX && used.spaces.size() == kMostSpaces)) {
+        std::copy(kept.begin(), kept.end(), work.begin() + rule.begin);
+        continue;
+      }
+      if (number == UINT32_MAX) {
+        number = static_cast<uint32_t>(used.spaces.size());
+        used.spaces.push_back(found_.spaces[f.rule.space]);
+      }
+      rule.space = number;
+      used.rules.push_back(rule);
+    }
+    return used;
   }
 
   const uint8_t* base_;
@@ -245,6 +310,8 @@ class Encoder {
   const Progress& progress_;
   unsigned threads_;
   std::vector<Cover> covers_;
+  Shifts shifts_;
+  FoundRules found_;
   std::vector<std::vector<uint8_t>> payloads_;
 };
 

@@ -96,14 +96,31 @@ inline uint32_t nibbleAt(const uint16_t* start, uint32_t at) {
 
 #endif
 
+inline void fillEven(Nibbles* models, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    for (uint32_t k = 0; k < 16; k++) models[i].start[k] = static_cast<uint16_t>(k << 12);
+}
+
+// A symbol of 16 values with a model of its own.
+template <class Coder>
+inline uint32_t nibble(Coder& coder, Nibbles& m, uint32_t value) {
+  alignas(32) uint16_t all[16];
+  spread(m.start, all);
+  if constexpr (Coder::kDecodes) {
+    value = nibbleAt(all, coder.peek());
+    coder.take(all[value], widthOf(all, value));
+  } else {
+    coder.symbol(all[value], widthOf(all, value));
+  }
+  learn(m, value);
+  return value;
+}
+
 class NibbleBytes {
  public:
   void reset() {
-    Nibbles even;
-    for (uint32_t k = 0; k < 16; k++) even.start[k] = static_cast<uint16_t>(k << 12);
-    for (auto& row : order1_)
-      for (Nibbles& m : row) m = even;
-    for (Nibbles& m : hashed_) m = even;
+    fillEven(order1_[0], kOrder1 * 17);
+    fillEven(hashed_, size_t{1} << kNibbleBits);
     for (auto& t : trust_)
         for (uint32_t seen = 0; seen <= kNibbleSeen; seen++) t[seen] = seen == 0 ? 0 : 40000;
   }

@@ -49,6 +49,7 @@ class RangeEncoder {
 
   // Of the numbers that decode to what was coded, the one with the most zeros at its end: decoders read zeros there.
   void finish() {
+    if (range_ == kRangeTop) return;  // nothing was coded
     for (int bits = 47; bits >= 0; bits--) {
       const uint64_t end = (low_ + range_ - 1) >> bits << bits;
       if (end < low_) continue;

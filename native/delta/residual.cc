@@ -27,7 +27,7 @@ struct State {
   }
 };
 
-constexpr size_t kHead = 7;
+constexpr size_t kCounts = 3;
 #ifdef SHOAL_SMALL_MODELS
 constexpr uint64_t kLeastQuick = 64;
 #else
@@ -49,9 +49,9 @@ LiteralWay chooseWay(const uint8_t* prediction, const uint8_t* target, size_t si
 }
 
 template <class Coder>
-void run(Coder& coder, Coder& cold, State& state, Aside& aside, uint8_t* bytes, const uint8_t* target, uint32_t origin,
+void run(Coder& coder, Coder* counts, State& state, Aside& aside, uint8_t* bytes, const uint8_t* target, uint32_t origin,
          const Piece* pieces, size_t count) {
-  Sites<Coder> sites(coder, cold, state.sites, state.changes, bytes, target);
+  Sites<Coder> sites(coder, counts, state.sites, state.changes, bytes, target);
   Literals<Coder> literals(coder, state.literals, bytes, target, aside);
   uint32_t at = 0;
   for (size_t i = 0; i < count; i++) {
@@ -59,7 +59,7 @@ void run(Coder& coder, Coder& cold, State& state, Aside& aside, uint8_t* bytes, 
     const uint32_t end = at + p.length;
     switch (p.kind) {
       case SHOAL_DELTA_LITERAL: literals.run(at, end); break;
-      case SHOAL_DELTA_BASE: sites.run(at, end, p.base - at, origin + at - p.base); break;
+      case SHOAL_DELTA_BASE: sites.run(at, end, static_cast<uint32_t>(p.base) - at, origin + at - static_cast<uint32_t>(p.base)); break;
       case SHOAL_DELTA_FILL: sites.run(at, end, 0, 0); break;
       default: codeTable(coder, state.tables, state.changes, bytes, target, at, end);
     }
@@ -68,7 +68,19 @@ void run(Coder& coder, Coder& cold, State& state, Aside& aside, uint8_t* bytes, 
   sites.finish();
 }
 
-size_t u24(const uint8_t* p) { return p[0] | static_cast<size_t>(p[1]) << 8 | static_cast<size_t>(p[2]) << 16; }
+void putNumber(size_t v, std::vector<uint8_t>& out) {
+  for (; v >= 128; v >>= 7) out.push_back(static_cast<uint8_t>(v | 128));
+  out.push_back(static_cast<uint8_t>(v));
+}
+bool getNumber(const uint8_t*& at, const uint8_t* end, size_t& v) {
+  v = 0;
+  for (unsigned shift = 0; shift < 28 && at != end; shift += 7) {
+    const size_t b = *at++;
+    v |= (b & 127) << shift;
+    if (b < 128) return true;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -77,21 +89,20 @@ bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint
   const LiteralWay way = chooseWay(prediction, target, size, pieces, count);
   const std::unique_ptr<State> state(new (std::nothrow) State(way));
   if (!state) return false;
-  std::vector<uint8_t> coded, distances;
-  payload.assign(kHead, 0);
-  payload[0] = way;
-  RangeEncoder coder(coded), cold(distances);
+  std::vector<uint8_t> coded, counted[kCounts], passed;
+  RangeEncoder coder(coded), counts[kCounts] = {RangeEncoder(counted[0]), RangeEncoder(counted[1]), RangeEncoder(counted[2])};
   Aside aside;
-  aside.out = &payload;
-  run(coder, cold, *state, aside, prediction, target, origin, pieces, count);
+  aside.out = &passed;
+  run(coder, counts, *state, aside, prediction, target, origin, pieces, count);
   coder.finish();
-  cold.finish();
-  const size_t passed = payload.size() - kHead;
-  for (size_t k = 0; k < 3; k++) {
-    payload[1 + k] = static_cast<uint8_t>(passed >> 8 * k);
-    payload[4 + k] = static_cast<uint8_t>(distances.size() >> 8 * k);
+  payload.assign(1, way);
+  putNumber(passed.size(), payload);
+  for (size_t k = 0; k < kCounts; k++) {
+    counts[k].finish();
+    putNumber(counted[k].size(), payload);
   }
-  payload.insert(payload.end(), distances.begin(), distances.end());
+  payload.insert(payload.end(), passed.begin(), passed.end());
+  for (const auto& bytes : counted) payload.insert(payload.end(), bytes.begin(), bytes.end());
   payload.insert(payload.end(), coded.begin(), coded.end());
   return true;
 }
@@ -99,16 +110,27 @@ bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint
 int32_t decodePayload(const uint8_t* payload, size_t payloadSize, uint8_t* prediction, size_t size, uint32_t origin,
                       const Piece* pieces, size_t count) {
   (void)size;
-  if (payloadSize < kHead || payload[0] > kNibbleWay) return SHOAL_DELTA_DAMAGED;
-  const size_t passed = u24(payload + 1), distances = u24(payload + 4), rest = payloadSize - kHead;
-  if (passed > rest || distances > rest - passed) return SHOAL_DELTA_DAMAGED;
-  const std::unique_ptr<State> state(new (std::nothrow) State(static_cast<LiteralWay>(payload[0])));
+  const uint8_t *at = payload, *end = payload + payloadSize;
+  if (payloadSize == 0 || *at > kNibbleWay) return SHOAL_DELTA_DAMAGED;
+  const LiteralWay way = static_cast<LiteralWay>(*at++);
+  size_t sizes[1 + kCounts], sum = 0;
+  for (size_t& each : sizes) {
+    if (!getNumber(at, end, each)) return SHOAL_DELTA_DAMAGED;
+    sum += each;
+  }
+  if (sum > static_cast<size_t>(end - at)) return SHOAL_DELTA_DAMAGED;
+  const std::unique_ptr<State> state(new (std::nothrow) State(way));
   if (!state) return SHOAL_DELTA_NO_MEMORY;
   Aside aside;
-  aside.in = payload + kHead;
-  aside.end = aside.in + passed;
-  RangeDecoder cold(aside.end, distances), coder(aside.end + distances, rest - passed - distances);
-  run(coder, cold, *state, aside, prediction, static_cast<const uint8_t*>(nullptr), origin, pieces, count);
+  aside.in = at;
+  aside.end = at += sizes[0];
+  auto next = [&](size_t n) {
+    at += sizes[n];
+    return RangeDecoder(at - sizes[n], sizes[n]);
+  };
+  RangeDecoder first = next(1), second = next(2), counts[kCounts] = {first, second, next(3)};
+  RangeDecoder coder(at, static_cast<size_t>(end - at));
+  run(coder, counts, *state, aside, prediction, static_cast<const uint8_t*>(nullptr), origin, pieces, count);
   return SHOAL_DELTA_OK;
 }
 

@@ -9,11 +9,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "delta.h"
+#include "references.h"
 
 namespace shoal::delta {
 
-using Piece = shoal_delta_piece;
 
 // `prediction` becomes the target. False: no memory.
 bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint32_t origin, const Piece* pieces,

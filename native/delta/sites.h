@@ -25,7 +25,7 @@ constexpr uint32_t kTagMask = 0x7FFFC;  // bits of a key that a cache entry keep
 constexpr unsigned kBucket = 12;        // branch targets and pointers are remembered by 4 KiB
 constexpr uint32_t kPairs = 65536;      // contexts of two bytes; above them those of zeros and of ones
 constexpr uint32_t kContexts = kPairs + 128;
-constexpr uint8_t kOpen = 128;          // of 255: how often a change must follow a context to make a site
+constexpr uint8_t kOpen = 128;          // of 255: how often a change must follow a context to make a site; one bit
 constexpr size_t kColdReach = 64;
 constexpr size_t kCleanBlock = 64;
 
@@ -40,7 +40,7 @@ struct SiteState {
   uint8_t best[256];
   Moved cache[kCaches][1 << kCacheBits];
   Bit agrees[1 << 14], zero[1 << 12], second[512];
-  GammaState blocks, distances;
+  GammaState blocks, counts[3];
 
   void reset() {
     memset(gate, 0, sizeof gate);
@@ -53,7 +53,7 @@ struct SiteState {
     fill(zero, 1 << 12, kEven);
     fill(second, 512, kEven);
     blocks.reset();
-    distances.reset();
+    for (GammaState& c : counts) c.reset();
   }
 };
 
@@ -61,14 +61,14 @@ template <class Coder>
 class Sites {
  public:
   // `bytes`: the segment, the target up to where the coder is, the prediction from there. The encoder passes the target.
-  // `cold`: codes how far apart changes without a gate are.
-  Sites(Coder& coder, Coder& cold, SiteState& state, ChangeState& changes, uint8_t* bytes, const uint8_t* target)
-      : coder_(coder), cold_(cold), s_(state), changes_(changes), p_(bytes), t_(target) {
-    if (Coder::kDecodes) coldLeft_ = codeGamma(cold_, s_.distances, 0);
-  }
+  // `aside`: three coders for what is counted until an exception.
+  Sites(Coder& coder, Coder* aside, SiteState& state, ChangeState& changes, uint8_t* bytes, const uint8_t* target)
+      : coder_(coder), s_(state), changes_(changes), p_(bytes), t_(target), cold_(aside[0], state.counts[0]),
+        trust_{{aside[1], state.counts[1]}, {aside[2], state.counts[2]}} {}
   // After the last stretch.
   void finish() {
-    if (!Coder::kDecodes) codeGamma(cold_, s_.distances, coldLeft_);
+    cold_.finish();
+    for (auto& t : trust_) t.finish();
   }
 
   // `toBase`: base position minus position in the segment. `shift`: target position minus base position.
@@ -78,17 +78,22 @@ class Sites {
     Held coder = coder_;
     size_t i = begin, cleanFrom = begin;
     bool first = true, skipped = false;
+    uint32_t pair = before(i);
     while (i < end) {
       if (!skipped && (first || i - cleanFrom >= kCleanBlock)) {
-        i += kCleanBlock * apart(coder, [&] { return cleanBlocks(i, end); });
+        const size_t blocks = apart(coder, [&] { return cleanBlocks(i, end); });
+        if (blocks != 0) {
+          i += kCleanBlock * blocks;
+          pair = before(i);
+        }
         first = false;
         skipped = true;
         continue;
       }
-      const size_t stop = std::min(end, i + kColdReach), j = nextGate(i, stop, end);
-      const bool isCold = j > i && coldChange(i, j);
+      const size_t stop = std::min(end, i + kColdReach), j = nextGate(i, stop, end, pair);
+      const bool isCold = j > i && coldChange(i, j, pair);
       if (!isCold && i == stop) continue;
-      const uint32_t width = i >= 3 && end - i >= 4 ? site<true>(coder, i, end, isCold) : site<false>(coder, i, end, isCold);
+      const uint32_t width = end - i >= 4 ? site<true>(coder, i, end, pair, isCold) : site<false>(coder, i, end, pair, isCold);
       if (width != 0) {
         i += width;
         cleanFrom = i;
@@ -130,59 +135,57 @@ class Sites {
     return kPairs + ((pair & 1) | used << 1 | ((static_cast<uint32_t>(i) + toBase_) & 3) << 5);
   }
 
-  // The first position from i on whose gate is open; `stop` if there is none before.
-  size_t nextGate(size_t i, size_t stop, size_t end) const {
+  // The first position from i on whose gate is open; `stop` if there is none before. `pair`: the two bytes before i, then
+  // before what is returned.
+  size_t nextGate(size_t i, size_t stop, size_t end, uint32_t& pair) const {
     const uint8_t* gate = s_.gate;
     // Not where the field begins like what comes before it: there is no end to zeros.
-    auto open = [&](size_t at, uint32_t pair) {
-      if (pair != 0 && pair != 0xFFFF) return true;
-      return p_[at] != (pair & 0xFF) && s_.gate[contextAt(pair, at, end)] >= kOpen;
+    auto open = [&](size_t at, uint32_t two) {
+      if (two != 0 && two != 0xFFFF) return true;
+      return p_[at] != (two & 0xFF) && s_.gate[contextAt(two, at, end)] >= kOpen;
     };
-    for (; i < stop && i < 2; i++) {
-      const uint32_t pair = before(i);
-      if (gate[pair] >= kOpen && open(i, pair)) return i;
-    }
-    for (; i + 6 <= stop; i += 6) {
-      const uint64_t v = load64(p_ + i - 2);
-      if (v == 0) continue;
-      uint8_t at[6];
-      for (uint32_t k = 0; k < 6; k++) at[k] = gate[v >> 8 * k & 0xFFFF];
-      if (((at[0] | at[1] | at[2] | at[3] | at[4] | at[5]) & kOpen) == 0) continue;
-      uint32_t maybe = 0;
-      for (uint32_t k = 0; k < 6; k++) maybe |= static_cast<uint32_t>(at[k] >> 7) << k;
-      for (; maybe != 0; maybe &= maybe - 1) {
-        const uint32_t k = static_cast<uint32_t>(__builtin_ctz(maybe));
-        if (open(i + k, static_cast<uint32_t>(v >> 8 * k) & 0xFFFF)) return i + k;
+    // Loads do not overlap what was stored last: the two bytes before come in a register.
+    for (; i + 6 <= stop && i + 8 <= end; i += 6) {
+      const uint64_t v = load64(p_ + i) << 16 | pair;
+      if (v != 0) {
+        uint64_t maybe = 0;
+        for (uint32_t k = 0; k < 6; k++) maybe |= static_cast<uint64_t>(gate[v >> 8 * k & 0xFFFF] & kOpen) << 8 * k;
+        // Three equal bytes of zeros or of ones.
+        constexpr uint64_t low = 0x7F7F7F7F7F7F7F7Full;
+        const uint64_t zeros = ~(((v & low) + low) | v | low), n = ~v, ones = ~(((n & low) + low) | n | low);
+        maybe &= ~((zeros & zeros >> 8 & zeros >> 16) | (ones & ones >> 8 & ones >> 16));
+        for (; maybe != 0; maybe &= maybe - 1) {
+          const uint32_t k = static_cast<uint32_t>(__builtin_ctzll(maybe)) >> 3;
+          const uint32_t two = static_cast<uint32_t>(v >> 8 * k) & 0xFFFF;
+          if (open(i + k, two)) {
+            pair = two;
+            return i + k;
+          }
+        }
       }
+      pair = static_cast<uint32_t>(v >> 48);
     }
     for (; i < stop; i++) {
-      const uint32_t pair = load16(p_ + i - 2);
       if (gate[pair] >= kOpen && open(i, pair)) break;
+      pair = pair >> 8 | static_cast<uint32_t>(p_[i]) << 8;
     }
     return i;
   }
 
   // Is there a change in [i, j), where no gate is open? `i` becomes its place, or j.
-  bool coldChange(size_t& i, size_t j) {
+  bool coldChange(size_t& i, size_t j, uint32_t& pair) {
     const uint32_t length = static_cast<uint32_t>(j - i);
     uint32_t offset;
     if constexpr (Coder::kDecodes) {
-      offset = std::min(coldLeft_, length);
+      offset = cold_.take(length);
     } else {
       for (offset = 0; offset < length && p_[i + offset] == t_[i + offset];) offset++;
+      cold_.add(offset);
+      if (offset != length) cold_.exception();
     }
     i += offset;
-    if constexpr (Coder::kDecodes)
-      coldLeft_ -= offset;
-    else
-      coldLeft_ += offset;
     if (offset == length) return false;
-    if constexpr (Coder::kDecodes) {
-      coldLeft_ = codeGamma(cold_, s_.distances, 0);
-    } else {
-      codeGamma(cold_, s_.distances, coldLeft_);
-      coldLeft_ = 0;
-    }
+    pair = before(i);
     return true;
   }
 
@@ -196,40 +199,53 @@ class Sites {
     return std::min(codeGamma(coder_, s_.blocks, n), most);  // more only in a damaged payload
   }
 
-  // 0: nothing changed here. Else how many bytes were settled.
+  // 0: nothing changed here. Else how many bytes were settled. `pair` moves on with what follows.
   template <bool Whole>
-  [[gnu::always_inline]] inline uint32_t site(Held& coder, size_t i, size_t end, bool isCold) {
+  [[gnu::always_inline]] inline uint32_t site(Held& coder, size_t i, size_t end, uint32_t& pair, bool isCold) {
     const Field f(p_ + i, Coder::kDecodes ? nullptr : t_ + i, Whole ? 4 : end - i);
-    const uint32_t pair = before(i), context = contextAt(pair, i, end);
+    const uint32_t context = contextAt(pair, i, end);
     const uint32_t mixed = (context + 1) * 0x9E3779B1u, slot = mixed >> 24, best = s_.best[slot];
     const uint32_t key[kCaches] = {((static_cast<uint32_t>(i) + toBase_ + f.value) >> kBucket) * 0x9E3779B1u,
                                    (((f.value & 0xFFFF) << 8 | pair >> 8) + 1) * 0x85EBCA6Bu,
                                    (f.value >> kBucket) * 0xC2B2AE35u, mixed};
-    Moved& kept = s_.cache[best][key[best] >> (32 - kCacheBits)];
-    const uint32_t sure = confirmations(kept, key[best]);
+    const uint32_t chosen = best < 2 ? (best == 0 ? key[0] : key[1]) : (best == 2 ? key[2] : key[3]);
+    Moved& kept = s_.cache[best][chosen >> (32 - kCacheBits)];
+    const uint32_t sure = confirmations(kept, chosen);
     const uint32_t guess = sure != 0 ? kept.by - diagonal_[best] : 0;
+    uint8_t& gate = s_.gate[context];
     bool known = false;
     uint32_t by = 0;
     if (!isCold || guess != 0) {
-      const uint32_t z = (guess == 0 ? 1u : 0u) | sure << 1 | (isCold ? 8u : 0u);
-      if (plain(coder, s_.agrees[(mixed ^ z * 0x85EBCA6Bu) >> 18], applies(f, guess))) {
-        known = true;
-        by = guess;
-      } else if (guess != 0 && !isCold) {
-        known = plain(coder, s_.zero[mixed >> 20 ^ sure], applies(f, 0)) != 0;
+      if (sure == 3 && !isCold) {
+        auto& trust = trust_[guess == 0];
+        if constexpr (Coder::kDecodes) {
+          known = trust.expected();
+        } else {
+          known = applies(f, guess);
+          known ? trust.add(1) : trust.exception();
+        }
+      } else {
+        const uint32_t z = (guess == 0 ? 1u : 0u) | sure << 1 | (isCold ? 8u : 0u);
+        known = plain(coder, s_.agrees[(mixed ^ z * 0x85EBCA6Bu) >> 18], applies(f, guess)) != 0;
       }
+      if (known)
+        by = guess;
+      else if (guess != 0 && !isCold)
+        known = plain(coder, s_.zero[mixed >> 20 ^ sure], applies(f, 0)) != 0;
     }
-    uint8_t& gate = s_.gate[context];
-    if (known) remember(kept, key[best], sure, by + diagonal_[best]);
+    if (known) remember(kept, chosen, sure, by + diagonal_[best]);
     if (known && by == 0) {
       gate = static_cast<uint8_t>(gate - std::max(gate >> 5, std::min<int>(gate, 1)));
+      pair = pair >> 8 | (f.value & 0xFF) << 8;
       return 0;
     }
     if (!known) by = apart(coder, [&] { return changed(f, key, slot, guess); });
     gate = static_cast<uint8_t>(gate + (258 - gate) / 4);
     f.write(p_ + i, by);
     // Only a damaged payload says "changed by nothing".
-    return (by & f.mask) == 0 ? 1 : f.room;
+    const uint32_t width = (by & f.mask) == 0 ? 1 : f.room;
+    pair = Whole && width == 4 ? (f.value + by) >> 16 : before(i + width);
+    return width;
   }
 
   // What the first cache did not foresee: all of them learn.
@@ -272,13 +288,15 @@ class Sites {
     return by == 0 ? (f.value & 0xFF) == (f.want & 0xFF) : ((f.value + by) & f.mask) == f.want;
   }
 
-  Coder &coder_, &cold_;
+  Coder& coder_;
   SiteState& s_;
   ChangeState& changes_;
   uint8_t* p_;
   const uint8_t* t_;
   uint32_t diagonal_[kCaches] = {};  // only branches have one
-  uint32_t toBase_ = 0, coldLeft_ = 0;
+  uint32_t toBase_ = 0;
+  // Positions without a gate until one changes; confirmed answers until one is wrong, of changes and of none.
+  Countdown<Coder> cold_, trust_[2];
 };
 
 }  // namespace shoal::delta

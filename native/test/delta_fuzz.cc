@@ -63,20 +63,60 @@ void fuzzPage(Input in) {
 
 void fuzzSegment(Input in) {
   std::vector<shoal_delta_piece> pieces;
+  std::vector<shoal_delta_cover> covers;
   size_t size = 0;
   for (uint32_t n = in.next() % 16; n > 0; n--) {
     uint32_t length = in.next();
     length |= (in.next() % 32) << 8;
     const uint32_t kind = in.next() % 4, from = in.next();
     pieces.push_back({length, kind, from});
+    if (kind == SHOAL_DELTA_BASE) covers.push_back({size + from * 3, from, length});
     size += length;
   }
-  const uint32_t codec = in.next() % 4;
+  const uint32_t codec = in.next() % 5;
   size += in.next() == 77;
   std::vector<uint8_t> buffer(size);
   for (auto& b : buffer) b = static_cast<uint8_t>(&b - buffer.data());
   const uint32_t origin = in.next32();
-  (void)shoal_delta_decode_segment(codec, in.rest(), in.left(), buffer.data(), size, origin, pieces.data(), pieces.size());
+  shoal_delta_shifts* shifts = shoal_delta_shifts_make(covers.data(), covers.size(), 40000);
+  (void)shoal_delta_decode_segment(codec, in.rest(), in.left(), buffer.data(), size, origin, pieces.data(), pieces.size(), shifts);
+  shoal_delta_shifts_release(shifts);
+}
+
+// The smallest ELF file whose code and symbols a rule is made for, and the same loaded elsewhere with what else the input says.
+void executable(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& target) {
+  constexpr size_t kText = 256, kSymbols = 1024, kNames = 1408, kSections = 1472, kSize = kSections + 5 * 64;
+  std::vector<uint8_t> file(kSize);
+  auto put = [&](size_t at, uint64_t v, size_t bytes) {
+    for (size_t k = 0; k < bytes; k++) file[at + k] = static_cast<uint8_t>(v >> 8 * k);
+  };
+  const uint32_t machine = in.next() & 1 ? 62 : 183;
+  memcpy(file.data(), "\x7f" "ELF\x02\x01\x01", 7);
+  put(16, 2, 2), put(18, machine, 2), put(32, 64, 8), put(40, kSections, 8), put(54, 56, 2), put(56, 1, 2), put(58, 64, 2), put(60, 5, 2), put(62, 4, 2);
+  put(64, 1, 4), put(64 + 16, 0x400000, 8), put(64 + 32, kSize, 8), put(64 + 40, kSize + 64, 8);
+  uint32_t x = in.next32() | 1;
+  for (size_t at = kText; at < kSymbols; at += 8) {
+    x = x * 1664525 + 1013904223;
+    const uint8_t heads[] = {0xE8, 0xE9, 0xBF, 0x68, 0x0F, 0xC7, 0x05, 0x04};
+    put(at, heads[x >> 29], 1), put(at + 1, x >> 20, 4);
+  }
+  for (size_t at = kSymbols; at < kNames; at += 24) put(at, in.next(), 4), put(at + 8, 0x400000 + kText + in.next() * 3, 8);
+  memcpy(file.data() + kNames, "\0.text\0.symtab\0.strtab\0", 24);
+  const uint64_t table[4][6] = {{1, 1, 6, 0x400000 + kText, kText, kSymbols - kText}, {7, 2, 0, 0, kSymbols, kNames - kSymbols}, {15, 3, 0, 0, kNames, 64}, {15, 3, 0, 0, kNames, 64}};
+  for (size_t i = 0; i < 4; i++) {
+    const size_t at = kSections + 64 * (i + 1);
+    put(at, table[i][0], 4), put(at + 4, table[i][1], 4);
+    for (size_t k = 0; k < 4; k++) put(at + 8 + 8 * k, table[i][2 + k], 8);
+    put(at + 40, 3, 4);
+  }
+  base.insert(base.end(), file.begin(), file.end());
+  const uint64_t drift = in.next() << 4;
+  put(64 + 16, 0x400000 + drift, 8);
+  put(kSections + 64 + 16, 0x400000 + drift + kText, 8);
+  for (size_t at = kSymbols; at < kNames; at += 24) put(at + 8, 0x400000 + drift + kText + in.next() * 3, 8);
+  // Headers that say anything.
+  for (uint32_t n = in.next() % 4; n > 0; n--) file[in.next() * 7 % kSize] = static_cast<uint8_t>(in.next());
+  target.insert(target.end(), file.begin(), file.end());
 }
 
 void fuzzRoundTrip(Input in) {
@@ -113,6 +153,7 @@ void fuzzRoundTrip(Input in) {
       else target.push_back(static_cast<uint8_t>(base[from] + (step != 0 && i % step == 0)));
     }
   }
+  if (in.next() & 1) executable(in, base, target);
   std::vector<uint64_t> ends;
   for (uint64_t at = 0; at < target.size();) ends.push_back(at = std::min<uint64_t>(target.size(), at + 20000));
   shoal_delta_options options = {};
@@ -123,6 +164,14 @@ void fuzzRoundTrip(Input in) {
   require(shoal_delta_encode(base.data(), base.size(), target.data(), target.size(), ends.data(), ends.size(), &options,
                              &r) == SHOAL_DELTA_OK, "encode");
   uint64_t done = 0;
+  std::vector<shoal_delta_cover> all;
+  for (size_t i = 0; i < r.page_count; i++) {
+    const auto& p = r.pages[i];
+    all.resize(all.size() + p.covers);
+    require(shoal_delta_decode_page(r.map + p.offset, p.size, p.target_begin, p.target_end, base.size(),
+                                    all.data() + all.size() - p.covers, p.covers) == SHOAL_DELTA_OK, "page");
+  }
+  shoal_delta_shifts* shifts = shoal_delta_shifts_make(all.data(), all.size(), base.size());
   for (size_t i = 0; i < r.segment_count; i++) {
     const auto& s = r.segments[i];
     const auto& p = r.pages[s.page];
@@ -139,16 +188,17 @@ void fuzzRoundTrip(Input in) {
       for (uint64_t k = from; k < to; k++)
         buffer[k - s.target_begin] = c.base >> 63 ? static_cast<uint8_t>(c.base) : base[(c.base & ~kMarks) + (k - c.target)];
       pieces.push_back({static_cast<uint32_t>(to - from), kindOf(c),
-                        c.base >> 63 ? 0 : static_cast<uint32_t>(c.base + (from - c.target))});
+                        c.base >> 63 ? 0 : (c.base & ~kMarks) + (from - c.target)});
       at = to;
     }
     if (at < s.target_end) pieces.push_back({static_cast<uint32_t>(s.target_end - at), SHOAL_DELTA_LITERAL, 0});
     require(shoal_delta_decode_segment(s.codec, r.payloads + s.payload_offset, s.payload_size, buffer.data(),
-                                       buffer.size(), static_cast<uint32_t>(s.target_begin), pieces.data(), pieces.size()) == SHOAL_DELTA_OK, "segment");
+                                       buffer.size(), static_cast<uint32_t>(s.target_begin), pieces.data(), pieces.size(), shifts) == SHOAL_DELTA_OK, "segment");
     require(s.target_begin == done && memcmp(buffer.data(), target.data() + done, buffer.size()) == 0, "bytes");
     done = s.target_end;
   }
   require(done == target.size(), "the end");
+  shoal_delta_shifts_release(shifts);
   shoal_delta_release(&r);
 }
 

@@ -57,6 +57,17 @@ int main(int argc, char** argv) {
   std::vector<shoal_delta_cover> covers;
   uint32_t page = UINT32_MAX;
   size_t coverTotal = 0;
+  t = now();
+  std::vector<shoal_delta_cover> all;
+  for (size_t i = 0; i < result.page_count; i++) {
+    const auto& p = result.pages[i];
+    all.resize(all.size() + p.covers);
+    if (shoal_delta_decode_page(result.map + p.offset, p.size, p.target_begin, p.target_end, base.size(), all.data() + all.size() - p.covers,
+                                p.covers) != SHOAL_DELTA_OK)
+      return fprintf(stderr, "page %zu is damaged\n", i), 1;
+  }
+  shoal_delta_shifts* shifts = shoal_delta_shifts_make(all.data(), all.size(), base.size());
+  decodeSeconds += now() - t;
   for (size_t i = 0; i < result.segment_count; i++) {
     const auto& s = result.segments[i];
     t = now();
@@ -81,12 +92,12 @@ int main(int argc, char** argv) {
       else
         memcpy(buffer.data() + (from - s.target_begin), base.data() + (c.base & ~kMarks) + (from - c.target), to - from);
       pieces.push_back({static_cast<uint32_t>(to - from), kindOf(c),
-                        c.base >> 63 ? 0 : static_cast<uint32_t>(c.base + (from - c.target))});
+                        c.base >> 63 ? 0 : (c.base & ~kMarks) + (from - c.target)});
       at = to;
     }
     if (at < s.target_end) pieces.push_back({static_cast<uint32_t>(s.target_end - at), SHOAL_DELTA_LITERAL, 0});
     if (shoal_delta_decode_segment(s.codec, result.payloads + s.payload_offset, s.payload_size, buffer.data(),
-                                   buffer.size(), static_cast<uint32_t>(s.target_begin), pieces.data(), pieces.size()) != SHOAL_DELTA_OK)
+                                   buffer.size(), static_cast<uint32_t>(s.target_begin), pieces.data(), pieces.size(), shifts) != SHOAL_DELTA_OK)
       return fprintf(stderr, "segment %zu is damaged\n", i), 1;
     decodeSeconds += now() - t;
     if (memcmp(buffer.data(), target.data() + s.target_begin, buffer.size()) != 0)
@@ -95,6 +106,7 @@ int main(int argc, char** argv) {
   printf("{\"payloads\":%zu,\"map\":%zu,\"segments\":%zu,\"pages\":%zu,\"covers\":%zu,\"encodeSeconds\":%.2f,\"applyMBs\":%.0f}\n",
          result.payload_size, result.map_size, result.segment_count, result.page_count, coverTotal, encodeSeconds,
          static_cast<double>(target.size()) / 1e6 / decodeSeconds);
+  shoal_delta_shifts_release(shifts);
   shoal_delta_release(&result);
   return 0;
 }

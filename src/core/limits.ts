@@ -212,6 +212,8 @@ export const DELTA_PAGE_MAX_BYTES = 4 * MiB;
 /** A map page or payload as it travels. */
 export const DELTA_OBJECT_MAX_BYTES = DELTA_SEGMENT_MAX_BYTES;
 export const DELTA_PAGE_MAX_COVERS = 2 ** 18;
+/** Of a whole delta whose references are moved: they take 16 bytes each while it is applied. */
+export const DELTA_MOVED_MAX_COVERS = 2 ** 18;
 /** Spans are at least a MiB, so these are all segments and pages of the largest target. */
 export const DELTA_MAX_SEGMENTS = DELTA_MAX_BYTES / SPAN_MIN_BYTES + 1;
 export const DELTA_MANIFEST_MAX_BYTES = 24 * MiB;

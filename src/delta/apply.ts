@@ -9,8 +9,8 @@ import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { CONTAINER_UNIT_MAX_BYTES } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
-import { decodePage, decodeSegment } from './kernel.ts';
-import type { Covers } from './kernel.ts';
+import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
+import type { Covers, PlacesMoved } from './kernel.ts';
 import { PREDICTION_BYTES } from './manifest.ts';
 import type { DeltaManifest, DeltaPage, DeltaSegment } from './manifest.ts';
 import { decodeParts } from './parts.ts';
@@ -54,7 +54,8 @@ interface PlacedPage extends DeltaPage {
 /**
  * Rebuilds segments of a target, in any order, from random reads of the base. Order of checks: hash of page and payload,
  * limits, decode, hash of the result; only where that is wrong, the hash of the prediction, which tells a base that drifted from
- * a delta that is broken. Memory: the segment, its payload, the covers of two pages and some 2 MiB of models.
+ * a delta that is broken. Memory: the segment, its payload, the covers of two pages, some 2 MiB of models, and where references are
+ * moved 16 bytes for each cover of the delta and 4 MiB.
  */
 export class DeltaApplier {
   readonly segments: readonly PlacedSegment[];
@@ -70,6 +71,8 @@ export class DeltaApplier {
   readonly #longest: number;
   /** For parts, one for each segment under way. */
   readonly #partRooms: Buffer[] = [];
+  /** Where places of the base went, once a segment needs it. */
+  #moved: Promise<PlacesMoved> | undefined;
   /** Covers of the pages that were used last, newest first. */
   #open: readonly { readonly page: number; readonly covers: Promise<Covers> }[] = [];
 
@@ -119,7 +122,8 @@ export class DeltaApplier {
       const room = this.#rooms.pop() ?? Buffer.allocUnsafeSlow(this.#longest);
       try {
         const payload = await this.#object(segment.payload, 'payload', room.subarray(0, segment.payload.size));
-        await decodeSegment(segment.codec, payload, into, segment.expanded, await this.#predict(segment, into));
+        const moved = segment.codec === Codec.MOVED ? await this.#placesMoved() : undefined;
+        await decodeSegment(segment.codec, payload, into, segment.expanded, await this.#predict(segment, into), moved);
       } finally {
         this.#rooms.push(room);
       }
@@ -196,6 +200,20 @@ export class DeltaApplier {
     } finally {
       this.#partRooms.push(room);
     }
+  }
+
+  #placesMoved(): Promise<PlacesMoved> {
+    if (this.#moved !== undefined) return this.#moved;
+    const made = (async () => {
+      const pages: Covers[] = [];
+      for (const number of this.#pages.keys()) pages.push(await this.#covers(number));
+      return placesMoved(pages, this.#manifest.base.size);
+    })();
+    this.#moved = made;
+    made.catch(() => {
+      this.#moved = undefined;
+    });
+    return made;
   }
 
   #covers(number: number): Promise<Covers> {

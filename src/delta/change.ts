@@ -1,5 +1,6 @@
 import { models, plain } from './model.ts';
 import type { BitCoder } from './model.ts';
+import { nibble, nibbleModels } from './nibbles.ts';
 
 /** How fields change, and numbers: the twin of native/delta/change.h (docs/delta.md, "Changes", "Numbers"). */
 
@@ -38,55 +39,49 @@ export const CHANGE_ROWS = 258;
 
 export class Changes {
   readonly #coder: BitCoder;
-  readonly #size = models(CHANGE_ROWS * 32);
-  readonly #sign = models(32);
-  readonly #small = models(16 * 128);
-  readonly #high = models(32 * 8);
-  readonly #low = models(32 * 16);
+  readonly #size = nibbleModels(CHANGE_ROWS);
+  readonly #top = nibbleModels(2 * 16);
+  readonly #small = nibbleModels(7 * 8);
+  readonly #low = nibbleModels(32);
 
   constructor(coder: BitCoder) {
     this.#coder = coder;
   }
 
-  /** Size class, sign, then the bits, the lowest four last. Never 0, modulo 2^32. */
+  /**
+   * Half of the size class; its other half, the sign and the two bits below the leading one; then the bits that are left.
+   * Never 0, modulo 2^32.
+   */
   code(row: number, f: Field): number {
     const coder = this.#coder;
     let magnitude = 1;
-    let negative = 0;
+    let bits = 0;
+    let sub = 0;
     if (!coder.decodes) {
       const d = ((f.want - f.value) & f.mask) >>> 0;
-      negative = d > f.mask >>> 1 ? 1 : 0;
-      magnitude = negative === 0 ? d : (-d & f.mask) >>> 0;
+      const negative = d > f.mask >>> 1;
+      magnitude = negative ? (-d & f.mask) >>> 0 : d;
+      bits = log2Floor(magnitude);
+      sub = ((bits & 1) << 3) | (negative ? 4 : 0) | (bits >= 2 ? (magnitude >>> (bits - 2)) & 3 : bits === 1 ? (magnitude & 1) << 1 : 0);
     }
-    const want = log2Floor(magnitude);
-    let node = 1;
-    for (let b = 5; b-- > 0; ) node = (node << 1) | plain(coder, this.#size, row * 32 + node, (want >>> b) & 1);
-    const bits = node & 31;
-    negative = plain(coder, this.#sign, bits, negative);
-    let r = 1;
-    if (bits <= 7) {
-      for (let k = bits; k-- > 0; ) r = (r << 1) | plain(coder, this.#small, (bits + 8 * negative) * 128 + r, (magnitude >>> k) & 1);
-      return (negative === 0 ? r : -r) >>> 0;
+    const half = nibble(coder, this.#size, row, bits >>> 1);
+    sub = nibble(coder, this.#top, (row >= CHANGE_ROWS - 2 ? 16 : 0) + half, sub);
+    bits = (half << 1) | (sub >>> 3);
+    const negative = (sub & 4) !== 0;
+    let r = bits >= 2 ? 4 | (sub & 3) : bits === 1 ? 2 | ((sub >>> 1) & 1) : 1;
+    let left = Math.max(0, bits - 2);
+    if (bits <= 6) {
+      const mask = (1 << left) - 1;
+      if (left > 0) r = (r << left) | (nibble(coder, this.#small, bits * 8 + (sub & 7), magnitude & mask) & mask);
+      return (negative ? -r : r) >>> 0;
     }
-    let k = bits;
-    for (let n = 0; n < 3; n++) {
-      k--;
-      r = (r << 1) | plain(coder, this.#high, bits * 8 + r, (magnitude >>> k) & 1);
+    while (left > 4) {
+      const some = Math.min(left - 4, 16);
+      left -= some;
+      r = (r << some) | coder.raw(some, (magnitude >>> left) & (2 ** some - 1));
     }
-    while (k > 4) {
-      const some = Math.min(k - 4, 16);
-      k -= some;
-      r = (r << some) | coder.raw(some, (magnitude >>> k) & (2 ** some - 1));
-    }
-    let tail = 1;
-    let low = 0;
-    for (let b = 0; b < 4; b++) {
-      const bit = plain(coder, this.#low, bits * 16 + tail, (magnitude >>> b) & 1);
-      tail = (tail << 1) | bit;
-      low |= bit << b;
-    }
-    r = (r << 4) | low;
-    return (negative === 0 ? r : -r) >>> 0;
+    r = (r << 4) | nibble(coder, this.#low, bits, magnitude & 15);
+    return (negative ? -r : r) >>> 0;
   }
 }
 
@@ -110,5 +105,47 @@ export class Gamma {
     let r = 1;
     for (let k = size; k-- > 0; ) r = ((r << 1) | plain(this.#coder, this.#bits, size * 32 + k, (n >>> k) & 1)) >>> 0;
     return r - 1;
+  }
+}
+
+/**
+ * Counts how often something happened until the next exception, in a coder of its own: an encoder writes a count when the
+ * exception is there, a decoder reads it ahead. Nothing at all stands for no exception: past the end come zeros, which is the
+ * largest count.
+ */
+export class Countdown {
+  readonly #numbers: Gamma;
+  #left: number;
+  #any = false;
+
+  constructor(coder: BitCoder) {
+    this.#numbers = new Gamma(coder);
+    this.#left = coder.decodes ? this.#numbers.code(0) : 0;
+  }
+
+  /** For decoders: how many of the next `most` are as expected; fewer: then comes an exception. */
+  take(most: number): number {
+    if (this.#left >= most) {
+      this.#left -= most;
+      return most;
+    }
+    const n = this.#left;
+    this.#left = this.#numbers.code(0);
+    return n;
+  }
+
+  /** For encoders. */
+  add(count: number): void {
+    this.#left += count;
+  }
+
+  exception(): void {
+    this.#numbers.code(this.#left);
+    this.#left = 0;
+    this.#any = true;
+  }
+
+  finish(): void {
+    if (this.#any) this.#numbers.code(this.#left);
   }
 }

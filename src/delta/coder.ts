@@ -46,6 +46,8 @@ export class RangeEncoder implements BitCoder {
 
   /** All bytes. Of the numbers that decode to what was coded, the one with the most zeros at its end: decoders read zeros there. */
   finish(): Uint8Array {
+    // Nothing was coded.
+    if (this.#range === TOP - 1) return new Uint8Array(0);
     for (let bits = 47; bits >= 0; bits--) {
       const end = Math.floor((this.#low + this.#range - 1) / 2 ** bits) * 2 ** bits;
       if (end < this.#low) continue;

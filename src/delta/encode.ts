@@ -203,14 +203,14 @@ function encodeSegment(base: Uint8Array, target: Uint8Array, own: Cover[], begin
   const pieces: number[] = [];
   let at = begin;
   for (const { target: from, length, base: position, fill } of own) {
-    if (from > at) pieces.push(from - at, PieceKind.LITERAL, 0);
+    if (from > at) pieces.push(from - at, PieceKind.LITERAL, 0, 0);
     if (fill >= 0) prediction.fill(fill, from - begin, from - begin + length);
     else prediction.set(base.subarray(position, position + length), from - begin);
-    if (fill >= 0) pieces.push(length, PieceKind.FILL, 0);
-    else pieces.push(length, PieceKind.BASE, position % 2 ** 32);
+    if (fill >= 0) pieces.push(length, PieceKind.FILL, 0, 0);
+    else pieces.push(length, PieceKind.BASE, position % 2 ** 32, Math.floor(position / 2 ** 32));
     at = from + length;
   }
-  if (end > at) pieces.push(end - at, PieceKind.LITERAL, 0);
+  if (end > at) pieces.push(end - at, PieceKind.LITERAL, 0, 0);
   if (prediction.equals(wanted)) return { codec: Codec.COPY, payload: new Uint8Array(0), covers: own };
   const payload = encodePayload(prediction, wanted, begin % 2 ** 32, Uint32Array.from(pieces));
   return payload.length < wanted.length ? { codec: Codec.SITES, payload, covers: own } : { codec: Codec.RAW, payload: Uint8Array.from(wanted), covers: [] };

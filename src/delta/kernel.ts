@@ -1,7 +1,11 @@
 import { ShoalError } from '../core/errors.ts';
 import { native } from '../kernel/native.ts';
+import type { NativeShifts } from '../kernel/native.ts';
 import { decodeMapPage } from './map.ts';
+import { moveReferences } from './references.ts';
 import { decodePayload } from './residual.ts';
+import { readRules } from './rules.ts';
+import { Shifts } from './shifts.ts';
 import { Codec } from './types.ts';
 import type { CodecId, Pieces } from './types.ts';
 
@@ -35,22 +39,43 @@ export async function decodePage(page: Uint8Array, begin: number, end: number, b
   return flat;
 }
 
+/** Where places of a base went: what codec MOVED needs. */
+export type PlacesMoved = NativeShifts | Shifts;
+
+/** `pages`: the covers of all pages of a delta, in order. */
+export async function placesMoved(pages: readonly Covers[], baseSize: number): Promise<PlacesMoved> {
+  if (native === undefined) return new Shifts(pages, baseSize);
+  const made = await native.deltaShifts(pages, baseSize);
+  if (typeof made === 'number') throw new ShoalError('NO_MEMORY', 'no memory to decode a delta', { retry: 'again' });
+  return made;
+}
+
 /**
  * Turns the prediction in `buffer` into the target. Wrong bytes from a damaged payload are the caller's to find by hash.
  *
+ * @param moved what codec MOVED needs
  * @throws ShoalError `DELTA_DAMAGED`
  */
-export async function decodeSegment(codec: CodecId, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Pieces): Promise<void> {
+export async function decodeSegment(codec: CodecId, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Pieces, moved?: PlacesMoved): Promise<void> {
   if (codec === Codec.COPY) return;
   if (codec === Codec.RAW) {
     buffer.set(payload);
     return;
   }
   if (native !== undefined) {
-    const status = await native.deltaDecodeSegment(codec, payload, buffer, origin % 2 ** 32, pieces);
+    const status = await native.deltaDecodeSegment(codec, payload, buffer, origin % 2 ** 32, pieces, moved instanceof Shifts ? undefined : moved);
     if (status === OK) return;
     if (status === NO_MEMORY) throw new ShoalError('NO_MEMORY', 'no memory to decode a delta', { retry: 'again' });
     throw status === DAMAGED ? damaged('a payload') : new ShoalError('DELTA_DAMAGED', `a segment of the delta is refused (${String(status)})`, { retry: 'elsewhere' });
   }
-  if (!decodePayload(payload, buffer, origin % 2 ** 32, pieces)) throw damaged('a payload');
+  if (!decodePortably(codec, payload, buffer, origin % 2 ** 32, pieces, moved instanceof Shifts ? moved : undefined)) throw damaged('a payload');
+}
+
+/** The portable decoder. False: the payload cannot be one. `origin`: modulo 2^32. */
+export function decodePortably(codec: CodecId, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Pieces, shifts?: Shifts): boolean {
+  if (codec !== Codec.MOVED) return decodePayload(payload, buffer, origin, pieces);
+  const head = shifts === undefined ? undefined : readRules(payload, buffer.length, shifts.baseSize);
+  if (head === undefined || shifts === undefined) return false;
+  moveReferences(head.rules, shifts, buffer, origin, pieces);
+  return decodePayload(payload.subarray(head.used), buffer, origin, pieces);
 }

@@ -6,7 +6,8 @@ import type { ObjectId } from '../core/ids.ts';
 import { blake3 } from '../kernel/hash.ts';
 import { encodeDelta } from './encode.ts';
 import type { EncodeOptions } from './encode.ts';
-import { decodePage, decodeSegment } from './kernel.ts';
+import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
+import type { Covers } from './kernel.ts';
 import { makeExpanded } from './make-expanded.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest, DeltaSegment } from './manifest.ts';
@@ -65,16 +66,19 @@ export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: 
   const records: DeltaSegment[] = [];
   const reader = memoryBase(base.bytes);
   const windows = new Windows();
-  let open = { page: -1, covers: new Float64Array(0) };
+  const decoded = async (number: number): Promise<Covers> => {
+    const { bytes, begin, end, covers } = pages[number] as (typeof pages)[number];
+    return Float64Array.from(await decodePage(bytes, begin, end, base.bytes.length, covers));
+  };
+  const needsMoved = segments.some(({ codec }) => codec === Codec.MOVED);
+  const moved = needsMoved ? await placesMoved(await Promise.all(pages.keys().map(decoded)), base.bytes.length) : undefined;
+  let open: { readonly page: number; readonly covers: Covers } = { page: -1, covers: new Float64Array(0) };
   let span = 0;
   // One for all: buffers of segments would be garbage as large as the target.
   const scratch = Buffer.allocUnsafeSlow(segments.reduce((most, { begin, end }) => Math.max(most, end - begin), 0));
   for (const [number, { begin, end, codec, payload, page }] of segments.entries()) {
     options.signal?.throwIfAborted();
-    if (open.page !== page) {
-      const { bytes, begin: from, end: to, covers } = pages[page] as (typeof pages)[number];
-      open = { page, covers: Float64Array.from(await decodePage(bytes, from, to, base.bytes.length, covers)) };
-    }
+    if (open.page !== page) open = { page, covers: await decoded(page) };
     const made = scratch.subarray(0, end - begin);
     let prediction: Uint8Array = new Uint8Array(PREDICTION_BYTES);
     if (codec === Codec.RAW) {
@@ -82,7 +86,7 @@ export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: 
     } else {
       const pieces = await predict(open.covers, begin, made, reader, windows);
       prediction = blake3(made).slice(0, PREDICTION_BYTES);
-      await decodeSegment(codec, payload, made, begin, pieces);
+      await decodeSegment(codec, payload, made, begin, pieces, moved);
     }
     const wanted = target.bytes.subarray(begin, end);
     if (!made.equals(wanted)) {

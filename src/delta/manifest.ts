@@ -8,6 +8,7 @@ import {
   DELTA_MAX_BYTES,
   DELTA_MAX_PREREQUISITES,
   DELTA_MAX_SEGMENTS,
+  DELTA_MOVED_MAX_COVERS,
   DELTA_PAGE_MAX_BYTES,
   DELTA_PAGE_MAX_COVERS,
   DELTA_SEGMENT_MAX_BYTES,
@@ -128,6 +129,7 @@ export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
     segments.push(segment);
   }
   if (made !== target.size) throw bad('its segments do not make the target');
+  if (segments.some(({ codec }) => codec === Codec.MOVED) && pages.reduce((sum, { covers }) => sum + covers, 0) > DELTA_MOVED_MAX_COVERS) throw bad('its map is too large to move references by');
   if (feature === DELTA_FEATURE) {
     input.end();
     return { base, target, pages, segments };
@@ -153,7 +155,8 @@ function readSegment(input: ByteReader, number: number, parts: boolean): DeltaSe
   const prediction = Uint8Array.from(input.raw(PREDICTION_BYTES));
   const target = input.id();
   const size = input.uint(3);
-  const lawful = codec === Codec.COPY ? size === 0 : codec === Codec.RAW ? size === length : (codec === Codec.SITES || (parts && codec === Codec.PARTS)) && size > 0 && size < length;
+  const coded = codec === Codec.SITES || codec === Codec.MOVED || (parts && codec === Codec.PARTS);
+  const lawful = codec === Codec.COPY ? size === 0 : codec === Codec.RAW ? size === length : coded && size > 0 && size < length;
   if (!lawful || needs !== 0 || (codec === Codec.RAW && prediction.some((byte) => byte !== 0))) throw wrong();
   return { length, spans, codec: codec as CodecId, prerequisites, prediction, target, payload: size === 0 ? undefined : { id: input.id(), size } };
 }

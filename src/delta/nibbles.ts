@@ -7,7 +7,7 @@ const HALF = 16;
 /** After how many updates a model moves by what share: 2^-this. */
 const shiftAfter = (seen: number): number => (seen < 1 ? 1 : seen < 3 ? 2 : seen < SEEN ? 3 : 4);
 
-function models(count: number): Uint16Array {
+export function nibbleModels(count: number): Uint16Array {
   const all = new Uint16Array(count * HALF);
   for (let i = 0; i < all.length; i++) all[i] = (i % HALF) << 12;
   return all;
@@ -30,11 +30,31 @@ function learn(model: Uint16Array, at: number, nibble: number): void {
   model[at] = Math.min(seen + 1, SEEN);
 }
 
+const spread = new Uint16Array(HALF);
+
+/** A symbol of 16 values with a model of its own, number `number` of `models`. */
+export function nibble(coder: BitCoder, models: Uint16Array, number: number, wanted: number): number {
+  const model = number * HALF;
+  for (let i = 1; i < HALF; i++) {
+    const x = models[model + i] as number;
+    spread[i] = x - (x >>> 8) + 16 * i;
+  }
+  let value = wanted;
+  if (coder.decodes) {
+    const at = coder.peek();
+    value = 0;
+    for (let i = 1; i < HALF; i++) value += (spread[i] as number) <= at ? 1 : 0;
+  }
+  coder.take(spread[value] as number, widthOf(spread, 0, value));
+  learn(models, model, value);
+  return value;
+}
+
 /** The fast way to code a byte nothing predicts: the twin of native/delta/nibbles.h (docs/delta.md, "Literals"). */
 export class NibbleBytes {
   readonly #coder: BitCoder;
-  readonly #order1 = models(256 * 17);
-  readonly #hashed = models(1 << BITS);
+  readonly #order1 = nibbleModels(256 * 17);
+  readonly #hashed = nibbleModels(1 << BITS);
   /** Of the second, for two halves, by updates. */
   readonly #trust = new Uint16Array(2 * (SEEN + 1)).map((_, i) => (i % (SEEN + 1) === 0 ? 0 : 40000));
   readonly #all = new Uint16Array(HALF);

@@ -65,7 +65,7 @@ export async function predict(covers: Covers, begin: number, into: Uint8Array, b
   const first = firstCover(covers, begin);
   let last = first;
   while (last < covers.length && (covers[last] as number) < end) last += 4;
-  const pieces = new Uint32Array(((last - first) / 2 + 1) * 3);
+  const pieces = new Uint32Array(((last - first) / 2 + 1) * 4);
   const scratch = windows.take();
   scratch.count = 0;
   let used = 0;
@@ -74,7 +74,8 @@ export async function predict(covers: Covers, begin: number, into: Uint8Array, b
     pieces[used] = to - at;
     pieces[used + 1] = kind;
     pieces[used + 2] = position % 2 ** 32;
-    used += 3;
+    pieces[used + 3] = Math.floor(position / 2 ** 32);
+    used += 4;
     at = to;
   };
   const literalTo = (to: number): void => {

@@ -2,6 +2,7 @@ import { Changes } from './change.ts';
 import { RangeDecoder, RangeEncoder } from './coder.ts';
 import { Aside, LiteralWay, Literals } from './literals.ts';
 import type { BitCoder } from './model.ts';
+import { Numbers } from './rules.ts';
 import { Sites } from './sites.ts';
 import { Tables } from './table.ts';
 import { PieceKind } from './types.ts';
@@ -9,15 +10,15 @@ import type { Pieces } from './types.ts';
 
 /** A segment's payload: the twin of native/delta/residual.cc (docs/delta.md, "Payloads"). */
 
-const HEAD = 7;
+type Counts<Coder> = readonly [Coder, Coder, Coder];
 
-function run(coder: BitCoder, cold: BitCoder, way: number, aside: Aside, bytes: Uint8Array, target: Uint8Array, origin: number, pieces: Pieces): void {
+function run(coder: BitCoder, counts: Counts<BitCoder>, way: number, aside: Aside, bytes: Uint8Array, target: Uint8Array, origin: number, pieces: Pieces): void {
   const changes = new Changes(coder);
-  const sites = new Sites(coder, cold, changes, bytes, target);
+  const sites = new Sites(coder, counts, changes, bytes, target);
   const tables = new Tables(coder, changes, bytes, target);
   const literals = new Literals(coder, bytes, target, aside, way);
   let at = 0;
-  for (let i = 0; i < pieces.length; i += 3) {
+  for (let i = 0; i < pieces.length; i += 4) {
     const end = at + (pieces[i] as number);
     const kind = pieces[i + 1];
     const base = pieces[i + 2] as number;
@@ -35,7 +36,7 @@ function chooseWay(prediction: Uint8Array, target: Uint8Array, pieces: Pieces): 
   let literals = 0;
   let wrong = 0;
   let at = 0;
-  for (let i = 0; i < pieces.length; i += 3) {
+  for (let i = 0; i < pieces.length; i += 4) {
     const length = pieces[i] as number;
     const kind = pieces[i + 1];
     if (kind === PieceKind.LITERAL) literals += length;
@@ -49,34 +50,38 @@ function chooseWay(prediction: Uint8Array, target: Uint8Array, pieces: Pieces): 
 export function encodePayload(prediction: Uint8Array, target: Uint8Array, origin: number, pieces: Pieces): Uint8Array {
   const way = chooseWay(prediction, target, pieces);
   const coder = new RangeEncoder();
-  const cold = new RangeEncoder();
+  const counts = [new RangeEncoder(), new RangeEncoder(), new RangeEncoder()] as const;
   const aside = new Aside();
-  run(coder, cold, way, aside, prediction, target, origin, pieces);
-  const coded = coder.finish();
-  const distances = cold.finish();
-  const passed = aside.taken.reduce((sum, piece) => sum + piece.length, 0);
-  const payload = Buffer.alloc(HEAD + passed + distances.length + coded.length);
-  payload[0] = way;
-  payload.writeUIntLE(passed, 1, 3);
-  payload.writeUIntLE(distances.length, 4, 3);
-  let at = HEAD;
-  for (const piece of [...aside.taken, distances, coded]) {
-    payload.set(piece, at);
-    at += piece.length;
-  }
-  return payload;
+  run(coder, counts, way, aside, prediction, target, origin, pieces);
+  const parts = [Buffer.concat(aside.taken), ...counts.map((each) => each.finish())];
+  return Buffer.concat([Buffer.from([way, ...parts.flatMap((part) => numberBytes(part.length))]), ...parts, coder.finish()]);
 }
 
-const u24 = (bytes: Uint8Array, at: number): number => (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16);
+/** Seven bits a byte, the lowest first. */
+function numberBytes(v: number): number[] {
+  return v < 128 ? [v] : [(v & 127) | 128, ...numberBytes(v >>> 7)];
+}
 
 /** `prediction` becomes the target, or anything when the payload is damaged. False: the payload cannot be one. */
 export function decodePayload(payload: Uint8Array, prediction: Uint8Array, origin: number, pieces: Pieces): boolean {
-  const way = payload[0] as number;
-  if (payload.length < HEAD || way > LiteralWay.NIBBLES) return false;
-  const passed = HEAD + u24(payload, 1);
-  const distances = passed + u24(payload, 4);
-  if (distances > payload.length) return false;
-  const aside = new Aside(payload.subarray(HEAD, passed));
-  run(new RangeDecoder(payload.subarray(distances)), new RangeDecoder(payload.subarray(passed, distances)), way, aside, prediction, prediction, origin, pieces);
+  const input = new Numbers(payload);
+  const way = input.byte();
+  if (way === undefined || way > LiteralWay.NIBBLES) return false;
+  const sizes: number[] = [];
+  for (let n = 0; n < 4; n++) {
+    const size = input.number(2 ** 28, 4);
+    if (size === undefined) return false;
+    sizes.push(size);
+  }
+  let { at } = input;
+  if (sizes.reduce((sum, size) => sum + size, 0) > payload.length - at) return false;
+  const next = (): Uint8Array => {
+    const size = sizes.shift() ?? 0;
+    at += size;
+    return payload.subarray(at - size, at);
+  };
+  const aside = new Aside(next());
+  const counts = [new RangeDecoder(next()), new RangeDecoder(next()), new RangeDecoder(next())] as const;
+  run(new RangeDecoder(payload.subarray(at)), counts, way, aside, prediction, prediction, origin, pieces);
   return true;
 }

@@ -1,4 +1,4 @@
-import { Field, Gamma } from './change.ts';
+import { Countdown, Field, Gamma } from './change.ts';
 import type { Changes } from './change.ts';
 import { plain } from './model.ts';
 import type { BitCoder } from './model.ts';
@@ -14,13 +14,13 @@ export class Sites {
   readonly #s: SiteState = newSiteState();
   readonly #changes: Changes;
   readonly #blocks: Gamma;
-  readonly #distances: Gamma;
   readonly #p: Uint8Array;
   readonly #t: Uint8Array;
   #toBase = 0;
   #shift = 0;
-  /** Positions without a gate: until the next change there, for an encoder since the last. */
-  #coldLeft = 0;
+  /** Positions without a gate until one changes; confirmed answers until one is wrong, of changes and of none. */
+  readonly #cold: Countdown;
+  readonly #trust: readonly [Countdown, Countdown];
   readonly #field = new Field();
   readonly #key = new Uint32Array(CACHES);
   readonly #sure = new Uint32Array(CACHES);
@@ -28,21 +28,23 @@ export class Sites {
 
   /**
    * `bytes`: the target up to where the coder is, the prediction from there. A decoder passes `bytes` as `target` too.
-   * `cold` codes how far apart changes without a gate are.
+   * `counts`: three coders for what is counted until an exception.
    */
-  constructor(coder: BitCoder, cold: BitCoder, changes: Changes, bytes: Uint8Array, target: Uint8Array) {
+  constructor(coder: BitCoder, counts: readonly [BitCoder, BitCoder, BitCoder], changes: Changes, bytes: Uint8Array, target: Uint8Array) {
     this.#coder = coder;
     this.#changes = changes;
     this.#blocks = new Gamma(coder);
-    this.#distances = new Gamma(cold);
+    this.#cold = new Countdown(counts[0]);
+    this.#trust = [new Countdown(counts[1]), new Countdown(counts[2])];
     this.#p = bytes;
     this.#t = target;
-    if (coder.decodes) this.#coldLeft = this.#distances.code(0);
   }
 
   /** After the last stretch. */
   finish(): void {
-    if (!this.#coder.decodes) this.#distances.code(this.#coldLeft);
+    if (this.#coder.decodes) return;
+    this.#cold.finish();
+    for (const trust of this.#trust) trust.finish();
   }
 
   /** `toBase`: base position minus position in the segment. `shift`: target position minus base position. Both modulo 2^32. */
@@ -110,18 +112,11 @@ export class Sites {
 
   /** How many of `length` positions without a gate come before a change there. */
   #coldChange(i: number, length: number): number {
-    if (this.#coder.decodes) {
-      const offset = Math.min(this.#coldLeft, length);
-      this.#coldLeft = offset < length ? this.#distances.code(0) : this.#coldLeft - length;
-      return offset;
-    }
+    if (this.#coder.decodes) return this.#cold.take(length);
     let offset = 0;
     while (offset < length && this.#p[i + offset] === this.#t[i + offset]) offset++;
-    this.#coldLeft += offset;
-    if (offset < length) {
-      this.#distances.code(this.#coldLeft);
-      this.#coldLeft = 0;
-    }
+    this.#cold.add(offset);
+    if (offset < length) this.#cold.exception();
     return offset;
   }
 
@@ -156,9 +151,13 @@ export class Sites {
     let known = false;
     let by = 0;
     if (!isCold || guess !== 0) {
-      const z = (guess === 0 ? 1 : 0) | (sure << 1) | (isCold ? 8 : 0);
-      if (plain(this.#coder, s.agrees, (mixed ^ Math.imul(z, 0x85eb_ca6b)) >>> 18, this.#applies(guess)) !== 0) {
-        known = true;
+      if (sure === 3 && !isCold) {
+        known = this.#trusted(guess);
+      } else {
+        const z = (guess === 0 ? 1 : 0) | (sure << 1) | (isCold ? 8 : 0);
+        known = plain(this.#coder, s.agrees, (mixed ^ Math.imul(z, 0x85eb_ca6b)) >>> 18, this.#applies(guess)) !== 0;
+      }
+      if (known) {
         by = guess;
       } else if (guess !== 0 && !isCold) {
         known = plain(this.#coder, s.zero, (mixed >>> 20) ^ sure, this.#applies(0)) !== 0;
@@ -177,6 +176,15 @@ export class Sites {
     s.gate[context] = gate + ((258 - gate) >> 2);
     f.write(this.#p, i, by);
     return (by & f.mask) === 0 ? 1 : f.room;
+  }
+
+  #trusted(guess: number): boolean {
+    const trust = this.#trust[guess === 0 ? 1 : 0];
+    if (this.#coder.decodes) return trust.take(1) === 1;
+    const right = this.#applies(guess) !== 0;
+    if (right) trust.add(1);
+    else trust.exception();
+    return right;
   }
 
   /** What the first cache did not foresee: all of them learn. */

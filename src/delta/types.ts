@@ -2,8 +2,8 @@
 export const PieceKind = { LITERAL: 0, BASE: 1, FILL: 2, TABLE: 3 } as const;
 
 /**
- * The stretches of a segment, three numbers each: length, kind, and where its first byte lies in the base, modulo 2^32 (0 unless
- * the kind is BASE or TABLE).
+ * The stretches of a segment, four numbers each: length, kind, and where its first byte lies in the base, the lower 32 bits and
+ * the upper ones (0 unless the kind is BASE or TABLE).
  */
 export type Pieces = Uint32Array;
 
@@ -29,5 +29,7 @@ export const Codec = {
   SITES: 2,
   /** The payload has one of the others for each part of what the segment is when expanded (docs/containers.md). */
   PARTS: 3,
+  /** The same, after references in the prediction were moved by rules at the payload's beginning. */
+  MOVED: 4,
 } as const;
 export type CodecId = (typeof Codec)[keyof typeof Codec];

@@ -33,6 +33,8 @@ export class DeltaRoad {
   /** First segment of each map page. */
   readonly #pageFirsts: readonly number[];
   readonly #pages = new Map<number, Uint8Array>();
+  /** Some segments need all pages, of which there are few then. */
+  readonly #moves: boolean;
   /** Payloads that are about to be decoded: the cache may forget them meanwhile. */
   readonly #payloads = new Map<ObjectId, Uint8Array>();
   readonly #unusable = new Set<number>();
@@ -50,6 +52,7 @@ export class DeltaRoad {
     this.#onDropped = onDropped;
     this.applier = new DeltaApplier(manifest, { object: (id) => this.#object(id) }, byteReader(choice.base.file));
     this.segments = this.applier.segments;
+    this.#moves = manifest.segments.some(({ codec }) => codec === Codec.MOVED);
     let segments = 0;
     this.#pageFirsts = manifest.pages.map((page) => (segments += page.segments) - page.segments);
     cache.note(key, manifest);
@@ -113,6 +116,12 @@ export class DeltaRoad {
     return { id, size, firstSegment: this.#pageFirsts[page] ?? 0 };
   }
 
+  /** Whether what says how a segment is predicted is here: its page, or all of them where references are moved. */
+  ready(segment: number): boolean {
+    if (this.segments[segment]?.codec === Codec.MOVED) return this.#pages.size === this.manifest.pages.length;
+    return this.hasPage(this.pageOf(segment));
+  }
+
   hasPage(page: number): boolean {
     return this.#pages.has(page);
   }
@@ -122,8 +131,9 @@ export class DeltaRoad {
     this.#cache.put(this.#key, this.page(page).id, bytes);
   }
 
-  /** Those of the pages `needed` that may be asked for now: the first ones, few at a time. Lets go of the others. */
+  /** Those of the pages `needed` that may be asked for now: the first ones, few at a time. Lets go of the others. Where references are moved, all. */
   pagesToAsk(needed: ReadonlySet<number>): readonly number[] {
+    if (this.#moves && needed.size > 0) return this.#pageFirsts.map((_, page) => page).filter((page) => !this.#pages.has(page));
     for (const page of this.#pages.keys()) if (!needed.has(page)) this.#pages.delete(page);
     return [...needed].sort((a, b) => a - b).slice(0, DELTA_PAGES_OPEN).filter((page) => !this.#pages.has(page));
   }

@@ -107,7 +107,7 @@ function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, missin
     road: 'delta',
     bytes: (span) => {
       const segment = road.segmentOf(span);
-      if (!road.usable(segment) || !road.hasPage(road.pageOf(segment)) || road.hasPayload(segment)) return undefined;
+      if (!road.usable(segment) || !road.ready(segment) || road.hasPayload(segment)) return undefined;
       if (source.kind === 'origin' && turns !== undefined && underWay(segment) && missing.get(span)?.overdue !== true) return undefined;
       if (!(source.kind === 'peer' ? held?.has(segment) === true : mayCross(source, road.firstSpan(segment), turns))) return undefined;
       const fills = groups.size(segment, road);
@@ -125,7 +125,7 @@ function rebuiltHere(road: DeltaRoad, { inFlight }: RoadsParts, groups: Groups):
     mostInFlight: HERE_MOST,
     bytes: (span) => {
       const segment = road.segmentOf(span);
-      if (!road.usable(segment) || !road.hasPage(road.pageOf(segment)) || !road.hasPayload(segment)) return undefined;
+      if (!road.usable(segment) || !road.ready(segment) || !road.hasPayload(segment)) return undefined;
       return groups.size(segment, road) === 0 ? undefined : 0;
     },
   };

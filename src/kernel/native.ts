@@ -3,7 +3,12 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 6;
+const ABI = 7;
+
+/** A native object, and nothing else will do. */
+export interface NativeShifts {
+  readonly native: 'shoal_delta_shifts';
+}
 
 /** The functions of native/addon.cc. Each kernel's TypeScript side adds what it uses. */
 export interface NativeAddon {
@@ -24,8 +29,10 @@ export interface NativeAddon {
   walkChunks(fd: number, position: number, buffer: Uint8Array, filled: number, min: number, avg: number, max: number, cuts: Uint32Array, hashes: Uint8Array): Promise<Float64Array | number>;
   /** The covers of a map page, each target, length, base, fill; or a status of native/delta/delta.h. */
   deltaDecodePage(page: Uint8Array, begin: number, end: number, baseSize: number, covers: number): Promise<Float64Array | number>;
-  /** Corrects `buffer` in place; `pieces` are length, kind, base of each. Returns a status. Nobody else touches the buffers meanwhile. */
-  deltaDecodeSegment(codec: number, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Uint32Array): Promise<number>;
+  /** Where places of a base went, of the covers of all pages: for `deltaDecodeSegment`. Or a status. */
+  deltaShifts(pages: readonly Float64Array[], baseSize: number): Promise<NativeShifts | number>;
+  /** Corrects `buffer` in place; `pieces` are length, kind, lower and upper half of the base position of each. Returns a status. Nobody else touches the buffers meanwhile. */
+  deltaDecodeSegment(codec: number, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Uint32Array, shifts: NativeShifts | undefined): Promise<number>;
   /** `units` are the ends of units, empty when there are none. `control[0]`: progress, of about three times the target; `control[1]`: not 0 cancels. Segments, pages, payloads, map; or a status. */
   deltaEncode(base: Uint8Array, target: Uint8Array, ends: Float64Array, units: Float64Array, memoryCap: number, segmentPayload: number, threads: number, control: BigUint64Array): Promise<readonly [Float64Array, Float64Array, Uint8Array, Uint8Array] | number>;
   /**

@@ -232,7 +232,7 @@ export interface DeltaDescription {
   readonly mapBytes: number;
   readonly covers: number;
   /** Segments, target bytes and payload bytes by codec. */
-  readonly codecs: Readonly<Record<'copy' | 'raw' | 'sites' | 'parts', { readonly segments: number; readonly target: number; readonly payload: number }>>;
+  readonly codecs: Readonly<Record<'copy' | 'raw' | 'sites' | 'parts' | 'moved', { readonly segments: number; readonly target: number; readonly payload: number }>>;
 }
 
 /** What a delta file consists of. Throws what `openDeltaFile` throws. */
@@ -251,7 +251,7 @@ export async function describeDelta(path: string): Promise<DeltaDescription> {
       manifestBytes,
       mapBytes: manifest.pages.reduce((sum, page) => sum + page.size, 0),
       covers: manifest.pages.reduce((sum, page) => sum + page.covers, 0),
-      codecs: { copy: count(0), raw: count(1), sites: count(2), parts: count(3) },
+      codecs: { copy: count(0), raw: count(1), sites: count(2), parts: count(3), moved: count(4) },
     };
   } finally {
     await file.close();

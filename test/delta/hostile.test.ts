@@ -2,18 +2,24 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isShoalError } from '../../src/core/errors.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
-import { decodePage, decodeSegment } from '../../src/delta/kernel.ts';
+import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
 import { decodeDeltaManifest, encodeDeltaManifest } from '../../src/delta/manifest.ts';
 import type { DeltaManifest } from '../../src/delta/manifest.ts';
 import { decodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase } from '../../src/delta/predict.ts';
-import { decodePayload } from '../../src/delta/residual.ts';
+import { Shifts } from '../../src/delta/shifts.ts';
 import { Codec, PieceKind } from '../../src/delta/types.ts';
 
 /** Bytes that keep a coder busy: noise, and noise with many zeros (long numbers in the map, long runs of answers). */
 const garbage = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.uint8Array({ maxLength: 400 }).map((bytes) => bytes.map((byte) => (byte < 160 ? 0 : byte))));
 
 const pieces = fc.array(fc.record({ length: fc.integer({ min: 1, max: 3000 }), kind: fc.constantFrom(PieceKind.LITERAL, PieceKind.BASE, PieceKind.FILL, PieceKind.TABLE), base: fc.integer({ min: 0, max: 2 ** 32 - 1 }) }), { minLength: 1, maxLength: 8 });
+
+/** Rules of every kind over what follows, with one space that is nearly the whole base; damaged now and then; or none. */
+const rules = fc.option(fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.nat(90), fc.nat(127), fc.nat(20)), { maxLength: 6 }).map((list) => [
+  1, 2, 0, ...[0xff, 0xff, 0xff, 0xff, 0x0f], 1, 3, 0, 0x80, 0x80, 1, 0, 9, list.length,
+  ...list.flatMap(([kind, begin, size, more]) => [kind, begin === 90 ? 250 : begin % 3, size, 0, ...(kind === 2 ? [8 + (more % 3), more % 5, more % 2 === 0 ? 4 : 8] : [more === 20 ? 7 : 0])]),
+]), { nil: undefined });
 
 const id = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex'));
 
@@ -44,15 +50,18 @@ describe('bytes from outside', () => {
 
   test('a payload decodes to the same bytes on both tiers, whatever it is', async () => {
     await fc.assert(
-      fc.asyncProperty(garbage, pieces, fc.integer({ min: 0, max: 2 ** 32 - 1 }), fc.integer(), async (payload, list, origin, seed) => {
+      fc.asyncProperty(garbage, pieces, fc.integer({ min: 0, max: 2 ** 32 - 1 }), fc.integer(), rules, async (payload, list, origin, seed, head) => {
         const size = list.reduce((sum, { length }) => sum + length, 0);
-        const own = Uint32Array.from(list.flatMap(({ length, kind, base }) => [length, kind, kind === PieceKind.BASE || kind === PieceKind.TABLE ? base : 0]));
+        const own = Uint32Array.from(list.flatMap(({ length, kind, base }) => [length, kind, kind === PieceKind.BASE || kind === PieceKind.TABLE ? base : 0, 0]));
+        const codec = head === undefined ? Codec.SITES : Codec.MOVED;
+        // Places of a base as large as can be; some of them went further than what is left of it.
+        const maps = [Float64Array.from(list.flatMap(({ length, base }, i) => [i * 3000 + (seed & 0xffff), length, base, -1]))];
         const prediction = Buffer.from(Array.from({ length: size }, (_, i) => Math.imul(i, seed | 1) >>> (i % 24)));
         const portable = Buffer.from(prediction);
         const best = Buffer.from(prediction);
-        const bytes = payload.subarray(0, size);
-        const lawful = decodePayload(bytes, portable, origin, own);
-        const decoded = await decodeSegment(Codec.SITES, bytes, best, origin, own).then(() => true, (error: unknown) => {
+        const bytes = Buffer.concat([Buffer.from(head ?? []), payload]).subarray(0, size);
+        const lawful = decodePortably(codec, bytes, portable, origin, own, new Shifts(maps, 2 ** 33));
+        const decoded = await decodeSegment(codec, bytes, best, origin, own, await placesMoved(maps, 2 ** 33)).then(() => true, (error: unknown) => {
           if (!isShoalError(error, 'DELTA_DAMAGED')) throw error;
           return false;
         });

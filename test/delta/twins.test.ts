@@ -1,14 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeDelta } from '../../src/delta/encode.ts';
-import { decodePage } from '../../src/delta/kernel.ts';
+import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
+import type { Covers } from '../../src/delta/kernel.ts';
 import { decodeMapPage, encodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase, predict } from '../../src/delta/predict.ts';
 import { decodePayload, encodePayload } from '../../src/delta/residual.ts';
+import { Shifts } from '../../src/delta/shifts.ts';
 import { BASE, Codec, TABLE } from '../../src/delta/types.ts';
 import type { Cover } from '../../src/delta/types.ts';
 import { native } from '../../src/kernel/native.ts';
-import { functionIndex, program, random, relinked } from '../../fixtures/delta/inputs.ts';
+import { executable, functionIndex, program, random, relinked } from '../../fixtures/delta/inputs.ts';
 
 const pair = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), size: fc.integer({ min: 0, max: 60_000 }), insertions: fc.integer({ min: 0, max: 12 }) });
 
@@ -44,6 +46,36 @@ describe.skipIf(native === undefined)('native kernel and its twin', () => {
       // Some 20 ms each; enough to meet every branch of the coder many times.
       { numRuns: 60 },
     );
+  });
+
+  test('move references alike', async () => {
+    let met = 0;
+    const input = fc.record({ machine: fc.constantFrom('x86' as const, 'arm64' as const), seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), functions: fc.integer({ min: 8, max: 60 }), bias: fc.constantFrom(0x40_0000, 0x40_1000) });
+    await fc.assert(
+      fc.asyncProperty(input, async ({ machine, seed, functions, bias }) => {
+        // The file begins anywhere: in an archive, in an image.
+        const base = Buffer.concat([Buffer.alloc(8 * (seed % 9), 1), executable(machine, seed, functions)]);
+        const target = Buffer.concat([Buffer.alloc(8 * (seed % 5), 2), executable(machine, seed, functions, true, bias)]);
+        const ends = Array.from({ length: Math.ceil(target.length / 9000) }, (_, i) => Math.min(target.length, (i + 1) * 9000));
+        const { segments, pages } = await encodeDelta(base, target, ends, { segmentPayload: 300 });
+        const maps: Covers[] = [];
+        for (const { bytes, begin, end, covers } of pages) maps.push(await decodePage(bytes, begin, end, base.length, covers));
+        const moved = await placesMoved(maps, base.length);
+        for (const { begin, end, codec, payload, page } of segments.filter((each) => each.codec === Codec.MOVED)) {
+          met++;
+          const wanted = target.subarray(begin, end);
+          const [best, twin] = [Buffer.alloc(wanted.length), Buffer.alloc(wanted.length)];
+          const pieces = await predict(maps[page] as Covers, begin, best, memoryBase(base));
+          best.copy(twin);
+          await decodeSegment(codec, payload, best, begin, pieces, moved);
+          expect(best.equals(wanted)).toBe(true);
+          expect(decodePortably(codec, payload, twin, begin, pieces, new Shifts(maps, base.length))).toBe(true);
+          expect(twin.equals(wanted)).toBe(true);
+        }
+      }),
+      { numRuns: 60 },
+    );
+    expect(met).toBeGreaterThan(20);
   });
 
   test('read pages of more covers than are coded the small way', async () => {

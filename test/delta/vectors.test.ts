@@ -5,9 +5,12 @@ import { idFromBytes } from '../../src/core/ids.ts';
 import { DeltaApplier } from '../../src/delta/apply.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
 import { LiteralWay } from '../../src/delta/literals.ts';
+import { decodePortably } from '../../src/delta/kernel.ts';
+import type { Covers } from '../../src/delta/kernel.ts';
 import { decodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase, predict } from '../../src/delta/predict.ts';
-import { decodePayload } from '../../src/delta/residual.ts';
+import { readRules } from '../../src/delta/rules.ts';
+import { Shifts } from '../../src/delta/shifts.ts';
 import { Codec } from '../../src/delta/types.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
 
@@ -33,7 +36,7 @@ describe('vectors of docs/delta.md', () => {
   test('the inputs are the ones the golden file was made from', () => {
     expect([idFromBytes(blake3(base)), idFromBytes(blake3(target))]).toEqual([golden.base, golden.target]);
     // Every codec is there, or the file proves less than it is for.
-    expect(new Set(golden.segments.map(({ codec }) => codec))).toEqual(new Set([Codec.COPY, Codec.RAW, Codec.SITES]));
+    expect(new Set(golden.segments.map(({ codec }) => codec))).toEqual(new Set([Codec.COPY, Codec.RAW, Codec.SITES, Codec.MOVED]));
     // So is every way to predict and to code literals.
     expect(golden.ways).toEqual([LiteralWay.MIXED, LiteralWay.NIBBLES]);
     expect(golden.tables).toBeGreaterThan(1);
@@ -46,25 +49,35 @@ describe('vectors of docs/delta.md', () => {
   test('so does the portable decoder, whichever tier is loaded', async () => {
     const delta = await openDeltaFile(memoryBase(file), file.length);
     const { pages, segments } = delta.manifest;
-    let at = 0;
-    let number = 0;
+    const maps: Covers[] = [];
+    let [at, number] = [0, 0];
     for (const page of pages) {
       const own = segments.slice(number, number + page.segments);
       const begin = at;
       const end = own.reduce((sum, { length }) => sum + length, begin);
       const list = decodeMapPage(await delta.object(page.id, page.size), begin, end, base.length, page.covers) ?? [];
-      const covers = Float64Array.from(list.flatMap((c) => [c.target, c.length, c.base, c.fill]));
-      for (const { length, codec, payload } of own) {
-        if (codec === Codec.SITES && payload !== undefined) {
+      maps.push(Float64Array.from(list.flatMap((c) => [c.target, c.length, c.base, c.fill])));
+      at = end;
+      number += page.segments;
+    }
+    const shifts = new Shifts(maps, base.length);
+    const kinds = new Set<number>();
+    [at, number] = [0, 0];
+    for (const [n, page] of pages.entries()) {
+      for (const { length, codec, payload } of segments.slice(number, (number += page.segments))) {
+        if ((codec === Codec.SITES || codec === Codec.MOVED) && payload !== undefined) {
           const bytes = Buffer.alloc(length);
-          const pieces = await predict(covers, at, bytes, memoryBase(base));
-          expect(decodePayload(await delta.object(payload.id, payload.size), bytes, at, pieces)).toBe(true);
+          const pieces = await predict(maps[n] as Covers, at, bytes, memoryBase(base));
+          const object = await delta.object(payload.id, payload.size);
+          if (codec === Codec.MOVED) for (const { kind } of readRules(object, length, base.length)?.rules ?? []) kinds.add(kind);
+          expect(decodePortably(codec, object, bytes, at, pieces, shifts)).toBe(true);
           expect(bytes.equals(target.subarray(at, at + length))).toBe(true);
         }
         at += length;
       }
-      number += page.segments;
     }
+    // Every kind of rule was met.
+    expect([...kinds].sort()).toEqual([0, 1, 2, 3]);
   });
 
   test.each(corrupt)('refused: $name', async ({ at, to, code }) => {

@@ -53,16 +53,17 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
   },
   deltaDecodeSegment: () => {
     const buffer = bytes(below(20_000));
-    const pieces = new Uint32Array(3 * below(8));
+    const pieces = new Uint32Array(4 * below(8));
     // Sometimes they add up to the buffer, as they must; never for sure.
     let left = buffer.byteLength;
-    for (let at = 0; at < pieces.length; at += 3) {
-      const length = at + 3 === pieces.length ? left : below(left + 1);
-      pieces.set([random() < 0.9 ? length : below(2 ** 32), below(4), random() < 0.5 ? below(1000) : below(2 ** 32)], at);
+    for (let at = 0; at < pieces.length; at += 4) {
+      const length = at + 4 === pieces.length ? left : below(left + 1);
+      pieces.set([random() < 0.9 ? length : below(2 ** 32), below(4), random() < 0.5 ? below(1000) : below(2 ** 32), random() < 0.9 ? 0 : below(2 ** 32)], at);
       left -= length;
     }
-    return [below(5), bytes(below(3000)), buffer, below(1e6), pieces];
+    return [below(5), bytes(below(3000)), buffer, below(1e6), pieces, undefined];
   },
+  deltaShifts: () => [Array.from({ length: below(4) }, () => Float64Array.from({ length: 4 * below(30) }, () => (random() < 0.95 ? below(1e6) : Number(anything) - below(9)))), below(1e7)],
   deltaEncode: () => {
     const target = bytes(below(20_000));
     const ends = new Float64Array(random() < 0.8 ? [below(target.byteLength + 1), target.byteLength] : [random() * 1e5, -1, NaN]);

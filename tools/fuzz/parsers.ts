@@ -6,11 +6,11 @@ import { goldenPair, random } from '../../fixtures/delta/inputs.ts';
 import { isShoalError } from '../../src/core/errors.ts';
 import { DeltaApplier } from '../../src/delta/apply.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
-import { decodePage, decodeSegment } from '../../src/delta/kernel.ts';
+import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
 import { decodeDeltaManifest, encodeDeltaManifest } from '../../src/delta/manifest.ts';
 import { decodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase, predict } from '../../src/delta/predict.ts';
-import { decodePayload } from '../../src/delta/residual.ts';
+import { Shifts } from '../../src/delta/shifts.ts';
 import { Codec } from '../../src/delta/types.ts';
 
 const [seconds = '10', given] = process.argv.slice(2);
@@ -94,18 +94,22 @@ const covers = await Promise.all(
   }),
 );
 
+const maps = covers.map(({ list }) => list);
+const shifts = new Shifts(maps, base.length);
+const moved = await placesMoved(maps, base.length);
+
 async function payload(): Promise<void> {
   const number = next() % manifest.segments.length;
   const { codec, length, payload: object } = manifest.segments[number] as (typeof manifest.segments)[number];
-  if (codec !== Codec.SITES || object === undefined || length > 40_000) return;
+  if ((codec !== Codec.SITES && codec !== Codec.MOVED) || object === undefined || length > 40_000) return;
   const own = covers.findLast(({ first }) => first <= number) as (typeof covers)[number];
   const begin = manifest.segments.slice(0, number).reduce((sum, each) => sum + each.length, 0);
   const bytes = mutated(await whole.object(object.id, object.size), next() % 4).subarray(0, length);
   const prediction = Buffer.alloc(length);
   const pieces = await predict(own.list, begin, prediction, memoryBase(base));
   const other = Buffer.from(prediction);
-  const twin = decodePayload(bytes, other, begin, pieces);
-  const best = await lawful(() => decodeSegment(codec, bytes, prediction, begin, pieces));
+  const twin = decodePortably(codec, bytes, other, begin, pieces, shifts);
+  const best = await lawful(() => decodeSegment(codec, bytes, prediction, begin, pieces, moved));
   require(twin === best && (!twin || other.equals(prediction)), 'a payload that the tiers decode differently');
 }
 

@@ -1,0 +1,60 @@
+// References moved to where the alignment map says that what they refer to went: of machine code, of tables of pointers and
+// symbols, of unwinding records. Which stretches hold such is said by rules at the beginning of a payload (docs/delta.md,
+// "References"). Internal C++ interface.
+#ifndef SHOAL_DELTA_REFERENCES_H
+#define SHOAL_DELTA_REFERENCES_H
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "delta.h"
+#include "shifts.h"
+
+namespace shoal::delta {
+
+using Piece = shoal_delta_piece;
+
+// Values [begin, begin + size) name the base bytes from `base` on; in the target they are `drift` larger beside what the map
+// says. Without base bytes (zeroed memory) they only drift.
+struct Range {
+  uint64_t begin = 0, size = 0, base = 0, drift = 0;
+  bool bare = false;
+};
+using Space = std::vector<Range>;
+
+enum RuleKind : uint8_t {
+  kCodeX86 = 0,    // x86-64 instructions
+  kCodeArm64 = 1,  // AArch64 instructions
+  kPointers = 2,   // a field every `stride` bytes
+  kFrames = 3,     // records of .eh_frame
+};
+
+// Of a stretch of a segment.
+struct Rule {
+  uint8_t kind = 0;
+  uint32_t begin = 0, size = 0;
+  uint32_t space = 0;              // which values are references
+  uint8_t home = 0;                // code, records: which range of the space they lie in themselves
+  uint8_t stride = 0, field = 0, width = 0;  // pointers: 4 or 8 bytes at `field` of every `stride`, from `begin` on
+};
+
+struct Rules {
+  std::vector<Space> spaces;
+  std::vector<Rule> rules;
+};
+
+constexpr size_t kMostSpaces = 16, kMostRanges = 16, kMostRules = 4096;
+
+void writeRules(const Rules& rules, std::vector<uint8_t>& out);
+// False: damaged. `at` moves past what was read.
+bool readRules(const uint8_t*& at, const uint8_t* end, size_t size, uint64_t baseSize,
+               Rules& rules);
+
+// `bytes`: the prediction of a segment that begins at target position `origin` (modulo 2^32).
+void moveReferences(const Rules& rules, const Shifts& shifts, uint8_t* bytes, uint32_t origin, const Piece* pieces,
+                    size_t count);
+
+}  // namespace shoal::delta
+
+#endif
