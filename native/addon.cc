@@ -10,7 +10,7 @@
 namespace {
 
 // Raised when an exported function changes meaning, so that a stale build is never mistaken for a current one.
-constexpr int32_t kAbi = 7;
+constexpr int32_t kAbi = 8;
 
 napi_value Abi(napi_env env, napi_callback_info) {
   napi_value value;
@@ -186,7 +186,8 @@ NAPI_MODULE_INIT() {
       !Export(env, exports, "hashIsas", HashIsas) || !Export(env, exports, "walkChunks", WalkChunks) || !Export(env, exports, "deltaDecodePage", DeltaDecodePage) ||
       !Export(env, exports, "deltaShifts", DeltaShifts) ||
       !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) ||
-      !Export(env, exports, "deltaEncode", DeltaEncode) || !Export(env, exports, "deflateStreams", DeflateStreams)) {
+      !Export(env, exports, "deltaEncode", DeltaEncode) || !Export(env, exports, "deflateStreams", DeflateStreams) ||
+      !Export(env, exports, "inflate", Inflate)) {
     napi_throw_error(env, "SHOAL_NATIVE", "cannot register the native kernels");
     return nullptr;
   }

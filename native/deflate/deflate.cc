@@ -84,10 +84,54 @@ struct Chains {
 constexpr uint32_t kDepths[] = {16, 8, 6, 4};
 constexpr int kDeep = sizeof kDepths / sizeof *kDepths;
 
+// RFC 1950, 2.2 and 8.2: what lies around deflate.
+constexpr uint32_t kHead = 2, kChecksum = 4;
+
+uint32_t adler32(const uint8_t* data, size_t size) {
+  uint32_t a = 1, b = 0;
+  while (size > 0) {
+    // So many bytes go by before either can exceed 32 bits.
+    const size_t some = size < 5552 ? size : 5552;
+    for (size_t i = 0; i < some; i++) {
+      a += data[i];
+      b += a;
+    }
+    a %= 65521;
+    b %= 65521;
+    data += some;
+    size -= some;
+  }
+  return b << 16 | a;
+}
+
 class Encoder {
  public:
-  // Whatever zlib would do with a fresh state, all input at hand and Z_FINISH.
   uint32_t run(const shoal_deflate_stream& s) {
+    if (!s.zlib) return raw(s);
+    if (s.room < kHead + kChecksum) return SHOAL_DEFLATE_LONGER;
+    shoal_deflate_stream inner = s;
+    inner.out += kHead;
+    inner.room -= kHead + kChecksum;
+    const uint32_t made = raw(inner);
+    if (made == SHOAL_DEFLATE_LONGER) return made;
+    const uint32_t flags = (s.level < 2 ? 0u : s.level < 6 ? 1u : s.level == 6 ? 2u : 3u) << 6;
+    s.out[0] = 0x78;
+    s.out[1] = static_cast<uint8_t>(flags + 31 - (0x7800 + flags) % 31);
+    const uint32_t sum = adler32(s.in, s.size);
+    for (uint32_t i = 0; i < kChecksum; i++) s.out[kHead + made + i] = static_cast<uint8_t>(sum >> (24 - 8 * i));
+    return made + kHead + kChecksum;
+  }
+
+  void forget() {
+    first_ = 1;
+    memset(near_.head, 0, sizeof near_.head);
+    for (Chains& each : far_) memset(each.head, 0, sizeof each.head);
+    memset(count_, 0, sizeof count_);
+  }
+
+ private:
+  // Whatever zlib would do with a fresh state, all input at hand and Z_FINISH.
+  uint32_t raw(const shoal_deflate_stream& s) {
     // Places are numbered on from one stream to the next, so that nothing has to be forgotten in between.
     if (first_ > UINT32_MAX - 2 * (SHOAL_DEFLATE_MOST + kWindow)) forget();
     in_ = s.in;
@@ -111,13 +155,6 @@ class Encoder {
     return out_.overflow() ? SHOAL_DEFLATE_LONGER : static_cast<uint32_t>(out_.written(s.out));
   }
 
-  void forget() {
-    first_ = 1;
-    memset(near_.head, 0, sizeof near_.head);
-    for (Chains& each : far_) memset(each.head, 0, sizeof each.head);
-  }
-
- private:
   const uint8_t* at(uint32_t place) const { return in_ + (place - first_); }
 
   // zlib moves the upper window of its buffer down when it has come this far; what then lies at the buffer's first byte or
@@ -328,26 +365,28 @@ class Encoder {
   Block block_;
   Chains near_, far_[kDeep];
   uint32_t before_[kDeep] = {};
-  uint16_t number_[kWindow] = {};  // of each place in its chain
-  uint16_t count_[1u << 16] = {};
+  uint16_t number_[kWindow];  // of each place in its chain
+  uint16_t count_[1u << 16];
   uint32_t symbols_[1u << 15];
 };
 
 }  // namespace
 }  // namespace shoal::deflate
 
-int32_t shoal_deflate(shoal_deflate_stream* streams, size_t count) {
-  if (streams == nullptr && count > 0) return SHOAL_DEFLATE_BAD_ARGUMENT;
+int32_t shoal_deflate(shoal_deflate_stream* streams, size_t count, void* work, size_t work_size) {
+  static_assert(sizeof(shoal::deflate::Encoder) <= SHOAL_DEFLATE_WORK && alignof(shoal::deflate::Encoder) <= 8, "more work memory is needed");
+  if ((streams == nullptr && count > 0) || work == nullptr || work_size < SHOAL_DEFLATE_WORK ||
+      reinterpret_cast<uintptr_t>(work) % 8 != 0)
+    return SHOAL_DEFLATE_BAD_ARGUMENT;
   for (size_t i = 0; i < count; i++) {
     const shoal_deflate_stream& s = streams[i];
     if (s.size > SHOAL_DEFLATE_MOST || s.level < 1 || s.level > 9 || s.memory < 1 || s.memory > 9 ||
         (s.in == nullptr && s.size > 0) || (s.out == nullptr && s.room > 0))
       return SHOAL_DEFLATE_BAD_ARGUMENT;
   }
-  shoal::deflate::Encoder* encoder = new (std::nothrow) shoal::deflate::Encoder;
-  if (encoder == nullptr) return SHOAL_DEFLATE_NO_MEMORY;
+  // It has no destructor to be called: it owns nothing.
+  shoal::deflate::Encoder* encoder = new (work) shoal::deflate::Encoder;
   encoder->forget();
   for (size_t i = 0; i < count; i++) streams[i].made = encoder->run(streams[i]);
-  delete encoder;
   return SHOAL_DEFLATE_OK;
 }

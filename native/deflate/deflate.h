@@ -1,6 +1,6 @@
-/* The deflate kernel: codes bytes exactly as zlib does, at a level and a memory level, so that a device can make the
+/* The deflate kernel: decodes deflate, and codes bytes exactly as zlib does, at a level and a memory level, so that a device can make the
  * compressed blocks of a file system again, byte by byte. The format is RFC 1951; what zlib chooses within it is in
- * docs/containers.md. Pure computation: no I/O, no exceptions, and no other memory than one allocation for each call. */
+ * docs/containers.md. Pure computation: no I/O, no exceptions, no memory but the caller's. */
 #ifndef SHOAL_DEFLATE_H
 #define SHOAL_DEFLATE_H
 
@@ -16,11 +16,12 @@ extern "C" {
 enum shoal_deflate_status {
   SHOAL_DEFLATE_OK = 0,
   SHOAL_DEFLATE_BAD_ARGUMENT = 1,
-  SHOAL_DEFLATE_NO_MEMORY = 3,
+  SHOAL_DEFLATE_DAMAGED = 2,
 };
 
-/* One stream: `size` bytes at `in` become raw deflate at `out`, of which there are `room` bytes. `made` is the number of
- * bytes written, or SHOAL_DEFLATE_LONGER when they do not fit; nothing is written beyond `room`. */
+/* One stream: `size` bytes at `in` become deflate at `out`, of which there are `room` bytes; with `zlib` not 0 between the head
+ * and the checksum of RFC 1950. `made` is the number of bytes written, or SHOAL_DEFLATE_LONGER when they do not fit; nothing is
+ * written beyond `room`. */
 typedef struct {
   const uint8_t* in;
   uint8_t* out;
@@ -29,11 +30,17 @@ typedef struct {
   uint32_t made;
   uint8_t level;  /* 1 ... 9 */
   uint8_t memory; /* memLevel, 1 ... 9; 8 is usual */
+  uint8_t zlib;
 } shoal_deflate_stream;
 
 #define SHOAL_DEFLATE_LONGER UINT32_MAX
 
-int32_t shoal_deflate(shoal_deflate_stream* streams, size_t count);
+/* `work`: SHOAL_DEFLATE_WORK bytes, aligned to 8, whatever is in them; nobody else touches them meanwhile. */
+#define SHOAL_DEFLATE_WORK (2u << 20)
+int32_t shoal_deflate(shoal_deflate_stream* streams, size_t count, void* work, size_t work_size);
+
+/* Decodes raw deflate of `size` bytes that holds `held` bytes: neither less nor more of either. */
+int32_t shoal_inflate(const uint8_t* in, size_t size, uint8_t* out, size_t held);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-// Codes random bytes into places that are too short or just right: nothing outside is touched (with AddressSanitizer), and a
+// Decodes what it coded, and that with bits changed. Codes random bytes into places that are too short or just right: nothing outside is touched (with AddressSanitizer), and a
 // stream does not depend on those before it in the same call.
 // c++ -std=c++17 -g -O1 -fsanitize=address,undefined -I native native/test/deflate_fuzz.cc native/deflate/*.cc && ./a.out SECONDS [SEED]
 #include <cstring>
@@ -23,6 +23,11 @@ std::vector<uint8_t> content() {
   return out;
 }
 
+// Whatever is in it.
+std::vector<uint64_t> work(SHOAL_DEFLATE_WORK / 8, 0x5555555555555555);
+
+int32_t coded(shoal_deflate_stream* streams, size_t count) { return shoal_deflate(streams, count, work.data(), SHOAL_DEFLATE_WORK); }
+
 void round() {
   std::vector<std::vector<uint8_t>> in(1 + below(4)), room(in.size());
   std::vector<shoal_deflate_stream> streams;
@@ -30,24 +35,36 @@ void round() {
     in[i] = content();
     room[i].resize(in[i].size() + in[i].size() / 8 + 64);
     streams.push_back({in[i].data(), room[i].data(), static_cast<uint32_t>(in[i].size()), static_cast<uint32_t>(room[i].size()), 0,
-                       static_cast<uint8_t>(1 + below(9)), static_cast<uint8_t>(1 + below(9))});
+                       static_cast<uint8_t>(1 + below(9)), static_cast<uint8_t>(1 + below(9)), static_cast<uint8_t>(below(2))});
   }
-  require(shoal_deflate(streams.data(), streams.size()) == SHOAL_DEFLATE_OK, "coding failed");
+  require(coded(streams.data(), streams.size()) == SHOAL_DEFLATE_OK, "coding failed");
   for (size_t i = 0; i < in.size(); i++) {
     require(streams[i].made != SHOAL_DEFLATE_LONGER, "a stream that does not fit into more than it holds");
     shoal_deflate_stream alone = streams[i];
     std::vector<uint8_t> exact(alone.made), tight(alone.made > 0 ? below(alone.made) : 0);
     alone.out = exact.data();
     alone.room = static_cast<uint32_t>(exact.size());
-    require(shoal_deflate(&alone, 1) == SHOAL_DEFLATE_OK && alone.made == exact.size() && memcmp(exact.data(), room[i].data(), exact.size()) == 0,
+    require(coded(&alone, 1) == SHOAL_DEFLATE_OK && alone.made == exact.size() && memcmp(exact.data(), room[i].data(), exact.size()) == 0,
             "a stream that depends on others");
     alone.out = tight.data();
     alone.room = static_cast<uint32_t>(tight.size());
-    require(shoal_deflate(&alone, 1) == SHOAL_DEFLATE_OK && alone.made == SHOAL_DEFLATE_LONGER, "a stream that fits where there is no room");
+    require(coded(&alone, 1) == SHOAL_DEFLATE_OK && alone.made == SHOAL_DEFLATE_LONGER, "a stream that fits where there is no room");
+  }
+  for (size_t i = 0; i < in.size(); i++) {
+    const size_t head = streams[i].zlib ? 2 : 0, size = streams[i].made - (streams[i].zlib ? 6 : 0);
+    std::vector<uint8_t> raw(room[i].begin() + static_cast<long>(head), room[i].begin() + static_cast<long>(head + size)), out(in[i].size());
+    require(shoal_inflate(raw.data(), raw.size(), out.data(), out.size()) == SHOAL_DEFLATE_OK && out == in[i], "decoding gives something else");
+    for (uint32_t edits = 1 + below(4); edits > 0 && !raw.empty(); edits--) {
+      if (below(3) == 0) raw.resize(below(raw.size() + 1));
+      else raw[below(raw.size())] ^= static_cast<uint8_t>(1u << below(8));
+    }
+    if (below(2) == 0) out.resize(below(out.size() + 1000));
+    const int32_t status = shoal_inflate(raw.data(), raw.size(), out.data(), out.size());
+    require(status == SHOAL_DEFLATE_OK || status == SHOAL_DEFLATE_DAMAGED, "decoding ends otherwise");
   }
   shoal_deflate_stream wrong = streams[0];
   wrong.level = 10;
-  require(shoal_deflate(&wrong, 1) == SHOAL_DEFLATE_BAD_ARGUMENT, "a level that there is not");
+  require(coded(&wrong, 1) == SHOAL_DEFLATE_BAD_ARGUMENT, "a level that there is not");
 }
 
 }  // namespace

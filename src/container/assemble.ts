@@ -9,7 +9,7 @@ const CALL_BYTES = 2 * 1024 * 1024;
 /**
  * Makes target bytes from a part's expanded bytes: those that fall into `into`, which begins at target byte `begin`.
  *
- * @throws ShoalError `DELTA_WRONG` when a stream does not come out with the length that it should have; `NO_MEMORY`
+ * @throws ShoalError `DELTA_WRONG` when a stream does not come out with the length that it should have; `BAD_DELTA`
  */
 export async function assemble(streams: Streams, { items }: Part, expanded: Uint8Array, into: Uint8Array, begin: number): Promise<void> {
   const calls: Promise<void>[] = [];
@@ -25,11 +25,18 @@ export async function assemble(streams: Streams, { items }: Part, expanded: Uint
       close();
       into.set(expanded.subarray(at, at + length), place - begin);
     } else {
-      if (run.length === 0 || at + length - from > CALL_BYTES) {
+      // Those that cross the segment's ends go through memory of their own: one stream rather than many.
+      const crosses = place < begin || place + (streams.size[stream] as number) > begin + into.length;
+      if (run.length === 0 || crosses || at + length - from > CALL_BYTES) {
         close();
         from = at;
       }
       run.push(stream);
+      if (crosses) {
+        at += length;
+        close();
+        continue;
+      }
     }
     at += length;
   }
@@ -37,18 +44,16 @@ export async function assemble(streams: Streams, { items }: Part, expanded: Uint
   for (const result of await Promise.allSettled(calls)) if (result.status === 'rejected') throw result.reason;
 }
 
-/** Streams whose content lies one after another in `data`. */
+/** Streams whose content lies one after another in `data`, and they themselves in the target. */
 async function compress(streams: Streams, numbers: readonly number[], data: Uint8Array, into: Uint8Array, begin: number): Promise<void> {
   const sizes = Uint32Array.from(numbers, (n) => streams.size[n] as number);
-  const out = Buffer.allocUnsafeSlow(sizes.reduce((sum, size) => sum + size, 0));
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  const at = (streams.at[numbers[0] as number] as number) - begin;
+  // A stream may cross the ends of the segment.
+  const inside = at >= 0 && at + total <= into.length;
+  const out = inside ? into.subarray(at, at + total) : Buffer.allocUnsafeSlow(total);
   const fits = await deflateStreams(data, Uint32Array.from(numbers, (n) => streams.held[n] as number), Uint8Array.from(numbers, (n) => streams.coding[n] as number), out, sizes);
-  let from = 0;
-  for (const [i, n] of numbers.entries()) {
-    if (fits[i] !== true) throw new ShoalError('DELTA_WRONG', `stream ${String(n)} of the target does not come out as it should`, { ids: { stream: n }, retry: 'elsewhere' });
-    const size = sizes[i] as number;
-    const at = (streams.at[n] as number) - begin;
-    const [first, last] = [Math.max(0, -at), Math.min(size, into.length - at)];
-    into.set(out.subarray(from + first, from + last), at + first);
-    from += size;
-  }
+  const wrong = fits.indexOf(false);
+  if (wrong >= 0) throw new ShoalError('DELTA_WRONG', `stream ${String(numbers[wrong])} of the target does not come out as it should`, { ids: { stream: numbers[wrong] ?? 0 }, retry: 'elsewhere' });
+  if (!inside) into.set(out.subarray(Math.max(0, -at), Math.min(total, into.length - at)), Math.max(0, at));
 }

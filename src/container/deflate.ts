@@ -1,7 +1,10 @@
 import { createRequire } from 'node:module';
+import { promisify } from 'node:util';
+import { inflateRaw } from 'node:zlib';
 import { ShoalError } from '../core/errors.ts';
 import { native } from '../kernel/native.ts';
 import { codingOf } from './streams.ts';
+import type { Coding } from './streams.ts';
 
 /**
  * Deflate whose bytes never change: those of zlib 1.2.13 (and all before and after it that compress alike), whatever zlib this
@@ -12,7 +15,7 @@ import { codingOf } from './streams.ts';
 /** Bytes of RFC 1950's head and checksum. */
 const HEAD_BYTES = 2;
 const CHECKSUM_BYTES = 4;
-const LONGER = 2 ** 32 - 1;
+const OK = 0;
 
 interface Pako {
   deflateRaw(data: Uint8Array, options: { readonly level: number; readonly memLevel: number; readonly windowBits: number }): Uint8Array;
@@ -30,72 +33,57 @@ function portable(data: Uint8Array, level: number, memLevel: number): Uint8Array
  * of `sizes` bytes. Returns for each whether it fills its place exactly; where not, what is there is nothing to go by.
  *
  * @param codings of `Coding`; a level of 0 makes nothing
- * @throws ShoalError `NO_MEMORY`
+ * @throws ShoalError `BAD_DELTA` when a stream is longer than any may be
  */
 export async function deflateStreams(data: Uint8Array, held: Uint32Array, codings: Uint8Array, out: Uint8Array, sizes: Uint32Array): Promise<readonly boolean[]> {
-  const made = await rawDeflate(data, held, codings, out, sizes);
-  let from = 0;
-  let to = 0;
-  return made.map((length, n) => {
-    const [bytes, size] = [held[n] as number, sizes[n] as number];
-    const coding = codingOf(codings[n] as number);
-    const around = coding?.zlib === true ? HEAD_BYTES + CHECKSUM_BYTES : 0;
-    const fits = coding !== undefined && length + around === size;
-    if (fits && coding.zlib) wrap(out, to, size, coding.level, data.subarray(from, from + bytes));
-    from += bytes;
-    to += size;
-    return fits;
-  });
+  const made = native === undefined ? await viaPako(data, held, codings, out, sizes) : await viaNative(native, data, held, codings, out, sizes);
+  return Array.from(sizes, (size, n) => made[n] === size && (codingOf(codings[n] as number)?.level ?? 0) > 0);
 }
 
-/** Raw deflate where it lies in the end: behind a head where there is one. */
-async function rawDeflate(data: Uint8Array, held: Uint32Array, codings: Uint8Array, out: Uint8Array, sizes: Uint32Array): Promise<readonly number[]> {
-  const place = (n: number): { readonly level: number; readonly memory: number; readonly head: number; readonly room: number } => {
-    const coding = codingOf(codings[n] as number);
-    const around = coding?.zlib === true ? HEAD_BYTES + CHECKSUM_BYTES : 0;
-    const size = sizes[n] as number;
-    if (coding === undefined || coding.level === 0 || size <= around) return { level: 1, memory: 8, head: 0, room: 0 };
-    return { level: coding.level, memory: coding.memory, head: coding.zlib ? HEAD_BYTES : 0, room: size - around };
-  };
-  if (native === undefined) {
-    const made: number[] = [];
-    let from = 0;
-    let to = 0;
-    for (const [n, bytes] of held.entries()) {
-      const { level, memory, head, room } = place(n);
-      const raw = room === 0 ? undefined : portable(data.subarray(from, from + bytes), level, memory);
-      if (raw !== undefined && raw.length <= room) out.set(raw, to + head);
-      made.push(raw === undefined || raw.length > room ? LONGER : raw.length);
-      from += bytes;
-      to += sizes[n] as number;
-      // Tens of milliseconds each: let others run in between.
-      await new Promise(setImmediate);
-    }
-    return made;
-  }
-  const rooms = new Uint32Array(held.length);
-  const settings = new Uint8Array(held.length);
-  let used = 0;
-  for (let n = 0; n < held.length; n++) {
-    const { level, memory, room } = place(n);
-    rooms[n] = room;
-    settings[n] = level | (memory << 4);
-    used += room;
-  }
-  const raw = Buffer.allocUnsafeSlow(used);
+async function viaNative(addon: NonNullable<typeof native>, data: Uint8Array, held: Uint32Array, codings: Uint8Array, out: Uint8Array, sizes: Uint32Array): Promise<Uint32Array> {
   const made = new Uint32Array(held.length);
-  const status = await native.deflateStreams(data, held, raw, rooms, settings, made);
-  if (status !== 0) throw new ShoalError('NO_MEMORY', 'no memory to compress what a delta made', { retry: 'again' });
+  const settings = Uint16Array.from(codings, (byte) => {
+    const { level, memory, zlib } = codingOf(byte) ?? NO_CODING;
+    return Math.max(1, level) | (memory << 4) | (zlib ? 256 : 0);
+  });
+  const work = workMemory.pop() ?? new Uint8Array(WORK_BYTES);
+  try {
+    const status = await addon.deflateStreams(data, held, out, sizes, settings, made, work);
+    if (status !== OK) throw new ShoalError('BAD_DELTA', `streams of this delta cannot be made (status ${String(status)})`, { retry: 'elsewhere' });
+  } finally {
+    if (workMemory.length < WORK_KEPT) workMemory.push(work);
+  }
+  return made;
+}
+
+async function viaPako(data: Uint8Array, held: Uint32Array, codings: Uint8Array, out: Uint8Array, sizes: Uint32Array): Promise<readonly number[]> {
+  const made: number[] = [];
   let from = 0;
   let to = 0;
-  for (let n = 0; n < held.length; n++) {
-    const { head, room } = place(n);
-    if (room > 0 && (made[n] as number) <= room) raw.copy(out, to + head, from, from + (made[n] as number));
-    from += room;
+  for (const [n, bytes] of held.entries()) {
+    const { level, memory, zlib } = codingOf(codings[n] as number) ?? NO_CODING;
+    const content = data.subarray(from, from + bytes);
+    const raw = level === 0 ? new Uint8Array(0) : portable(content, level, memory);
+    const size = raw.length + (zlib ? HEAD_BYTES + CHECKSUM_BYTES : 0);
+    if (size === sizes[n]) {
+      out.set(raw, to + (zlib ? HEAD_BYTES : 0));
+      if (zlib) wrap(out, to, size, level, content);
+    }
+    made.push(size);
+    from += bytes;
     to += sizes[n] as number;
+    // Tens of milliseconds each: let others run in between.
+    await new Promise(setImmediate);
   }
-  return Array.from(made);
+  return made;
 }
+
+/** SHOAL_DEFLATE_WORK of native/deflate/deflate.h, kept for the next calls: memory that comes and goes is garbage for a while. */
+const WORK_BYTES = 2 * 1024 * 1024;
+const WORK_KEPT = 2;
+const workMemory: Uint8Array[] = [];
+
+const NO_CODING: Coding = { level: 0, memory: 8, zlib: false };
 
 /** RFC 1950: what zlib writes around deflate with a window of 32 KiB. */
 function wrap(out: Uint8Array, at: number, size: number, level: number, data: Uint8Array): void {
@@ -125,4 +113,29 @@ export function adler32(data: Uint8Array): number {
     b %= 65521;
   }
   return ((b << 16) | a) >>> 0;
+}
+
+const inflateLater = promisify(inflateRaw) as (bytes: Uint8Array, options: object) => Promise<Buffer>;
+/** Decoding this much takes less than a millisecond: no thread is worth it. */
+const AT_ONCE_BYTES = 128 * 1024;
+
+/**
+ * Decodes one stream into `out`, which it fills exactly. Does not look at checksums: what is made of it is hashed.
+ *
+ * @returns false when `bytes` are no such stream
+ */
+export async function inflateStream(bytes: Uint8Array, zlib: boolean, out: Uint8Array): Promise<boolean> {
+  if (zlib && bytes.length < HEAD_BYTES + CHECKSUM_BYTES) return false;
+  const raw = zlib ? bytes.subarray(HEAD_BYTES, bytes.length - CHECKSUM_BYTES) : bytes;
+  if (native !== undefined) return (out.length <= AT_ONCE_BYTES ? native.inflate(raw, out, false) : await native.inflate(raw, out, true)) === OK;
+  let content: Buffer;
+  try {
+    content = await inflateLater(raw, { maxOutputLength: out.length, chunkSize: Math.max(64, out.length) });
+  } catch {
+    // Whatever zlib found wrong: it is no such stream.
+    return false;
+  }
+  if (content.length !== out.length) return false;
+  out.set(content);
+  return true;
 }

@@ -1,12 +1,12 @@
-import { promisify } from 'node:util';
-import { inflate, inflateRaw } from 'node:zlib';
 import { ShoalError } from '../core/errors.ts';
 import { CONTAINER_CACHE_BYTES } from '../core/limits.ts';
+import { inflateStream } from './deflate.ts';
 import { codingOf } from './streams.ts';
 import type { Streams } from './streams.ts';
 
-const unzlib = promisify(inflate) as (bytes: Uint8Array, options: object) => Promise<Buffer>;
-const unraw = promisify(inflateRaw) as (bytes: Uint8Array, options: object) => Promise<Buffer>;
+/** Memory is kept for the next stream: so much at least in one piece, and so many pieces. */
+const SPARE_LEAST_BYTES = 128 * 1024;
+const SPARE_MOST = 4;
 
 /** Reads up to `length` bytes at `position` into `buffer` from `offset` on; 0 bytes mean the end. */
 export interface Reader {
@@ -28,6 +28,8 @@ export class ExpandedBase implements Reader {
   #keptBytes = 0;
   #turn: Promise<unknown> = Promise.resolve();
   #room = Buffer.alloc(0);
+  /** Memory of streams that were let go: nearly all of a file system hold as much. */
+  readonly #spare: ArrayBuffer[] = [];
 
   constructor(base: Reader, size: number, streams: Streams) {
     this.#base = base;
@@ -85,8 +87,17 @@ export class ExpandedBase implements Reader {
       if (this.#keptBytes <= CONTAINER_CACHE_BYTES || oldest === n) break;
       this.#kept.delete(oldest);
       this.#keptBytes -= bytes.length;
+      this.#spare.push(bytes.buffer as ArrayBuffer);
     }
     return content;
+  }
+
+  #memory(held: number): Uint8Array {
+    const at = this.#spare.findIndex(({ byteLength }) => byteLength >= held);
+    const [found] = at < 0 ? [] : this.#spare.splice(at, 1);
+    // Beyond a few they are of sizes that nobody asks for.
+    if (this.#spare.length > SPARE_MOST) this.#spare.shift();
+    return new Uint8Array(found ?? new ArrayBuffer(Math.max(held, SPARE_LEAST_BYTES)), 0, held);
   }
 
   async #decode(n: number): Promise<Uint8Array> {
@@ -98,19 +109,12 @@ export class ExpandedBase implements Reader {
       if (bytesRead === 0) throw new ShoalError('BASE_TOO_SHORT', `the base ends at ${String(at + done)}, before the delta expects it`);
       done += bytesRead;
     }
-    const zlib = codingOf(this.#streams.coding[n] as number)?.zlib === true;
-    let content: Buffer;
-    try {
-      // One buffer of the right length, rather than pieces that are joined.
-      content = await (zlib ? unzlib : unraw)(bytes, { maxOutputLength: held, chunkSize: Math.max(64, held) });
-    } catch (cause) {
-      throw drifted(n, cause);
-    }
-    if (content.length !== held) throw drifted(n);
+    const content = this.#memory(held);
+    if (!(await inflateStream(bytes, codingOf(this.#streams.coding[n] as number)?.zlib === true, content))) throw drifted(n);
     return content;
   }
 }
 
-function drifted(stream: number, cause?: unknown): ShoalError {
-  return new ShoalError('BASE_DRIFTED', `stream ${String(stream)} of the base is not what the delta was made from`, { ids: { stream }, ...(cause === undefined ? {} : { cause }) });
+function drifted(stream: number): ShoalError {
+  return new ShoalError('BASE_DRIFTED', `stream ${String(stream)} of the base is not what the delta was made from`, { ids: { stream } });
 }

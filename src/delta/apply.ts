@@ -7,7 +7,7 @@ import type { Views } from '../container/views.ts';
 import { ShoalError } from '../core/errors.ts';
 import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { CONTAINER_UNIT_MAX_BYTES } from '../core/limits.ts';
+import { CONTAINER_PART_BYTES, CONTAINER_UNIT_MAX_BYTES } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
 import type { Covers, PlacesMoved } from './kernel.ts';
@@ -186,7 +186,7 @@ export class DeltaApplier {
   /** Calls `make` with each part, where it begins when all is expanded, and memory for it. */
   async #eachPart({ begin, length, page, expanded }: PlacedSegment, make: (part: Part, at: number, made: Uint8Array, number: number, covers: Covers) => Promise<void>): Promise<void> {
     const parts = partsOf(this.#manifest.views?.target ?? NO_STREAMS, begin, begin + length);
-    const longest = parts.reduce((most, part) => Math.max(most, part.length), 0);
+    const longest = parts.reduce((most, part) => Math.max(most, part.length), CONTAINER_PART_BYTES);
     let room = this.#partRooms.pop() ?? Buffer.alloc(0);
     // Kept for the next segment: memory that comes and goes is garbage for a while.
     if (room.length < longest) room = Buffer.allocUnsafeSlow(longest);

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 7;
+const ABI = 8;
 
 /** A native object, and nothing else will do. */
 export interface NativeShifts {
@@ -36,11 +36,14 @@ export interface NativeAddon {
   /** `units` are the ends of units, empty when there are none. `control[0]`: progress, of about three times the target; `control[1]`: not 0 cancels. Segments, pages, payloads, map; or a status. */
   deltaEncode(base: Uint8Array, target: Uint8Array, ends: Float64Array, units: Float64Array, memoryCap: number, segmentPayload: number, threads: number, control: BigUint64Array): Promise<readonly [Float64Array, Float64Array, Uint8Array, Uint8Array] | number>;
   /**
-   * Raw deflate as zlib makes it (native/deflate/deflate.h) of streams of `sizes` that lie one after another in `data`, each at the
-   * beginning of its own of `rooms` in `out`; `settings` are level + 16 × memory level. Writes what each took into `made`, 2^32 − 1
-   * where there was no room. Returns a status. Nobody touches the buffers meanwhile.
+   * Deflate as zlib makes it (native/deflate/deflate.h) of streams of `sizes` that lie one after another in `data`, each at the
+   * beginning of its own of `rooms` in `out`; `settings` are level + 16 × memory level + 256 with zlib's head and checksum. Writes
+   * what each took into `made`, 2^32 − 1 where there was no room. `work`: 2 MiB of a buffer of their own. Returns a status. Nobody touches the buffers meanwhile.
    */
-  deflateStreams(data: Uint8Array, sizes: Uint32Array, out: Uint8Array, rooms: Uint32Array, settings: Uint8Array, made: Uint32Array): Promise<number>;
+  deflateStreams(data: Uint8Array, sizes: Uint32Array, out: Uint8Array, rooms: Uint32Array, settings: Uint16Array, made: Uint32Array, work: Uint8Array): Promise<number>;
+  /** Decodes raw deflate that fills `out` exactly. With `later` on a thread of the pool: nobody touches the buffers until the answer. Returns a status. */
+  inflate(data: Uint8Array, out: Uint8Array, later: false): number;
+  inflate(data: Uint8Array, out: Uint8Array, later: true): Promise<number>;
 }
 
 interface Loaded {

@@ -17,6 +17,7 @@ const pako = createRequire(import.meta.url)('pako') as { readonly deflateRaw: (d
 const hash = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex').slice(0, 16);
 const twin = (data: Uint8Array, level: number, memLevel: number): Uint8Array => pako.deflateRaw(data, { level, memLevel, windowBits: 15 });
 
+const work = new Uint8Array(2 * 2 ** 20);
 const contents = new Map<string, Buffer>();
 function known(seed: number, size: number, kind: ContentKind): Buffer {
   const key = `${kind} ${String(size)}`;
@@ -30,7 +31,7 @@ async function kernel(data: Uint8Array, level: number, memory: number, room: num
   if (native === undefined) return undefined;
   const out = new Uint8Array(room);
   const made = new Uint32Array(1);
-  expect(await native.deflateStreams(data, Uint32Array.of(data.length), out, Uint32Array.of(room), Uint8Array.of(level | (memory << 4)), made)).toBe(0);
+  expect(await native.deflateStreams(data, Uint32Array.of(data.length), out, Uint32Array.of(room), Uint16Array.of(level | (memory << 4)), made, work)).toBe(0);
   return made[0] === 2 ** 32 - 1 ? undefined : out.subarray(0, made[0]);
 }
 
@@ -40,8 +41,8 @@ describe('deflate', () => {
     const out = new Uint8Array(rooms.reduce((sum, length) => sum + length, 0));
     const made = new Uint32Array(golden.length);
     const data = Buffer.concat(golden.map(([kind, seed, size]) => known(seed, size, kind)));
-    const settings = Uint8Array.from(golden, ([, , , level, memory]) => level | (memory << 4));
-    expect(await native?.deflateStreams(data, Uint32Array.from(golden, ([, , size]) => size), out, rooms, settings, made)).toBe(0);
+    const settings = Uint16Array.from(golden, ([, , , level, memory]) => level | (memory << 4));
+    expect(await native?.deflateStreams(data, Uint32Array.from(golden, ([, , size]) => size), out, rooms, settings, made, work)).toBe(0);
     let at = 0;
     const wrong = golden.filter(([, , , , , length, sha256], n) => made[n] !== length || hash(out.subarray(at, (at += length))) !== sha256);
     expect(wrong).toEqual([]);

@@ -30,6 +30,8 @@ const makers: readonly (() => unknown)[] = [
 ];
 const anything = (): unknown => makers[below(makers.length)]?.();
 
+const work = bytes(2 ** 21);
+
 /** The right kinds at the right places, with values that may be anything: gets past the checks of types. */
 const shaped: Readonly<Record<string, () => unknown[]>> = {
   chunkCuts: () => {
@@ -70,10 +72,11 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
     const units = random() < 0.5 ? new Float64Array(0) : random() < 0.8 ? ends.slice(below(2)) : new Float64Array([random() * 1e5, -1]);
     return [bytes(below(20_000)), target, ends, units, below(2 ** 20), below(4000), below(4), new BigUint64Array(random() < 0.8 ? 2 : below(3))];
   },
+  inflate: () => [bytes(below(3000)), bytes(below(20_000)), random() < 0.5],
   deflateStreams: () => {
     const count = below(5);
     const some = (most: number): Uint32Array => Uint32Array.from({ length: count }, () => (random() < 0.95 ? below(most) : below(2 ** 32)));
-    return [bytes(below(20_000)), some(6000), bytes(below(20_000)), some(6000), Uint8Array.from({ length: count }, () => (random() < 0.8 ? 1 + below(9) + 128 : below(256))), new Uint32Array(random() < 0.9 ? count : below(6))];
+    return [bytes(below(20_000)), some(6000), bytes(below(20_000)), some(6000), Uint16Array.from({ length: count }, () => (random() < 0.8 ? 1 + below(9) + 128 + below(2) * 256 : below(2 ** 16))), new Uint32Array(random() < 0.9 ? count : below(6)), random() < 0.9 ? work : bytes(below(300))];
   },
 };
 
