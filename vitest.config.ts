@@ -6,8 +6,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     pool: 'forks',
-    // Most tests wait for processes of their own, or for time to pass: a worker for each core would leave a third of the machine idle.
-    maxWorkers: Math.max(3, availableParallelism() - 1),
+    // Most tests wait for processes of their own, or for time to pass: fewer workers would leave a sixth of a machine with two cores idle.
+    maxWorkers: Math.max(4, availableParallelism() - 1),
     // What is waited for comes when the machine gets to it.
     expect: { poll: { timeout: 15_000 } },
     projects: [

@@ -101,7 +101,7 @@ describe('a fleet on the command line', () => {
       [['revoke', '--token', 'AAAAAAAAAAA', '--home', home, '--json'], 1, 'NO_SUCH_TOKEN'],
       [['devices', '--home', folder, '--json'], 1, 'NO_FLEET'],
       [['renew', '--identity', join(folder, 'none'), '--json'], 1, 'NOT_ENROLLED'],
-      [['agent', 'os=x', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--listen', '0.0.0.0:0', '--json'], 2],
+      [['agent', 'os=x', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--listen', '0.0.0.0:0', '--json'], 1, 'PLAIN_HTTP'],
       [['gateway', '--origin', origin.url, '--cache', join(folder, 'c'), '--listen', '0.0.0.0:0', '--json'], 1, 'PLAIN_HTTP'],
     ];
     for (const [args, code, error] of cases) {

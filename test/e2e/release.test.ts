@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { serve, shoal } from '../support/shoal.ts';
+import { serve, shoalAlone as shoal } from '../support/shoal.ts';
 import type { Server } from '../support/shoal.ts';
 
 const MiB = 1024 * 1024;

@@ -5,7 +5,7 @@ import { expect } from 'vitest';
 import { lastJson } from './processes.ts';
 import type { Ended } from './processes.ts';
 
-const CHILD = fileURLToPath(new URL('./device-child.ts', import.meta.url));
+const CHILD = fileURLToPath(new URL('./program-child.ts', import.meta.url));
 
 /** One process that fetches again and again, one after another: whatever it meets on the way, it lives and its memory is bounded. */
 export class LastingDevice {
@@ -20,8 +20,8 @@ export class LastingDevice {
     const { value, done } = await this.#lines.next();
     clearTimeout(bound);
     expect(done, `shoal ${args.join(' ')} was to end within ${String(seconds)} s, and with an answer`).not.toBe(true);
-    const { code, errors, out, peak } = JSON.parse(value as string) as { readonly code: number; readonly errors: string; readonly out: string; readonly peak: number };
-    return { code, errors, last: lastJson(out), seconds: (performance.now() - began) / 1000, peak };
+    const { code, errors, output, peak } = JSON.parse(value as string) as { readonly code: number; readonly errors: string; readonly output: string; readonly peak: number };
+    return { code, errors, last: lastJson(output), seconds: (performance.now() - began) / 1000, peak };
   }
 
   close(): void {

@@ -1,7 +1,11 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const SHOAL = fileURLToPath(new URL('../../bin/shoal.mjs', import.meta.url));
+const CHILD = fileURLToPath(new URL('./program-child.ts', import.meta.url));
 
 export interface Ran {
   readonly code: number | null;
@@ -11,8 +15,47 @@ export interface Ran {
   readonly errors: string;
 }
 
-/** Runs a real command to its end. */
+/** The process that runs commands one after another: most of what one costs is to load the program. */
+class Operator {
+  readonly #questions: number;
+  readonly #answers: number;
+
+  constructor() {
+    const folder = mkdtempSync(join(tmpdir(), 'shoal-operator-'));
+    const pipes = [join(folder, 'questions'), join(folder, 'answers')] as const;
+    execFileSync('mkfifo', pipes);
+    const child = spawn(process.execPath, [CHILD, ...pipes], { stdio: ['ignore', 'ignore', 'inherit'] });
+    // Each waits for the other side, in the order in which that opens them.
+    this.#questions = openSync(pipes[0], 'w');
+    this.#answers = openSync(pipes[1], 'r');
+    rmSync(folder, { recursive: true });
+    child.unref();
+    process.once('exit', () => child.kill('SIGKILL'));
+  }
+
+  run(args: readonly string[]): { readonly code: number; readonly output: string; readonly errors: string } {
+    writeSync(this.#questions, `${JSON.stringify(args)}\n`);
+    const parts: Buffer[] = [];
+    for (;;) {
+      const part = Buffer.alloc(65_536);
+      const length = readSync(this.#answers, part);
+      if (length === 0) throw new Error(`shoal ${args.join(' ')} ended the process that was to run it`);
+      parts.push(part.subarray(0, length));
+      if (part[length - 1] === 10) return JSON.parse(Buffer.concat(parts).toString()) as { readonly code: number; readonly output: string; readonly errors: string };
+    }
+  }
+}
+
+let operator: Operator | undefined;
+
+/** Runs a command to its end, in a process that runs them all one after another. */
 export function shoal(...args: readonly string[]): Ran {
+  const { code, output, errors } = (operator ??= new Operator()).run(args);
+  return ranOf(code, output, errors);
+}
+
+/** Runs a real command to its end, as a process of its own. */
+export function shoalAlone(...args: readonly string[]): Ran {
   const { status, stdout, stderr } = spawnSync(process.execPath, [SHOAL, ...args], { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
   return ranOf(status, stdout, stderr);
 }
