@@ -184,7 +184,8 @@ NAPI_MODULE_INIT() {
   if (!Export(env, exports, "abi", Abi) || !Export(env, exports, "chunkCuts", ChunkCuts) ||
       !Export(env, exports, "chunkIsas", ChunkIsas) || !Export(env, exports, "hashPieces", HashPieces) ||
       !Export(env, exports, "hashIsas", HashIsas) || !Export(env, exports, "walkChunks", WalkChunks) || !Export(env, exports, "deltaDecodePage", DeltaDecodePage) ||
-      !Export(env, exports, "deltaShifts", DeltaShifts) ||
+      !Export(env, exports, "deltaShifts", DeltaShifts) || !Export(env, exports, "deltaPlan", DeltaPlan) ||
+      !Export(env, exports, "deltaCopy", DeltaCopy) ||
       !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) ||
       !Export(env, exports, "deltaEncode", DeltaEncode) || !Export(env, exports, "deflateStreams", DeflateStreams) ||
       !Export(env, exports, "inflate", Inflate)) {

@@ -2,8 +2,11 @@
 #ifndef SHOAL_ADDON_DELTA_H
 #define SHOAL_ADDON_DELTA_H
 
+#include <cstring>
+
 #include "addon_call.h"
 #include "delta/delta.h"
+#include "delta/plan.h"
 
 namespace {
 
@@ -55,6 +58,77 @@ napi_value DeltaDecodePage(napi_env env, napi_callback_info info) {
   started->base = static_cast<uint64_t>(base);
   started->covers.resize(covers);
   return Start(env, started, args, 1);
+}
+
+napi_value Words(napi_env env, const std::vector<uint32_t>& values) {
+  void* data;
+  napi_value buffer, array;
+  if (napi_create_arraybuffer(env, values.size() * 4, &data, &buffer) != napi_ok) return nullptr;
+  for (size_t i = 0; i < values.size(); i++) static_cast<uint32_t*>(data)[i] = values[i];
+  return napi_create_typedarray(env, napi_uint32_array, values.size(), buffer, 0, &array) == napi_ok ? array : nullptr;
+}
+
+struct PlanWork : Work {
+  const double* covers;
+  size_t count, size;
+  uint64_t begin;
+  uint8_t* into;
+  shoal::delta::Plan plan;
+  void run() override {
+    if (!shoal::delta::makePlan(covers, count, begin, into, size, plan)) status = SHOAL_DELTA_BAD_ARGUMENT;
+  }
+  napi_value result(napi_env env) override {
+    const napi_value parts[3] = {Words(env, plan.pieces), Doubles(env, plan.reads), Words(env, plan.copies)};
+    napi_value list;
+    if (napi_create_array_with_length(env, 3, &list) != napi_ok) return nullptr;
+    for (uint32_t i = 0; i < 3; i++)
+      if (parts[i] == nullptr || napi_set_element(env, list, i, parts[i]) != napi_ok) return nullptr;
+    return list;
+  }
+};
+
+// deltaPlan(covers: Float64Array, begin: number, into: Uint8Array): Promise<[pieces: Uint32Array, reads: Float64Array, copies: Uint32Array] | number>
+napi_value DeltaPlan(napi_env env, napi_callback_info info) {
+  napi_value args[3];
+  size_t count = 3, numbers, size;
+  const double* covers;
+  double begin;
+  uint8_t* into;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 3 ||
+      !Array(env, args[0], napi_float64_array, &covers, &numbers) || numbers % 4 != 0 ||
+      napi_get_value_double(env, args[1], &begin) != napi_ok || !Whole(begin) ||
+      !Array(env, args[2], napi_uint8_array, &into, &size) || size > SHOAL_DELTA_MAX_SEGMENT)
+    return Refuse(env, "deltaPlan: a wrong argument");
+  PlanWork* work = new (std::nothrow) PlanWork;
+  if (work == nullptr) return Refuse(env, "no memory");
+  work->covers = covers;
+  work->count = numbers / 4;
+  work->begin = static_cast<uint64_t>(begin);
+  work->into = into;
+  work->size = size;
+  const napi_value held[2] = {args[0], args[2]};
+  return Start(env, work, held, 2);
+}
+
+// deltaCopy(window: Uint8Array, into: Uint8Array, copies: Uint32Array, from, to: number): the copies of a plan from number `from` up to `to`.
+napi_value DeltaCopy(napi_env env, napi_callback_info info) {
+  napi_value args[5];
+  size_t count = 5, have, room, numbers;
+  const uint8_t* window;
+  uint8_t* into;
+  const uint32_t* copies;
+  uint32_t from, to;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 5 ||
+      !Array(env, args[0], napi_uint8_array, &window, &have) || !Array(env, args[1], napi_uint8_array, &into, &room) ||
+      !Array(env, args[2], napi_uint32_array, &copies, &numbers) || napi_get_value_uint32(env, args[3], &from) != napi_ok ||
+      napi_get_value_uint32(env, args[4], &to) != napi_ok || to > numbers || from > to || (to - from) % 3 != 0)
+    return Refuse(env, "deltaCopy: a wrong argument");
+  for (uint32_t i = from; i < to; i += 3) {
+    const uint64_t source = copies[i], place = copies[i + 1], length = copies[i + 2];
+    if (source + length > have || place + length > room) return Refuse(env, "deltaCopy: out of bounds");
+    memmove(into + place, window + source, length);
+  }
+  return nullptr;
 }
 
 // What deltaShifts returns, and deltaDecodeSegment takes.

@@ -1,4 +1,6 @@
 import { ShoalError } from '../core/errors.ts';
+import { native } from '../kernel/native.ts';
+import type { NativeAddon } from '../kernel/native.ts';
 import { PieceKind, TABLE } from './types.ts';
 import type { Covers } from './kernel.ts';
 import type { Pieces } from './types.ts';
@@ -61,6 +63,38 @@ class Scratch {
  * @throws ShoalError `BASE_TOO_SHORT` when the base ends before a cover does
  */
 export async function predict(covers: Covers, begin: number, into: Uint8Array, base: BaseReader, windows: Windows = new Windows()): Promise<Pieces> {
+  return native === undefined ? predictPortably(covers, begin, into, base, windows) : predictNatively(native, covers, begin, into, base, windows);
+}
+
+/** A loop over thousands of covers is worth compiling to V8, which takes longer than to run it. */
+async function predictNatively(addon: NativeAddon, covers: Covers, begin: number, into: Uint8Array, base: BaseReader, windows: Windows): Promise<Pieces> {
+  const plan = await addon.deltaPlan(covers, begin, into);
+  if (typeof plan === 'number') throw new ShoalError('DELTA_DAMAGED', 'covers of the delta are not in order', { retry: 'elsewhere' });
+  const [pieces, reads, copies] = plan;
+  const scratch = windows.take();
+  try {
+    let done = 0;
+    for (let r = 0; r < reads.length; r += 3) {
+      const pending: Promise<void>[] = [];
+      for (; reads[r + 1] !== 0; r += 3) {
+        const length = reads[r + 1] as number;
+        const at = reads[r + 2] as number;
+        pending.push(readExactly(base, at < 0 ? into.subarray(-1 - at, -1 - at + length) : scratch.window.subarray(at, at + length), reads[r] as number));
+      }
+      // Until the last has ended the window is not free.
+      for (const result of await Promise.allSettled(pending)) if (result.status === 'rejected') throw result.reason;
+      const end = reads[r + 2] as number;
+      addon.deltaCopy(scratch.window, into, copies, done, end);
+      done = end;
+    }
+  } finally {
+    windows.give(scratch);
+  }
+  return pieces;
+}
+
+/** The same without the kernel. */
+export async function predictPortably(covers: Covers, begin: number, into: Uint8Array, base: BaseReader, windows: Windows = new Windows()): Promise<Pieces> {
   const end = begin + into.length;
   const first = firstCover(covers, begin);
   let last = first;

@@ -29,6 +29,13 @@ export interface NativeAddon {
   walkChunks(fd: number, position: number, buffer: Uint8Array, filled: number, min: number, avg: number, max: number, cuts: Uint32Array, hashes: Uint8Array): Promise<Float64Array | number>;
   /** The covers of a map page, each target, length, base, fill; or a status of native/delta/delta.h. */
   deltaDecodePage(page: Uint8Array, begin: number, end: number, baseSize: number, covers: number): Promise<Float64Array | number>;
+  /**
+   * What to read of a base for the prediction of the segment that begins at `begin`, whose runs and zeros it writes into `into`:
+   * pieces; reads (native/delta/plan.h); copies, for `deltaCopy`. Or a status. Nobody touches the buffers meanwhile.
+   */
+  deltaPlan(covers: Float64Array, begin: number, into: Uint8Array): Promise<readonly [Uint32Array, Float64Array, Uint32Array] | number>;
+  /** Copies from `window` into `into` what the numbers of `copies` from `from` up to `to` say. */
+  deltaCopy(window: Uint8Array, into: Uint8Array, copies: Uint32Array, from: number, to: number): void;
   /** Where places of a base went, of the covers of all pages: for `deltaDecodeSegment`. Or a status. */
   deltaShifts(pages: readonly Float64Array[], baseSize: number): Promise<NativeShifts | number>;
   /** Corrects `buffer` in place; `pieces` are length, kind, lower and upper half of the base position of each. Returns a status. Nobody else touches the buffers meanwhile. */

@@ -4,7 +4,7 @@ import { encodeDelta } from '../../src/delta/encode.ts';
 import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
 import type { Covers } from '../../src/delta/kernel.ts';
 import { decodeMapPage, encodeMapPage } from '../../src/delta/map.ts';
-import { memoryBase, predict } from '../../src/delta/predict.ts';
+import { memoryBase, predict, predictPortably } from '../../src/delta/predict.ts';
 import { decodePayload, encodePayload } from '../../src/delta/residual.ts';
 import { Shifts } from '../../src/delta/shifts.ts';
 import { BASE, Codec, TABLE } from '../../src/delta/types.ts';
@@ -35,6 +35,9 @@ describe.skipIf(native === undefined)('native kernel and its twin', () => {
             const wanted = target.subarray(segment.begin, segment.end);
             const prediction = Buffer.alloc(wanted.length);
             const pieces = await predict(covers, segment.begin, prediction, memoryBase(base));
+            const portable = Buffer.alloc(wanted.length, 1);
+            expect(await predictPortably(covers, segment.begin, portable, memoryBase(base))).toEqual(pieces);
+            expect(portable).toEqual(prediction);
             const payload = encodePayload(Buffer.from(prediction), wanted, segment.begin, pieces);
             expect(Buffer.from(payload)).toEqual(Buffer.from(segment.payload));
             expect(decodePayload(segment.payload, prediction, segment.begin, pieces)).toBe(true);

@@ -65,6 +65,8 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
     }
     return [below(5), bytes(below(3000)), buffer, below(1e6), pieces, undefined];
   },
+  deltaPlan: () => [Float64Array.from({ length: 4 * below(30) }, (_, i) => (random() < 0.95 ? [1000 * (i >> 2), below(1200), below(1e6), below(300) - 30][i % 4] as number : random() * 1e9 - 100)), below(9000), bytes(below(20_000))],
+  deltaCopy: () => [bytes(below(900)), bytes(below(900)), Uint32Array.from({ length: 3 * below(9) }, () => (random() < 0.9 ? below(400) : below(2 ** 32))), 3 * below(3), 3 * below(9)],
   deltaShifts: () => [Array.from({ length: below(4) }, () => Float64Array.from({ length: 4 * below(30) }, () => (random() < 0.95 ? below(1e6) : Number(anything) - below(9)))), below(1e7)],
   deltaEncode: () => {
     const target = bytes(below(20_000));
