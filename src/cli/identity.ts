@@ -195,6 +195,7 @@ export function addDevices(program: Command): void {
         } else {
           const { ofDevice } = await releasesRun(options.home);
           const devices = registry.devices();
+          if (devices.length === 0) say('No device has enrolled here; "shoal token" makes what it takes.');
           if (options.json === true) emit({ ok: true, devices: devices.map((each) => ({ ...each, runs: ofDevice(each.device).map((run) => ({ ...run, seen: date(run.seen) })), enrolled: date(each.enrolled), renewed: date(each.renewed), ...(each.revoked === undefined ? {} : { revoked: date(each.revoked) }) })) });
           else for (const { device, role, site, products, renewed, revoked } of devices) console.log([device, role.padEnd(8), site ?? '-', productsText(products), revoked === undefined ? `renewed ${date(renewed)}` : `REVOKED ${date(revoked)}`, ...ofDevice(device).map((run) => `runs ${run.product} ${run.version ?? `sequence ${String(run.sequence)}`}`)].join('  '));
         }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Streams } from '../container/streams.ts';
-import { ShoalError } from '../core/errors.ts';
+import { ShoalError, isShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES, PAGE_MAX_BYTES, TORRENT_MAX_FILE_BYTES } from '../core/limits.ts';
@@ -251,7 +251,11 @@ async function release(what: string, home: string): Promise<Finding> {
   const { surveyStored } = await import('../publish/survey.ts');
   const { manifestLines } = await import('../trust/repository/describe.ts');
   const [product, version] = what.split('@', 2);
-  const all = (await liveReleases(trustHome(home))).filter((each) => each.product === product);
+  const all = (await liveReleases(trustHome(home)).catch((error: unknown) => {
+    if (!isShoalError(error, 'NO_HOME')) throw error;
+    // Whoever meant a file has not heard of homes.
+    throw new ShoalError('NO_HOME', `there is no file ${what}, and ${home}, where a release of that name would be, is no Shoal home`, { cause: error, ids: { what, home }, hint: 'Name a file, or a release and its home with --home.' });
+  })).filter((each) => each.product === product);
   const at = version === undefined ? 0 : all.findIndex((each) => each.version === version);
   const manifest = all[at];
   if (manifest === undefined) {

@@ -12,6 +12,7 @@ import type { Grant } from '../identity/messages.ts';
 import { TLS_PARAMETERS } from '../identity/tls.ts';
 import { parseToken, pinOf } from '../identity/token.ts';
 import type { Files } from '../store/files.ts';
+import { hostUrl } from './host-url.ts';
 import { HttpClient } from './http.ts';
 import type { TlsFor } from './http-pool.ts';
 
@@ -31,7 +32,7 @@ export interface EnrolOptions {
  */
 export async function enrolDevice({ files, directory, origin, token, clock, today }: EnrolOptions): Promise<Credentials> {
   const parsed = parseToken(token);
-  const base = new URL(origin).origin;
+  const base = hostUrl(origin);
   const stranger = new HttpClient({ clock, tls: () => ({ ...TLS_PARAMETERS, rejectUnauthorized: false }) });
   let first: X509Certificate | undefined;
   try {
@@ -63,7 +64,7 @@ export async function renewDevice(credentials: Credentials, origin: string, cloc
   const client = new HttpClient({ clock, tls: timeless(certificatesIn(credentials.ca), credentials.fleet) });
   try {
     const { request, key } = await credentials.renewal();
-    const grant = parseGrant(await post(client, new URL(origin).origin + wire.renew, request));
+    const grant = parseGrant(await post(client, hostUrl(origin) + wire.renew, request));
     await credentials.renewed(grant, key);
     return grant;
   } finally {

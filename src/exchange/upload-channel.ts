@@ -3,6 +3,7 @@ import { ShoalError } from '../core/errors.ts';
 import type { ErrorIds } from '../core/errors.ts';
 import { CONTROL_MAX_BYTES, UPLOAD_PATIENCE_MS } from '../core/limits.ts';
 import { wire } from '../core/wire.ts';
+import { hostUrl } from './host-url.ts';
 import { HttpClient } from './http.ts';
 import type { TlsFor } from './http-pool.ts';
 
@@ -30,7 +31,7 @@ export class UploadChannel {
   readonly #client: HttpClient;
 
   constructor(url: string, token: string, clock: Clock, signal: AbortSignal | undefined, tls: TlsFor | undefined) {
-    this.#base = new URL(url).origin + wire.uploads;
+    this.#base = hostUrl(url) + wire.uploads;
     this.#token = token;
     this.#clock = clock;
     this.#signal = signal;

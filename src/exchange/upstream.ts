@@ -4,6 +4,7 @@ import type { RateLimiter } from '../core/rate-limiter.ts';
 import { CONTROL_TIMEOUT_MS, ERROR_BODY_MAX_BYTES, SPAN_TIMEOUT_MS, UPSTREAM_REST_MS } from '../core/limits.ts';
 import { HEADER_REVOCATIONS } from '../core/wire.ts';
 import type { Plane } from '../serve/metrics.ts';
+import { hostUrl } from './host-url.ts';
 import { HttpClient } from './http.ts';
 import type { BodyTarget, HttpAnswer, HttpOptions } from './http.ts';
 import type { TlsFor } from './http-pool.ts';
@@ -61,8 +62,7 @@ export class HttpUpstream implements Upstream {
 
   /** `limiters`: what it sends is counted against each of them. */
   constructor(url: string, clock: Clock, linked?: Linked, limiters: readonly RateLimiter[] = []) {
-    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw new ShoalError('BAD_URL', `"${url}" is not the URL of a host`, { ids: { url }, hint: 'Give it as http://HOST:PORT or https://HOST.' });
-    this.url = new URL(url).origin;
+    this.url = hostUrl(url);
     this.#clock = clock;
     this.#link = linked?.link;
     this.#client = new HttpClient({ limiters, ...(linked === undefined ? {} : { tls: linked.link[linked.expected] }) });

@@ -6,6 +6,7 @@ import { isName, parseName } from '../core/names.ts';
 import { API, wire } from '../core/wire.ts';
 import type { MdnsOptions } from '../discover/mdns.ts';
 import type { Discovery } from '../discover/types.ts';
+import { hostUrl } from '../exchange/host-url.ts';
 import type { HttpUpstream } from '../exchange/upstream.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Membership } from './membership.ts';
@@ -86,7 +87,7 @@ export class SiteWatch {
     const site = parseName('site', options.site ?? member?.holder.site ?? 'default');
     const { startMdns } = await import('../discover/mdns.ts');
     const listening: MdnsOptions | undefined = mdns === undefined ? undefined : { ...mdns, instance: 'looking', port: 0, role: 'agent', secure: member !== undefined, silent: true, clock };
-    return new SiteWatch(clock, member, site, hosts.map((url) => new URL(url).origin), insecureHttp, listening === undefined ? undefined : await startMdns(listening));
+    return new SiteWatch(clock, member, site, hosts.map(hostUrl), insecureHttp, listening === undefined ? undefined : await startMdns(listening));
   }
 
   private constructor(clock: Clock, member: Membership | undefined, site: string, named: readonly string[], insecure: boolean | undefined, discovery: Discovery | undefined) {

@@ -13,6 +13,18 @@ it('a word that is no command is named', () => {
   expect([code, errors]).toEqual([2, 'error: there is no command "pubish": "shoal --help" lists those there are\n']);
 });
 
+it('inspect says that a file is not there, also where there is no home', () => {
+  const { code, last, errors } = shoal('inspect', join(folder, 'image'), '--home', join(folder, 'nothing'), '--json');
+  expect([code, last['error'], errors]).toEqual([1, 'NO_HOME', expect.stringContaining(`there is no file ${join(folder, 'image')}`)]);
+});
+
+it('what is no URL of a host is named', () => {
+  for (const url of ['here', 'ftp://host']) {
+    const { code, last, errors } = shoal('site', url, '--json');
+    expect([code, last['error'], errors]).toEqual([1, 'BAD_URL', expect.stringContaining(`"${url}" is not the URL of a host`)]);
+  }
+});
+
 it('names that cannot be are refused before a file is looked at', () => {
   const home = join(folder, 'home');
   expect(shoal('init', '--home', home).code).toBe(0);

@@ -4,6 +4,7 @@ import { GATEWAY_POLL_MS } from '../../core/limits.ts';
 import { parseName } from '../../core/names.ts';
 import type { RunsReport } from '../../core/runs.ts';
 import { DeltaCache } from '../../exchange/delta-cache.ts';
+import { hostUrl } from '../../exchange/host-url.ts';
 import { sumOfLedgers } from '../../exchange/ledger.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
 import type { Upstream } from '../../exchange/upstream.ts';
@@ -94,7 +95,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       ...(options.onError === undefined ? {} : { onError: options.onError }),
     });
     const url = await surface.listen(options.listen.host, options.listen.port);
-    const self = { instance: surface.instance, url: options.advertise === undefined ? reachable(url) : new URL(options.advertise).origin };
+    const self = { instance: surface.instance, url: options.advertise === undefined ? reachable(url) : hostUrl(options.advertise) };
     discovery = await discover({ mdns: options.mdns, dht: rememberedIn(state.directory, options.dht) }, { instance: self.instance, port: Number(new URL(self.url).port), role: 'agent', site, files, clock, today, link: member, onError: options.onError });
     // The origin's list is far away: it is for those who see nobody on their LAN.
     const lists = (): readonly Upstream[] => ((discovery?.seen.length ?? 0) > 0 ? nearest().slice(0, -1) : nearest());
