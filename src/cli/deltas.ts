@@ -50,8 +50,10 @@ export function sentence(outcome: DeltaOutcome): string {
   if (outcome.result === 'failed') return `no ${which}: ${outcome.message}`;
   if (outcome.result === 'kept') return `${which}: there already, ${formatBytes(outcome.bytes)}`;
   const content = formatBytes(outcome.contentBytes ?? 0);
-  if (outcome.result === 'made') return `${which}: ${formatBytes(outcome.bytes)} instead of ${content}, ${outcome.seconds.toFixed(1)} s`;
-  return `no ${which}: ${outcome.bytes === undefined ? '' : `it would have ${formatBytes(outcome.bytes)}, `}without one ${content} are fetched`;
+  const { advice } = outcome;
+  const better = advice === undefined ? '' : `\n  ${formatBytes(advice.bytes)} of ${outcome.artifact} are compressed so that no delta looks into them. ${advice.text}`;
+  if (outcome.result === 'made') return `${which}: ${formatBytes(outcome.bytes)} instead of ${content}, ${outcome.seconds.toFixed(1)} s${better}`;
+  return `no ${which}: ${outcome.bytes === undefined ? '' : `it would have ${formatBytes(outcome.bytes)}, `}without one ${content} are fetched${better}`;
 }
 
 /** Lets the release wait for its deltas. */

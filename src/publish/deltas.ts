@@ -1,3 +1,5 @@
+import { adviceFor } from '../container/advise.ts';
+import type { Advice } from '../container/advise.ts';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import { DELTA_MAX_BYTES, METADATA_MAX_BYTES } from '../core/limits.ts';
@@ -16,9 +18,9 @@ import { isWhole } from './upkeep.ts';
 
 export type DeltaResult =
   /** Made now and listed, or listed before. */
-  | { readonly result: 'made' | 'kept'; readonly bytes: number; readonly contentBytes: number | undefined; readonly seconds: number }
+  | { readonly result: 'made' | 'kept'; readonly bytes: number; readonly contentBytes: number | undefined; readonly seconds: number; readonly advice?: Advice }
   /** A device would fetch no less with it, or hardly: thrown away. */
-  | { readonly result: 'useless'; readonly bytes: number | undefined; readonly contentBytes: number; readonly seconds: number }
+  | { readonly result: 'useless'; readonly bytes: number | undefined; readonly contentBytes: number; readonly seconds: number; readonly advice?: Advice }
   | { readonly result: 'failed'; readonly error: string; readonly message: string };
 
 export type DeltaOutcome = DeltaPair & DeltaResult;
@@ -111,10 +113,13 @@ class Workshop {
     const made = await makeDelta({ root: base.root, bytes: this.#base.subarray(0, base.size) }, { root: target.root, bytes }, spanEnds, {
       indexBytes, signal, onProgress: onShare, ...(threads === undefined ? {} : { threads }),
     });
-    if (made.bytes > contentBytes * WORTH_SHARE) return { result: 'useless', bytes: made.bytes, contentBytes, seconds: seconds() };
+    // A delta of a quarter of the artifact is a poor one: something is in the way.
+    const found = made.bytes > target.size * POOR_SHARE ? adviceFor(bytes, made.census) : undefined;
+    const advice = found === undefined ? {} : { advice: found };
+    if (made.bytes > contentBytes * WORTH_SHARE) return { result: 'useless', bytes: made.bytes, contentBytes, seconds: seconds(), ...advice };
     if (made.manifestBytes.byteLength > METADATA_MAX_BYTES) throw new ShoalError('DELTA_TOO_LARGE', `the manifest of the delta has ${String(made.manifestBytes.byteLength)} bytes; at most ${String(METADATA_MAX_BYTES)} are served`);
     await this.#publish(pair, made);
-    return { result: 'made', bytes: made.bytes, contentBytes, seconds: seconds() };
+    return { result: 'made', bytes: made.bytes, contentBytes, seconds: seconds(), ...advice };
   }
 
   async #list(): Promise<Listed> {
@@ -172,5 +177,6 @@ class Workshop {
 const STORE_BYTES = 144 * 1024 * 1024;
 /** A delta that saves less than a tenth is not worth what it costs: space at the origin, time and memory on the device. */
 const WORTH_SHARE = 0.9;
+const POOR_SHARE = 0.25;
 /** No delta is smaller: a manifest with one segment. */
 const LEAST_BYTES = 180;

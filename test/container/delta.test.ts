@@ -13,8 +13,8 @@ import type { DeltaInput, MadeDelta } from '../../src/delta/make.ts';
 import { memoryBase } from '../../src/delta/predict.ts';
 import { Codec } from '../../src/delta/types.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
-import { compressible, image } from '../support/container-image.ts';
-import type { ImagePart } from '../support/container-image.ts';
+import { compressible, image } from '../../fixtures/container/image.ts';
+import type { ImagePart } from '../../fixtures/container/image.ts';
 
 const input = (bytes: Uint8Array): DeltaInput => ({ root: idFromBytes(blake3(bytes)), bytes });
 const BLOCK = 16 * 1024;

@@ -2,7 +2,11 @@
 // reader, the manifest, both tiers of decoders, and back. Whatever is not refused by name, or differs between the tiers,
 // is a finding.
 import { readFileSync } from 'node:fs';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { goldenPair as containerPair } from '../../fixtures/container/image.ts';
 import { goldenPair, random } from '../../fixtures/delta/inputs.ts';
+import { findStreams } from '../../src/container/find.ts';
+import { decodeViews, encodeViews } from '../../src/container/views.ts';
 import { isShoalError } from '../../src/core/errors.ts';
 import { DeltaApplier } from '../../src/delta/apply.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
@@ -65,6 +69,31 @@ async function file(): Promise<void> {
   });
 }
 
+const containers = readFileSync(new URL('../../fixtures/container/golden-2.delta', import.meta.url));
+const images = containerPair();
+const { views } = (await openDeltaFile(memoryBase(containers), containers.length)).manifest;
+if (views === undefined) throw new Error('the golden delta of containers has no streams');
+const streams = inflateRawSync(encodeViews(views));
+
+/** A delta of feature 2 as a device opens and applies it, its list of streams alone, and images that are searched for streams. */
+async function container(): Promise<void> {
+  const bytes = mutated(containers, 1 + (next() % 4));
+  await lawful(async () => {
+    const delta = await openDeltaFile(memoryBase(bytes), bytes.length);
+    const applier = new DeltaApplier(delta.manifest, delta, memoryBase(next() % 2 === 0 ? images.base : mutated(images.base, 3)));
+    const made = await applier.segment(next() % Math.max(1, applier.segments.length));
+    require(made.length <= delta.manifest.target.size, 'a segment that is longer than its target');
+  });
+  await lawful(() => {
+    const size = next() % 2 === 0 ? images.base.length : next();
+    const { base: first, target: second } = decodeViews(deflateRawSync(mutated(streams, 1 + (next() % 4)), { level: 1 }), size, size);
+    for (const { at, size: sizes } of [first, second]) for (const [n, begin] of at.entries()) require(begin + (sizes[n] as number) <= Math.min(size, at[n + 1] ?? size), 'streams that overlap or leave the artifact');
+  });
+  const image = mutated(images.target, 1 + (next() % 8));
+  const found = await findStreams(image);
+  for (const [n, begin] of found.at.entries()) require(begin + (found.size[n] as number) <= Math.min(image.length, found.at[n + 1] ?? image.length), 'streams that overlap');
+}
+
 async function manifestBytes(): Promise<void> {
   const bytes = mutated(encodeDeltaManifest(manifest), 1 + (next() % 3));
   await lawful(() => {
@@ -115,5 +144,5 @@ async function payload(): Promise<void> {
 
 const until = performance.now() + Number(seconds) * 1000;
 let runs = 0;
-for (; performance.now() < until; runs++) await [file, manifestBytes, page, payload][next() % 4]?.();
+for (; performance.now() < until; runs++) await [file, manifestBytes, page, payload, container][next() % 5]?.();
 console.log(`runs ${String(runs)}`);
