@@ -214,6 +214,8 @@ export const DELTA_OBJECT_MAX_BYTES = DELTA_SEGMENT_MAX_BYTES;
 export const DELTA_PAGE_MAX_COVERS = 2 ** 18;
 /** Of a whole delta whose references are moved: they take 16 bytes each while it is applied. */
 export const DELTA_MOVED_MAX_COVERS = 2 ** 18;
+/** And all of its pages, which a device keeps together then. */
+export const DELTA_MOVED_MAX_BYTES = 8 * MiB;
 /** Spans are at least a MiB, so these are all segments and pages of the largest target. */
 export const DELTA_MAX_SEGMENTS = DELTA_MAX_BYTES / SPAN_MIN_BYTES + 1;
 export const DELTA_MANIFEST_MAX_BYTES = 24 * MiB;

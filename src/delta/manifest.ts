@@ -8,6 +8,7 @@ import {
   DELTA_MAX_BYTES,
   DELTA_MAX_PREREQUISITES,
   DELTA_MAX_SEGMENTS,
+  DELTA_MOVED_MAX_BYTES,
   DELTA_MOVED_MAX_COVERS,
   DELTA_PAGE_MAX_BYTES,
   DELTA_PAGE_MAX_COVERS,
@@ -129,7 +130,10 @@ export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
     segments.push(segment);
   }
   if (made !== target.size) throw bad('its segments do not make the target');
-  if (segments.some(({ codec }) => codec === Codec.MOVED) && pages.reduce((sum, { covers }) => sum + covers, 0) > DELTA_MOVED_MAX_COVERS) throw bad('its map is too large to move references by');
+  if (segments.some(({ codec }) => codec === Codec.MOVED)) {
+    const sum = (what: (page: DeltaPage) => number): number => pages.reduce((all, page) => all + what(page), 0);
+    if (sum(({ covers }) => covers) > DELTA_MOVED_MAX_COVERS || sum(({ size }) => size) > DELTA_MOVED_MAX_BYTES) throw bad('its map is too large to move references by');
+  }
   if (feature === DELTA_FEATURE) {
     input.end();
     return { base, target, pages, segments };

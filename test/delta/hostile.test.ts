@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isShoalError } from '../../src/core/errors.ts';
+import type { ObjectId } from '../../src/core/ids.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
 import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
 import { decodeDeltaManifest, encodeDeltaManifest } from '../../src/delta/manifest.ts';
@@ -9,6 +10,7 @@ import { decodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase } from '../../src/delta/predict.ts';
 import { Shifts } from '../../src/delta/shifts.ts';
 import { Codec, PieceKind } from '../../src/delta/types.ts';
+import type { CodecId } from '../../src/delta/types.ts';
 
 /** Bytes that keep a coder busy: noise, and noise with many zeros (long numbers in the map, long runs of answers). */
 const garbage = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.uint8Array({ maxLength: 400 }).map((bytes) => bytes.map((byte) => (byte < 160 ? 0 : byte))));
@@ -97,6 +99,23 @@ describe('bytes from outside', () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  test('a map that no device could keep whole is refused where references are moved, and there alone', () => {
+    const hash = '11'.repeat(32) as ObjectId;
+    const manifest = (codec: CodecId, pages: number, covers: number, size: number): Uint8Array =>
+      encodeDeltaManifest({
+        base: { root: hash, size: 2 ** 36 }, target: { root: hash, size: 1000 * pages },
+        pages: Array.from({ length: pages }, () => ({ id: hash, size, covers, segments: 1 })),
+        segments: Array.from({ length: pages }, () => ({ length: 1000, spans: 1, codec, prerequisites: [], prediction: new Uint8Array(4), target: hash, payload: { id: hash, size: 9 } })),
+      });
+    const cases = [[4, 2 ** 16, 2 ** 20, true], [4, 2 ** 16 + 1, 2 ** 20, false], [3, 10, 2 ** 21 + 2 ** 20, false]] as const;
+    for (const [pages, covers, size, lawful] of cases) {
+      expect(() => decodeDeltaManifest(manifest(Codec.SITES, pages, covers, size))).not.toThrow();
+      const moved = (): unknown => decodeDeltaManifest(manifest(Codec.MOVED, pages, covers, size));
+      if (lawful) expect(moved).not.toThrow();
+      else expect(moved).toThrow(expect.objectContaining({ code: 'BAD_DELTA' }) as Error);
+    }
   });
 
   test('a file of any bytes is refused by name', async () => {
