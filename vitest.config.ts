@@ -17,7 +17,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.long.test.ts', 'test/fixtures/**'],
-          testTimeout: 20_000,
+          // A guard against what hangs, not a measure: four files share two cores.
+          testTimeout: 40_000,
         },
       },
       {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostileServer } from '../support/hostile-server.ts';
 import type { Asked, Lie } from '../support/hostile-server.ts';
-import { LastingDevice } from '../support/lasting-device.ts';
+import { LastingDevice, MOST_MEMORY, SOON_S } from '../support/lasting-device.ts';
 import { LIES, SLOW_LIES } from '../support/lies.ts';
 import { Processes } from '../support/processes.ts';
 import type { Ended, Server } from '../support/processes.ts';
@@ -14,10 +14,6 @@ const MiB = 1024 * 1024;
 // Some spans that compress and some that do not, so that every coding is on the wire; five or six of them, a second connection's worth.
 const content = Buffer.concat([randomBytes(3 * MiB), Buffer.alloc(2 * MiB, 'a line of text that repeats\n'), randomBytes(2 * MiB)]);
 const digest = createHash('sha256').update(content).digest('hex');
-/** A device with 256 MB has to live through all of this. */
-const MOST_MEMORY = 256_000_000;
-/** Lies cost a request each, not a time-out; this is for a machine that is busy with ten other things. */
-const SOON_S = 40;
 
 const processes = new Processes();
 const device = new LastingDevice();

@@ -10,16 +10,13 @@ import { renewOnline } from '../../src/trust/repository/online.ts';
 import type { TrustHome } from '../../src/trust/repository/home.ts';
 import { HostileServer } from '../support/hostile-server.ts';
 import type { Lie } from '../support/hostile-server.ts';
-import { LastingDevice } from '../support/lasting-device.ts';
+import { LastingDevice, MOST_MEMORY, SOON_S } from '../support/lasting-device.ts';
 import { Processes } from '../support/processes.ts';
 import type { Ended, Server } from '../support/processes.ts';
 import { Calendar, DAY, release, testHome } from '../support/trust-homes.ts';
 
 const content = randomBytes(300_000);
 const digest = createHash('sha256').update(content).digest('hex');
-const MOST_MEMORY = 256_000_000;
-/** Lies cost a request each, not a time-out; this is for a machine that is busy with ten other things. */
-const SOON_S = 40;
 
 const processes = new Processes();
 /** For all fetches that come one after another. */

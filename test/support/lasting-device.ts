@@ -7,6 +7,11 @@ import type { Ended } from './processes.ts';
 
 const CHILD = fileURLToPath(new URL('./program-child.ts', import.meta.url));
 
+/** A device with 256 MB has to live through all of it, bytes. */
+export const MOST_MEMORY = 256_000_000;
+/** Lies cost a request each, not a time-out; this is for a machine that is busy with ten other things, seconds. */
+export const SOON_S = 40;
+
 /** One process that fetches again and again, one after another: whatever it meets on the way, it lives and its memory is bounded. */
 export class LastingDevice {
   readonly #child = spawn(process.execPath, [CHILD], { stdio: ['pipe', 'pipe', 'inherit'] });
