@@ -159,7 +159,8 @@ function readSegment(input: ByteReader, number: number, parts: boolean): DeltaSe
   const prediction = Uint8Array.from(input.raw(PREDICTION_BYTES));
   const target = input.id();
   const size = input.uint(3);
-  const coded = codec === Codec.SITES || codec === Codec.MOVED || (parts && codec === Codec.PARTS);
+  // Feature 2 has no references: they would be moved between expanded places.
+  const coded = codec === Codec.SITES || codec === (parts ? Codec.PARTS : Codec.MOVED);
   const lawful = codec === Codec.COPY ? size === 0 : codec === Codec.RAW ? size === length : coded && size > 0 && size < length;
   if (!lawful || needs !== 0 || (codec === Codec.RAW && prediction.some((byte) => byte !== 0))) throw wrong();
   return { length, spans, codec: codec as CodecId, prerequisites, prediction, target, payload: size === 0 ? undefined : { id: input.id(), size } };

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { goldenPair } from '../../fixtures/container/image.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { encodeDeltaManifest } from '../../src/delta/manifest.ts';
 import { DeltaCache } from '../../src/exchange/delta-cache.ts';
@@ -68,12 +69,12 @@ interface Fetched {
   readonly path: string;
 }
 
-async function fetchInto(sources: readonly Source[], deltas: DeltaSupply, more: Partial<DownloadOptions> = {}, path = join(folder, `out-${String(serial++)}`)): Promise<Fetched> {
+async function fetchInto(sources: readonly Source[], deltas: DeltaSupply, more: Partial<DownloadOptions> = {}, path = join(folder, `out-${String(serial++)}`), what = pair): Promise<Fetched> {
   const slot = await FileSlot.open(nodeFiles, path);
-  const pages = await PageFile.open(nodeFiles, `${path}.pages`, pair.artifact.root);
+  const pages = await PageFile.open(nodeFiles, `${path}.pages`, what.artifact.root);
   try {
-    const ledger = await download({ namespace: 'default', artifact: pair.artifact, sources, slot, clock: systemClock, random: Math.random, bases: [pair.basePath], deltas, pages, ...more });
-    await slot.activate(pair.artifact.size);
+    const ledger = await download({ namespace: 'default', artifact: what.artifact, sources, slot, clock: systemClock, random: Math.random, bases: [what.basePath], deltas, pages, ...more });
+    await slot.activate(what.artifact.size);
     return { path, ledger };
   } catch (error) {
     await slot.close();
@@ -87,6 +88,17 @@ const sha256 = async (path: string): Promise<string> => createHash('sha256').upd
 const segments = (): number => pair.delta.manifest.segments.length;
 
 describe('a download with a delta', () => {
+  it('rebuilds a compressed image from what its blocks hold', async () => {
+    const images = goldenPair();
+    const compressed = await publishPair(store, folder, images.base, images.target, 'compressed');
+    expect(compressed.delta.manifest.views?.target.at.length).toBeGreaterThan(5);
+    const { path, ledger } = await fetchInto([source('origin', origin.url)], supplyOf([compressed]), {}, undefined, compressed);
+    expect(await sha256(path)).toBe(createHash('sha256').update(images.target).digest('hex'));
+    expect(ledger.delta).toBeGreaterThan(0);
+    expect(ledger.delta).toBeLessThan(images.target.length / 10);
+    expect(ledger.origin).toBeLessThan(images.target.length / 10);
+  });
+
   it('fetches the delta and the top of the index, and nothing else', async () => {
     const { proxy: passing, url } = await proxy();
     const supply = supplyOf([pair]);
