@@ -93,8 +93,9 @@ async function measured(setting: Setting, since: Begin, devices: readonly Device
   const seconds = (performance.now() - since.at) / 1000;
   const { content, down, up } = await setting.site.crossed();
   const took = await effort(since, devices);
+  const setOut = devices.flatMap((device) => device.setOut(version(setting)) ?? []).map((at) => (at - since.at) / 1000);
   await setting.site.check(devices);
-  return { content, interfaceBytes: { down, up }, seconds, notes: { ...notes, ...took }, failures, ledgers: await Promise.all(devices.map(async (device) => (await device.installed(version(setting)))['ledger'])) };
+  return { content, interfaceBytes: { down, up }, seconds, notes: { ...notes, 'set out after, s': `${Math.min(...setOut).toFixed(1)} to ${Math.max(...setOut).toFixed(1)}`, ...took }, failures, ledgers: await Promise.all(devices.map(async (device) => (await device.installed(version(setting)))['ledger'])) };
 }
 
 /** Everybody updates. */

@@ -37,7 +37,7 @@ export class Device {
   readonly #start: () => Promise<Server>;
   #running: Server | undefined;
   readonly #installed = new Map<string, Json>();
-  readonly #updating = new Set<string>();
+  readonly #updating = new Map<string, number>();
   readonly #waiting = new Set<() => void>();
   readonly lies = new Set<string>();
   #failure: Error | undefined;
@@ -98,6 +98,11 @@ export class Device {
     }
   }
 
+  /** When it set out for `version`. */
+  setOut(version: string): number | undefined {
+    return this.#updating.get(version);
+  }
+
   has(version: string): boolean {
     return this.#installed.has(version);
   }
@@ -107,7 +112,7 @@ export class Device {
       for (;;) {
         const line = await server.next();
         if (line['event'] === 'installed') this.#installed.set(String(line['version']), line);
-        if (line['event'] === 'updating') this.#updating.add(String(line['version']));
+        if (line['event'] === 'updating') this.#updating.set(String(line['version']), performance.now());
         if (line['event'] === 'lie') this.lies.add(String(line['source']));
         for (const wake of this.#waiting) wake();
         this.#waiting.clear();
