@@ -25,7 +25,7 @@ interface Scenario {
   readonly bytes?: number;
   /** Most time, times the least possible. */
   readonly time?: number;
-  /** Seconds between polls. Default 1. */
+  /** Seconds between polls. Default 1, and an eighth for each device where there are many: polling is work, too. */
   readonly poll?: number;
   /** What crossed while the LAN was cut may cross once more. */
   readonly twice?: boolean;
@@ -109,7 +109,7 @@ function seeded(seed: number): () => number {
 
 async function one(name: string, scenario: Scenario, folder: string, processes: Processes, prepared: Prepared): Promise<Result> {
   const bed = new TestBed({ devices: DEVICES, backhaulMbit: MBIT.backhaul, lanMbit: MBIT.lan });
-  const site = new Site({ bed, processes, prepared, folder, poll: scenario.poll ?? 1 });
+  const site = new Site({ bed, processes, prepared, folder, poll: scenario.poll ?? Math.max(1, DEVICES / 8) });
   const leastSeconds = leastSecondsFor(prepared.least);
   try {
     const measured = await scenario.run({ bed, site, prepared, devices: DEVICES, folder, random: seeded(Number(values.seed)) }, leastSeconds);

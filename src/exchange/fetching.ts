@@ -92,6 +92,7 @@ export class Fetching {
     this.#holdings = new Holdings({
       key, clock, signal,
       spans: index.spans,
+      members: () => turns?.members ?? 0,
       onHolding: (source, holding) => turns?.saw(source, holding),
       onFailure: (source, error) => {
         // Whoever does not answer has nothing to offer until it does; that is all that follows from it.

@@ -6,8 +6,8 @@ import type { PeerHolding, Source } from './source.ts';
 
 /** How often what peers hold is asked again while something is missing, milliseconds. */
 const HOLDING_MS = 1_000;
-/** The same of one that is bringing something over the backhaul, for each source there is: as many ask it. */
-const HOLDING_BRINGER_MS = 16;
+/** All of a site look at those that bring something: for each that there is questions are so much further apart, milliseconds. */
+const HOLDING_EACH_MS = 20;
 /** The same while who has the best base is still being found out, and while small payloads go round. */
 const HOLDING_SOON_MS = 250;
 /** The first answers are not waited for any longer before the sources that have answered are used, milliseconds. */
@@ -19,6 +19,8 @@ export interface HoldingsParts {
   readonly key: ContentKey;
   readonly spans: number;
   readonly clock: Clock;
+  /** How many are at the site. */
+  readonly members: () => number;
   readonly signal: AbortSignal;
   readonly onHolding: (source: Source, holding: PeerHolding) => void;
   /** It did not answer, or not properly; what it said before is forgotten. */
@@ -72,8 +74,10 @@ export class Holdings {
   async refresh(sources: readonly Source[], soon: boolean, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
     const { clock } = this.#parts;
     const first = this.#asked === -Infinity || (delta !== undefined && !this.#askedOfDelta);
-    if (!first && clock.now() - this.#asked < (soon ? HOLDING_SOON_MS : HOLDING_MS)) {
-      if (clock.now() - this.#askedBringers < Math.max(HOLDING_SOON_MS, sources.length * HOLDING_BRINGER_MS)) return;
+    const apart = this.#parts.members() * HOLDING_EACH_MS;
+    if (!first && clock.now() - this.#asked < Math.max(apart, soon ? HOLDING_SOON_MS : HOLDING_MS)) {
+      // Of those that are bringing something there will soon be news.
+      if (clock.now() - this.#askedBringers < Math.max(apart, HOLDING_SOON_MS)) return;
       this.#askedBringers = clock.now();
       for (const source of sources) if (this.#bringers.has(source.name) && !this.#asking.has(source)) void this.#ask(source, delta);
       return;

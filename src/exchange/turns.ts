@@ -24,6 +24,8 @@ export interface BackhaulTurns {
   readonly width: number;
   /** Nobody who is at work needs fewer bytes than this device. */
   readonly leads: boolean;
+  /** How many others are at the site. */
+  readonly members: number;
   /** Others bring what is not this device's turn. */
   readonly othersAtWork: boolean;
 }

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
 import { PEERS_MAX } from '../../src/core/limits.ts';
 import { startMdns } from '../../src/discover/mdns.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import type { MdnsOptions } from '../../src/discover/mdns.ts';
 import type { Discovery } from '../../src/discover/types.ts';
 
@@ -65,6 +66,40 @@ describe('hosts on one LAN', () => {
     // Nothing but a random name, where it listens, its role, and that it speaks TLS.
     const said = new Set(heard.flatMap((text) => (JSON.parse(text) as readonly { readonly type: string; readonly data: unknown }[]).filter(({ type }) => type === 'TXT').map(({ data }) => JSON.stringify([data].flat().map((each) => Buffer.from((each as { readonly data: readonly number[] }).data).toString())))));
     expect([...said]).toEqual([JSON.stringify(['txtvers=1', 'role=agent', 'tls=1'])]);
+  });
+
+  it('ask as rarely as there are many, and not when somebody else has just asked', async () => {
+    udpPort = randomInt(20_000, 60_000);
+    const clock = new ManualClock();
+    const one = await host(8001, { clock });
+    let questions = 0;
+    const neighbours = await MulticastSocket.open({ interface: '127.0.0.1', port: udpPort, clock: systemClock, onMessage: ({ type }) => { if (type === 'query') questions++; } });
+    closing.push(() => neighbours.close());
+    // As many as a large site has: 50 in a message, as much as one takes.
+    const names = Array.from({ length: 200 }, () => randomUUID());
+    for (let at = 0; at < names.length; at += 50) await neighbours.send({ type: 'response', answers: names.slice(at, at + 50).map((name) => ({ name: `${name}._shoal._tcp.local`, type: 'SRV' as const, ttl: 120, data: { port: 9, target: 'x.local', priority: 0, weight: 0 } })) });
+    await expect.poll(() => one.seen.length).toBe(200);
+    const heard = async (): Promise<number> => {
+      // What was sent before this has been heard when this has.
+      const before = questions;
+      await neighbours.send({ type: 'query', questions: [{ name: 'marker.local', type: 'A' }] });
+      await expect.poll(() => questions).toBeGreaterThan(before);
+      return questions;
+    };
+    const since = await heard();
+    // An update of a minute and a half, in which it looks around every three seconds: 40 s apart, where each of 200 would answer.
+    for (let ms = 0; ms < 90_000; ms += 3_000) {
+      clock.advance(3_000);
+      one.ask();
+    }
+    expect((await heard()) - since - 1).toBeLessThanOrEqual(3);
+    const settled = await heard();
+    clock.advance(41_000);
+    await neighbours.send({ type: 'query', questions: [{ name: '_shoal._tcp.local', type: 'PTR' }] });
+    await heard();
+    for (let times = 0; times < 10; times++) one.ask();
+    // The marker, and what the others asked; advancing the clock may have let it ask once for itself.
+    expect((await heard()) - settled - 3).toBeLessThanOrEqual(1);
   });
 
   it('are not troubled by noise, lies and floods', async () => {

@@ -197,6 +197,7 @@ export class Neighbours {
     // Who has listened for a while knows who is there, but for those that come just now.
     const settles = Math.min(clock.now() + AGENT_SETTLE_MS, this.#options.discovery === undefined ? Infinity : this.#began + AGENT_ACQUAINTED_MS);
     const settled = (): boolean => clock.now() >= settles;
+    const members = (): number => this.#known.size;
     let offers: readonly DeltaOffer[] = [];
     const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
     const look = (): SiteTurns => {
@@ -248,6 +249,9 @@ export class Neighbours {
       },
       get leads() {
         return settled() && turns.leads;
+      },
+      get members() {
+        return members();
       },
       get othersAtWork() {
         return look().othersAtWork;

@@ -1,0 +1,39 @@
+import { randomUUID } from 'node:crypto';
+import { expect, it } from 'vitest';
+import { NEIGHBOURS_MAX } from '../../../src/core/limits.ts';
+import type { ObjectId } from '../../../src/core/ids.ts';
+import type { Seen } from '../../../src/discover/types.ts';
+import { LOTS } from '../../../src/plan/site.ts';
+import { Neighbours } from '../../../src/roles/device/neighbours.ts';
+import { Traffic } from '../../../src/roles/traffic.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+
+it('of 200 devices at a site each looks at so many, among them those that bring things, and the same of these', async () => {
+  const clock = new ManualClock();
+  const root = 'ab'.repeat(32) as ObjectId;
+  const site: readonly Seen[] = Array.from({ length: 200 }, (_, at) => ({ instance: randomUUID(), url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
+  let asked = 0;
+  const views = site.slice(0, 40).map((self) => new Neighbours({
+    hosts: () => [], site: 'hall', self, clock,
+    discovery: { seen: site, ask: () => { asked++; }, close: () => Promise.resolve() },
+    traffic: new Traffic({}, clock, () => 0),
+  }));
+  const looked: ReadonlySet<string>[] = [];
+  for (const view of views) {
+    await view.refresh();
+    expect(view.members).toHaveLength(site.length - 1);
+    const sources = view.sources(root);
+    expect(sources).toHaveLength(NEIGHBOURS_MAX);
+    // Worked out once, however often the planner asks: 199 names ranked for each of the lots.
+    expect(view.sources(root).map(({ name }) => name)).toEqual(sources.map(({ name }) => name));
+    looked.push(new Set(sources.map(({ name }) => name)));
+  }
+  expect(asked).toBe(views.length);
+  const everywhere = site.map(({ url }) => url).filter((url) => looked.filter((names) => names.has(url)).length >= views.length - 1);
+  // Those that bring something, but for who is one of them itself; a lot or two may fall to the same one.
+  expect(everywhere.length).toBeGreaterThanOrEqual(LOTS - 3);
+  expect(everywhere.length).toBeLessThanOrEqual(LOTS);
+  // The others differ: whoever has something is looked at by some.
+  expect(new Set(looked.flatMap((names) => [...names])).size).toBeGreaterThan(150);
+  for (const view of views) await view.close();
+});
