@@ -3,8 +3,9 @@ import { deflateStreams } from './deflate.ts';
 import type { Part } from './layout.ts';
 import type { Streams } from './streams.ts';
 
-/** Content that is compressed in one call: two run beside each other. */
+/** Content that is compressed in one call, and calls at a time. */
 const CALL_BYTES = 2 * 1024 * 1024;
+const LANES = 2;
 
 /**
  * Makes target bytes from a part's expanded bytes: those that fall into `into`, which begins at target byte `begin`.
@@ -12,12 +13,13 @@ const CALL_BYTES = 2 * 1024 * 1024;
  * @throws ShoalError `DELTA_WRONG` when a stream does not come out with the length that it should have; `BAD_DELTA`
  */
 export async function assemble(streams: Streams, { items }: Part, expanded: Uint8Array, into: Uint8Array, begin: number): Promise<void> {
-  const calls: Promise<void>[] = [];
+  const calls: (() => Promise<void>)[] = [];
   let run: number[] = [];
   let from = 0;
   let at = 0;
   const close = (): void => {
-    if (run.length > 0) calls.push(compress(streams, run, expanded.subarray(from, at), into, begin));
+    const [numbers, first, last] = [run, from, at];
+    if (numbers.length > 0) calls.push(() => compress(streams, numbers, expanded.subarray(first, last), into, begin));
     run = [];
   };
   for (const { stream, at: place, length } of items) {
@@ -41,7 +43,11 @@ export async function assemble(streams: Streams, { items }: Part, expanded: Uint
     at += length;
   }
   close();
-  for (const result of await Promise.allSettled(calls)) if (result.status === 'rejected') throw result.reason;
+  // Each has 2 MiB of memory to work in, and there may be a hundred short ones.
+  const lane = async (): Promise<void> => {
+    for (let call = calls.shift(); call !== undefined; call = calls.shift()) await call();
+  };
+  for (const result of await Promise.allSettled(Array.from({ length: LANES }, lane))) if (result.status === 'rejected') throw result.reason;
 }
 
 /** Streams whose content lies one after another in `data`, and they themselves in the target. */

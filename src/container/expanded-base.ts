@@ -4,9 +4,8 @@ import { inflateStream } from './deflate.ts';
 import { codingOf } from './streams.ts';
 import type { Streams } from './streams.ts';
 
-/** Memory is kept for the next stream: so much at least in one piece, and so many pieces. */
-const SPARE_LEAST_BYTES = 128 * 1024;
-const SPARE_MOST = 4;
+/** Bytes of memory that are kept for the next streams. */
+const SPARE_BYTES = 2 * 1024 * 1024;
 
 /** Reads up to `length` bytes at `position` into `buffer` from `offset` on; 0 bytes mean the end. */
 export interface Reader {
@@ -82,22 +81,23 @@ export class ExpandedBase implements Reader {
     }
     const content = await this.#decode(n);
     this.#kept.set(n, content);
-    this.#keptBytes += content.length;
+    this.#keptBytes += content.buffer.byteLength;
     for (const [oldest, bytes] of this.#kept) {
       if (this.#keptBytes <= CONTAINER_CACHE_BYTES || oldest === n) break;
       this.#kept.delete(oldest);
-      this.#keptBytes -= bytes.length;
+      this.#keptBytes -= bytes.buffer.byteLength;
       this.#spare.push(bytes.buffer as ArrayBuffer);
     }
     return content;
   }
 
   #memory(held: number): Uint8Array {
-    const at = this.#spare.findIndex(({ byteLength }) => byteLength >= held);
+    // Not much more than is needed: it counts whole while it is kept.
+    const at = this.#spare.findIndex(({ byteLength }) => byteLength >= held && byteLength <= 2 * held);
     const [found] = at < 0 ? [] : this.#spare.splice(at, 1);
-    // Beyond a few they are of sizes that nobody asks for.
-    if (this.#spare.length > SPARE_MOST) this.#spare.shift();
-    return new Uint8Array(found ?? new ArrayBuffer(Math.max(held, SPARE_LEAST_BYTES)), 0, held);
+    // What is left of old is of sizes that nobody asks for.
+    for (let bytes = this.#spare.reduce((sum, { byteLength }) => sum + byteLength, 0); bytes > SPARE_BYTES; ) bytes -= this.#spare.shift()?.byteLength ?? bytes;
+    return new Uint8Array(found ?? new ArrayBuffer(held), 0, held);
   }
 
   async #decode(n: number): Promise<Uint8Array> {
