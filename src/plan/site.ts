@@ -32,7 +32,7 @@ export const TAKE_OVER_MS = 10_000;
 export const WORK_UNSEEN_MS = 300_000;
 /** Less where it is known how long others take: so many times that, but not less than this, milliseconds. */
 const PATIENCE_TIMES = 4;
-const PATIENCE_LEAST_MS = 20_000;
+const PATIENCE_LEAST_MS = 30_000;
 /**
  * When nobody has shown anything for so long, one member tries a span that nobody says he is bringing, after twice as long
  * another one, and so on. Where the line is slow it is a span like any other; where those whose turn it was did nothing, it
@@ -222,8 +222,8 @@ export class SiteTurns {
       claimed += seen.claims.size;
     }
     const share = Math.ceil(WIDTH / members);
-    // Who is the last with something to bring need not bring it bit by bit.
-    return Math.max(1, this.#now() - this.#begun > JOIN_MS ? Math.max(share, WIDTH - claimed) : share);
+    // Who is the last with something to bring need not bring it bit by bit; at the beginning nobody has heard yet what others bring.
+    return Math.max(1, this.#now() - this.#begun > 2 * TAKE_OVER_MS ? Math.max(share, WIDTH - claimed) : share);
   }
 
   /** Members that say they are bringing something over the backhaul; this one is counted. */

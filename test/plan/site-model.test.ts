@@ -185,7 +185,7 @@ describe('a site on a virtual clock', () => {
         // One span that is tried by each where nobody had shown anything, and what may be begun when turns move, before others have heard of it.
         expect(crossings).toBeLessThanOrEqual(spans + 2 * honest * (1 + lazy.length));
         // What it takes one after another, and for each of these members its patience: until one was tried, and four times what one takes.
-        expect(took).toBeLessThanOrEqual(spans * crossing + (lazy.length + 1) * (40_000 + Math.max(20_000, 4 * crossing)));
+        expect(took).toBeLessThanOrEqual(spans * crossing + (lazy.length + 1) * (40_000 + Math.max(30_000, 4 * crossing)));
       }),
       { numRuns: 20 },
     );
