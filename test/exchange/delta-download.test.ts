@@ -23,6 +23,7 @@ import { PackStore } from '../../src/store/pack/store.ts';
 import { PageFile } from '../../src/store/page-file.ts';
 import { publishPair, rebuilt, supplyOf } from '../support/delta-pair.ts';
 import type { PublishedPair } from '../support/delta-pair.ts';
+import { bytesFrom } from '../support/random.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
 
 const MiB = 1024 * 1024;
@@ -39,7 +40,7 @@ let serial = 0;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-delta-download-'));
   store = await PackStore.open(join(folder, 'store'), { level: 1 });
-  const base = randomBytes(SIZE);
+  const base = bytesFrom(1, SIZE);
   pair = await publishPair(store, folder, base, rebuilt(base));
   origin = await startOrigin({ store, metadata: new DirectoryMetadata(nodeFiles, folder), listen: { host: '127.0.0.1', port: 0 }, version: '0', gcMs: 0 });
 }, 60_000);

@@ -1,3 +1,5 @@
+import { createCipheriv } from 'node:crypto';
+
 /** A small generator of 32-bit numbers (mulberry32, Tommy Ettinger, public domain algorithm): the same everywhere. */
 export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
@@ -7,4 +9,9 @@ export function randomFrom(seed: number): () => number {
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** Bytes that do not compress, always the same: what depends on where chunks end does not differ from run to run. */
+export function bytesFrom(seed: number, size: number): Buffer {
+  return createCipheriv('aes-128-ctr', Buffer.alloc(16, seed), Buffer.alloc(16)).update(Buffer.alloc(size));
 }
