@@ -9,6 +9,7 @@ import { encodeDelta } from './encode.ts';
 import type { EncodeOptions, EncodedDelta, EncodedSegment } from './encode.ts';
 import { decodePage } from './kernel.ts';
 import type { Covers } from './kernel.ts';
+import { inLanes } from './lanes.ts';
 import type { DeltaInput, MadeDelta } from './make.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest, DeltaSegment } from './manifest.ts';
@@ -112,10 +113,9 @@ async function predictionsOf({ pages, segments }: EncodedDelta, whole: Pick<Expa
 async function prove(manifest: DeltaManifest, objects: ReadonlyMap<ObjectId, Uint8Array>, base: DeltaInput, target: DeltaInput, signal: AbortSignal | undefined): Promise<void> {
   const applier = new DeltaApplier(manifest, { object: (id) => Promise.resolve(objects.get(id) ?? new Uint8Array(0)) }, memoryBase(base.bytes));
   const longest = applier.segments.reduce((most, { length }) => Math.max(most, length), 0);
-  let next = 0;
-  const lane = async (): Promise<void> => {
+  await inLanes(applier.segments.length, LANES, () => {
     const scratch = Buffer.allocUnsafeSlow(longest);
-    for (let segment = next++; segment < applier.segments.length; segment = next++) {
+    return async (segment) => {
       signal?.throwIfAborted();
       const { begin, length } = applier.segments[segment] as PlacedSegment;
       try {
@@ -124,18 +124,8 @@ async function prove(manifest: DeltaManifest, objects: ReadonlyMap<ObjectId, Uin
         throw unproven(segment, base, target, cause);
       }
       if (!scratch.subarray(0, length).equals(target.bytes.subarray(begin, begin + length))) throw unproven(segment, base, target);
-    }
-  };
-  const lanes = await Promise.allSettled(Array.from({ length: LANES }, async () => {
-    try {
-      await lane();
-    } catch (error) {
-      // The other lane ends with its segment.
-      next = Infinity;
-      throw error;
-    }
-  }));
-  for (const result of lanes) if (result.status === 'rejected') throw result.reason;
+    };
+  });
 }
 
 function unproven(segment: number, base: DeltaInput, target: DeltaInput, cause?: unknown): ShoalError {

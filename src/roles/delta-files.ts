@@ -12,6 +12,7 @@ import { DeltaApplier } from '../delta/apply.ts';
 import { indexBudget } from '../delta/budget.ts';
 import { fileBase } from '../delta/file-base.ts';
 import { deltaFileParts, openDeltaFile } from '../delta/file.ts';
+import { inLanes } from '../delta/lanes.ts';
 import { makeDelta } from '../delta/make.ts';
 import type { DeltaManifest } from '../delta/manifest.ts';
 import { memoryBase } from '../delta/predict.ts';
@@ -171,28 +172,17 @@ export async function patchFile(oldPath: string, deltaPath: string, newPath: str
 
 async function writeSegments(applier: DeltaApplier, out: OpenFile, total: number, options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void }): Promise<void> {
   const longest = applier.segments.reduce((most, { length }) => Math.max(most, length), 0);
-  let next = 0;
   let done = 0;
-  const lane = async (): Promise<void> => {
+  await inLanes(applier.segments.length, LANES, () => {
     const buffer = Buffer.allocUnsafeSlow(longest);
-    for (let number = next++; number < applier.segments.length; number = next++) {
+    return async (number) => {
       options.signal?.throwIfAborted();
       const bytes = await applier.segment(number, buffer);
       await out.write(bytes, applier.segments[number]?.begin ?? 0);
       done += bytes.length;
       options.onProgress?.(done, total);
-    }
-  };
-  const lanes = await Promise.allSettled(Array.from({ length: Math.min(LANES, applier.segments.length) }, async () => {
-    try {
-      await lane();
-    } catch (error) {
-      // The other lane ends with its segment.
-      next = Infinity;
-      throw error;
-    }
-  }));
-  for (const result of lanes) if (result.status === 'rejected') throw result.reason;
+    };
+  });
 }
 
 let written = 0;
