@@ -5,6 +5,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Processes } from '../demo/processes.ts';
+import { randomFrom } from '../test/support/random.ts';
 import { COMPILED_SHOAL, compile } from './compiled.ts';
 import { prepare } from './swarm/prepare.ts';
 import type { Prepared } from './swarm/prepare.ts';
@@ -96,23 +97,12 @@ function leastSecondsFor(least: number): number {
   return Math.max(bits / (MBIT.backhaul * 1e6), bits / (MBIT.lan * 1e6), (DEVICES * bits) / ((MBIT.backhaul + DEVICES * MBIT.lan) * 1e6));
 }
 
-/** Numbers in [0, 1), the same for the same seed. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 async function one(name: string, scenario: Scenario, folder: string, processes: Processes, prepared: Prepared): Promise<Result> {
   const bed = new TestBed({ devices: DEVICES, backhaulMbit: MBIT.backhaul, lanMbit: MBIT.lan });
   const site = new Site({ bed, processes, prepared, folder, poll: scenario.poll ?? Math.max(1, DEVICES / 8) });
   const leastSeconds = leastSecondsFor(prepared.least);
   try {
-    const measured = await scenario.run({ bed, site, prepared, devices: DEVICES, folder, random: seeded(Number(values.seed)) }, leastSeconds);
+    const measured = await scenario.run({ bed, site, prepared, devices: DEVICES, folder, random: randomFrom(Number(values.seed)) }, leastSeconds);
     return { scenario: name, least: prepared.least, leastSeconds, ...measured };
   } finally {
     processes.kill();

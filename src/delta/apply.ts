@@ -10,14 +10,14 @@ import type { ObjectId } from '../core/ids.ts';
 import { CONTAINER_PART_BYTES, CONTAINER_UNIT_MAX_BYTES } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
-import type { Covers, PlacesMoved } from './kernel.ts';
+import type { PlacesMoved } from './kernel.ts';
 import { PREDICTION_BYTES } from './manifest.ts';
 import type { DeltaManifest, DeltaPage, DeltaSegment } from './manifest.ts';
 import { decodeParts } from './parts.ts';
 import { Windows, predict } from './predict.ts';
 import type { BaseReader } from './predict.ts';
 import { Codec } from './types.ts';
-import type { Pieces } from './types.ts';
+import type { Covers, Pieces } from './types.ts';
 
 /** Pages whose covers are kept at a time: 8 MiB each at most. */
 const PAGES_OPEN = 2;

@@ -7,12 +7,9 @@ import { decodePayload } from './residual.ts';
 import { readRules } from './rules.ts';
 import { Shifts } from './shifts.ts';
 import { Codec } from './types.ts';
-import type { CodecId, Pieces } from './types.ts';
+import type { CodecId, Covers, Pieces } from './types.ts';
 
 /** The decoders on the best tier there is. Both pass the same vectors. */
-
-/** Covers as four numbers each: target, length, base, fill (0 … 255, `BASE` or `TABLE`). */
-export type Covers = Float64Array;
 
 const OK = 0;
 const DAMAGED = 2;

@@ -8,7 +8,6 @@ import type { PlacedSegment } from './apply.ts';
 import { encodeDelta } from './encode.ts';
 import type { EncodeOptions, EncodedDelta, EncodedSegment } from './encode.ts';
 import { decodePage } from './kernel.ts';
-import type { Covers } from './kernel.ts';
 import { inLanes } from './lanes.ts';
 import type { DeltaInput, MadeDelta } from './make.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
@@ -16,6 +15,7 @@ import type { DeltaManifest, DeltaSegment } from './manifest.ts';
 import { encodeParts } from './parts.ts';
 import { Windows, memoryBase, predict } from './predict.ts';
 import { Codec } from './types.ts';
+import type { Covers } from './types.ts';
 
 /** Segments that are proven at a time: compressing takes most of it, one call on one core. */
 const LANES = 2;

@@ -7,12 +7,12 @@ import { blake3 } from '../kernel/hash.ts';
 import { encodeDelta } from './encode.ts';
 import type { EncodeOptions } from './encode.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
-import type { Covers } from './kernel.ts';
 import { makeExpanded } from './make-expanded.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest, DeltaSegment } from './manifest.ts';
 import { Windows, memoryBase, predict } from './predict.ts';
 import { Codec } from './types.ts';
+import type { Covers } from './types.ts';
 
 /** One end of a delta, in memory. Nobody writes to the bytes meanwhile. */
 export interface DeltaInput {

@@ -2,8 +2,7 @@ import { ShoalError } from '../core/errors.ts';
 import { native } from '../kernel/native.ts';
 import type { NativeAddon } from '../kernel/native.ts';
 import { PieceKind, TABLE } from './types.ts';
-import type { Covers } from './kernel.ts';
-import type { Pieces } from './types.ts';
+import type { Covers, Pieces } from './types.ts';
 
 /** Reads up to `length` bytes at `position` into `buffer` from `offset` on; 0 bytes mean the end. A `FileHandle` is one. */
 export interface BaseReader {

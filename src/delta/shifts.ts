@@ -1,5 +1,5 @@
 import { DELTA_MOVED_MAX_COVERS } from '../core/limits.ts';
-import type { Covers } from './kernel.ts';
+import type { Covers } from './types.ts';
 
 /** Where places of the base went: the twin of native/delta/shifts.cc (docs/delta.md, "Shifts"). */
 export class Shifts {

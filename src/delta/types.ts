@@ -33,3 +33,6 @@ export const Codec = {
   MOVED: 4,
 } as const;
 export type CodecId = (typeof Codec)[keyof typeof Codec];
+
+/** Covers as four numbers each: target, length, base, fill (0 … 255, `BASE` or `TABLE`). */
+export type Covers = Float64Array;

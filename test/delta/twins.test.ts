@@ -2,13 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeDelta } from '../../src/delta/encode.ts';
 import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
-import type { Covers } from '../../src/delta/kernel.ts';
 import { decodeMapPage, encodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase, predict, predictPortably } from '../../src/delta/predict.ts';
 import { decodePayload, encodePayload } from '../../src/delta/residual.ts';
 import { Shifts } from '../../src/delta/shifts.ts';
 import { BASE, Codec, TABLE } from '../../src/delta/types.ts';
-import type { Cover } from '../../src/delta/types.ts';
+import type { Cover, Covers } from '../../src/delta/types.ts';
 import { native } from '../../src/kernel/native.ts';
 import { executable, functionIndex, program, random, relinked } from '../../fixtures/delta/inputs.ts';
 

@@ -5,7 +5,6 @@ import { idFromBytes } from '../../src/core/ids.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
 import { LiteralWay } from '../../src/delta/literals.ts';
 import { decodePortably } from '../../src/delta/kernel.ts';
-import type { Covers } from '../../src/delta/kernel.ts';
 import { decodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase, predict } from '../../src/delta/predict.ts';
 import { readRules } from '../../src/delta/rules.ts';
@@ -13,6 +12,7 @@ import { Shifts } from '../../src/delta/shifts.ts';
 import { Codec } from '../../src/delta/types.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
 import { rebuild } from '../support/rebuild.ts';
+import type { Covers } from '../../src/delta/types.ts';
 
 interface Vectors {
   readonly golden: { readonly base: string; readonly target: string; readonly segments: readonly { readonly codec: number; readonly length: number }[]; readonly ways: readonly number[]; readonly tables: number };
