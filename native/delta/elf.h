@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "match.h"
+#include "images.h"
 #include "references.h"
 
 namespace shoal::delta {
@@ -21,9 +21,7 @@ struct FoundRules {
   std::vector<FoundRule> rules;  // by `begin`
 };
 
-// Looks for ELF files (64 bits, little-endian) anywhere in base and target; covers say which belongs to which.
-void findReferences(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize,
-                    const std::vector<Cover>& covers, FoundRules& found);
+void findReferences(const std::vector<ImagePair>& pairs, FoundRules& found);
 
 }  // namespace shoal::delta
 

@@ -83,6 +83,7 @@ class Literals {
 
   void pass(size_t begin, size_t size) {
     if (!Coder::kDecodes) {
+      coder_.beside(begin, size);
       aside_.out->insert(aside_.out->end(), t_ + begin, t_ + begin + size);
       memcpy(p_ + begin, t_ + begin, size);
       return;
@@ -96,6 +97,7 @@ class Literals {
   void modelled(size_t begin, size_t end) {
     uint32_t from = last_ == begin ? from_ : 0;  // where the repeat goes on; 0: none
     for (size_t i = begin; i < end; i++) {
+      coder_.at(i);
       const uint32_t recent = i >= 4 ? load32(p_ + i - 4) : 0;  // the newest byte on top
       const uint32_t fifth = i >= 5 ? p_[i - 5] : 0;
       uint32_t& seen = s_.seen[((recent + fifth * 0x9E3779B1u) * 0x85EBCA6Bu) >> (32 - kSeenBits)];

@@ -47,6 +47,11 @@ class RangeEncoder {
     if (range_ < kRangeLeast) shift();
   }
 
+  // Where in the segment what follows belongs: for coders that measure.
+  void at(size_t) {}
+  void beside(size_t, size_t) {}
+  void piece(uint32_t) {}
+
   // Of the numbers that decode to what was coded, the one with the most zeros at its end: decoders read zeros there.
   void finish() {
     if (range_ == kRangeTop) return;  // nothing was coded
@@ -102,6 +107,10 @@ class RangeDecoder {
     if (range_ < kRangeLeast) shift();
     return static_cast<uint32_t>(at);
   }
+
+  void at(size_t) {}
+  void beside(size_t, size_t) {}
+  void piece(uint32_t) {}
 
   // Where in 65536 the next symbol lies; `take` then says which one it was.
   uint32_t peek() const {

@@ -6,6 +6,7 @@
 
 #include "bytes.h"
 #include "literals.h"
+#include "meter.h"
 #include "range_coder.h"
 #include "sites.h"
 #include "table.h"
@@ -57,6 +58,7 @@ void run(Coder& coder, Coder* counts, State& state, Aside& aside, uint8_t* bytes
   for (size_t i = 0; i < count; i++) {
     const Piece& p = pieces[i];
     const uint32_t end = at + p.length;
+    coder.piece(p.kind);
     switch (p.kind) {
       case SHOAL_DELTA_LITERAL: literals.run(at, end); break;
       case SHOAL_DELTA_BASE: sites.run(at, end, static_cast<uint32_t>(p.base) - at, origin + at - static_cast<uint32_t>(p.base)); break;
@@ -104,6 +106,18 @@ bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint
   payload.insert(payload.end(), passed.begin(), passed.end());
   for (const auto& bytes : counted) payload.insert(payload.end(), bytes.begin(), bytes.end());
   payload.insert(payload.end(), coded.begin(), coded.end());
+  return true;
+}
+
+bool meterPayload(uint8_t* prediction, const uint8_t* target, size_t size, const Piece* pieces, size_t count, uint32_t origin, Meter& meter) {
+  const LiteralWay way = chooseWay(prediction, target, size, pieces, count);
+  const std::unique_ptr<State> state(new (std::nothrow) State(way));
+  if (!state) return false;
+  std::vector<uint8_t> passed;
+  MeterCoder coder(meter), counts[kCounts] = {MeterCoder(meter), MeterCoder(meter), MeterCoder(meter)};
+  Aside aside;
+  aside.out = &passed;
+  run(coder, counts, *state, aside, prediction, target, origin, pieces, count);
   return true;
 }
 

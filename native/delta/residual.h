@@ -22,6 +22,11 @@ bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint
 int32_t decodePayload(const uint8_t* payload, size_t payloadSize, uint8_t* prediction, size_t size, uint32_t origin,
                       const Piece* pieces, size_t count);
 
+struct Meter;
+// What the payload that encodePayload makes is spent on; `prediction` becomes the target. False: no memory.
+bool meterPayload(uint8_t* prediction, const uint8_t* target, size_t size, const Piece* pieces, size_t count,
+                  uint32_t origin, Meter& meter);
+
 }  // namespace shoal::delta
 
 #endif

@@ -80,6 +80,7 @@ class Sites {
     bool first = true, skipped = false;
     uint32_t pair = before(i);
     while (i < end) {
+      coder.at(i);
       if (!skipped && (first || i - cleanFrom >= kCleanBlock)) {
         const size_t blocks = apart(coder, [&] { return cleanBlocks(i, end); });
         if (blocks != 0) {

@@ -28,6 +28,7 @@ void codeTable(Coder& coder, TableState& s, ChangeState& changes, uint8_t* bytes
                size_t end) {
   uint32_t column = 0;
   for (size_t i = begin; i < end; i += 4, column ^= 1) {
+    coder.at(i);
     Field f(bytes + i, Coder::kDecodes ? nullptr : target + i, end - i);
     uint32_t by = s.moved[column];
     f.value += by;

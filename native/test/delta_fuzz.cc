@@ -83,6 +83,49 @@ void fuzzSegment(Input in) {
   shoal_delta_shifts_release(shifts);
 }
 
+// The smallest module whose types a rule is made for, and the same after records came, went and were given other numbers.
+void module(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& target) {
+  constexpr size_t kNames = 64, kCode = 96, kTypes = 160;
+  for (std::vector<uint8_t>* out : {&base, &target}) {
+    const size_t begin = out->size();
+    const uint32_t by = out == &base ? 0 : in.next(), from = in.next(), other = in.next();
+    auto put = [&](uint32_t v) {
+      for (int k = 0; k < 4; k++) out->push_back(static_cast<uint8_t>(v >> 8 * k));
+    };
+    auto set = [&](size_t at, uint64_t v, size_t bytes) {
+      for (size_t k = 0; k < bytes; k++) (*out)[begin + at + k] = static_cast<uint8_t>(v >> 8 * k);
+    };
+    out->resize(begin + kTypes + 24);
+    memcpy(out->data() + begin, "\x7f" "ELF\x02\x01\x01", 7);
+    memcpy(out->data() + begin + kNames, "\0.text\0.BTF\0.names", 20);
+    for (size_t at = kCode; at < kTypes; at++) (*out)[begin + at] = static_cast<uint8_t>(at * 37);
+    uint32_t words = 0;
+    for (uint32_t n = 0; n < 24; n++) {
+      const uint32_t kind = n == from % 24 ? other % 32 : 1 + n * 5 % 19, members = n % 3;
+      if (out == &target && n == other % 40) continue;
+      const uint32_t fields[] = {0, 1, 0, 3, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 1, 3, 0, 1, 0, 3};
+      const bool many = (kind >= 4 && kind <= 6) || kind == 13 || kind == 15 || kind == 19;
+      const uint32_t more = kind < 20 ? fields[kind] * (many ? members : 1) : 0;
+      put(n % 2 == 0 ? 1000 + by + n : 40 + n + by * (n > from / 16)), put(kind << 24 | (many ? members : 0)), put(n % 4 == 0 ? 500 + by + n : 90 + by);
+      for (uint32_t k = 0; k < more; k++) put(k % 2 == 0 ? 60 + by : 505 + by);
+      words += 3 + more;
+    }
+    const uint32_t text[] = {0x0001EB9F, 24, 0, 4 * words, 4 * words, 40};
+    for (size_t k = 0; k < 6; k++) set(kTypes + 4 * k, text[k], 4);
+    for (uint32_t k = 0; k < 40; k++) out->push_back(k % 5 == 4 ? 0 : static_cast<uint8_t>('a' + k % 7));
+    out->resize((out->size() - begin + 7) / 8 * 8 + begin);
+    const size_t sections = out->size() - begin;
+    out->resize(out->size() + 4 * 64);
+    set(16, 1, 2), set(18, 62, 2), set(40, sections, 8), set(58, 64, 2), set(60, 4, 2), set(62, 3, 2);
+    const uint64_t table[3][4] = {{1, 6, kCode, kTypes - kCode}, {7, 0, kTypes, 64 + 4 * words}, {12, 0, kNames, 20}};
+    for (size_t i = 0; i < 3; i++) {
+      const size_t at = sections + 64 * (i + 1);
+      set(at, table[i][0], 4), set(at + 4, 1, 4);
+      for (size_t k = 1; k < 4; k++) set(at + (k == 1 ? 8 : 8 + 8 * k), table[i][k], 8);
+    }
+  }
+}
+
 // The smallest ELF file whose code and symbols a rule is made for, and the same loaded elsewhere with what else the input says.
 void executable(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& target) {
   constexpr size_t kText = 256, kSymbols = 1024, kNames = 1408, kSections = 1472, kSize = kSections + 5 * 64;
@@ -153,7 +196,9 @@ void fuzzRoundTrip(Input in) {
       else target.push_back(static_cast<uint8_t>(base[from] + (step != 0 && i % step == 0)));
     }
   }
-  if (in.next() & 1) executable(in, base, target);
+  const uint32_t file = in.next();
+  if (file & 1) executable(in, base, target);
+  if (file & 2) module(in, base, target);
   std::vector<uint64_t> ends;
   for (uint64_t at = 0; at < target.size();) ends.push_back(at = std::min<uint64_t>(target.size(), at + 20000));
   shoal_delta_options options = {};

@@ -1,5 +1,5 @@
 import { RuleKind } from './rules.ts';
-import type { Range, Rule } from './rules.ts';
+import type { Range, Rule, ValueMap } from './rules.ts';
 import type { Shifts } from './shifts.ts';
 import { PieceKind } from './types.ts';
 import type { Pieces } from './types.ts';
@@ -19,6 +19,20 @@ const BEHIND = ((): Uint8Array => {
 })();
 /** Opcodes of two bytes with a byte behind their operand. */
 const TWO_WITH_BYTE = new Set([0xba, 0xc2, 0xc6, 0x70, 0xa4, 0xac]);
+/**
+ * What follows the first three fields of a record of .BTF (Linux, Documentation/bpf/btf.rst), by kind: once, or for each member; s: offset of a
+ * string, i: number of a type, -: neither. `refers`: the third field is the number of a type.
+ */
+const TYPE_SHAPES = ((): readonly ({ readonly refers: boolean; readonly members: boolean; readonly fields: string } | undefined)[] => {
+  const one = (fields: string): { refers: boolean; members: boolean; fields: string } => ({ refers: false, members: false, fields });
+  const each = (fields: string): { refers: boolean; members: boolean; fields: string } => ({ refers: false, members: true, fields });
+  const refers = { refers: true, members: false, fields: '' };
+  return [
+    undefined, one('-'), refers, one('ii-'), each('si-'), each('si-'), each('s-'), one(''), refers, refers,
+    refers, refers, refers, { refers: true, members: true, fields: 'si' }, { refers: true, members: false, fields: '-' },
+    each('i--'), one(''), { refers: true, members: false, fields: '-' }, refers, each('s--'),
+  ];
+})();
 /** Instructions within which the rest of an address is looked for. */
 const PAGE_REACH = 8;
 
@@ -62,6 +76,7 @@ class Mover {
     if (kind === RuleKind.X86) this.#x86(own, from, to);
     else if (kind === RuleKind.ARM64) this.#arm64(own, from, to);
     else if (kind === RuleKind.POINTERS) this.#pointers(from, to);
+    else if (kind === RuleKind.TYPES) this.#types(from, to);
     else this.#frames(own, from, to);
   }
 
@@ -203,6 +218,47 @@ class Mover {
       this.#store(k, ((u & ~0x003f_fc00) | ((rest >>> scale) << 10)) >>> 0);
       return;
     }
+  }
+
+  /**
+   * Records of 32-bit fields, found by what their second one must be: a kind, no bits that nothing uses. What else lies there
+   * (the rest of a record that began earlier) does not look like that.
+   */
+  #types(from: number, to: number): void {
+    const { begin, ids, strings } = this.#rule;
+    for (let i = begin + Math.ceil((from - begin) / 4) * 4; i + 12 <= to; ) {
+      const info = this.#word(i + 4);
+      const shape = (info & 0x60ff_0000) === 0 ? TYPE_SHAPES[(info >>> 24) & 31] : undefined;
+      if (shape === undefined) {
+        i += 4;
+        continue;
+      }
+      this.#rename(i, strings);
+      if (shape.refers) this.#rename(i + 8, ids);
+      i += 12;
+      for (let n = shape.members ? info & 0xffff : 1; n > 0; n--) {
+        for (const field of shape.fields) {
+          if (i + 4 > to) return;
+          if (field === 's') this.#rename(i, strings);
+          else if (field === 'i') this.#rename(i, ids);
+          i += 4;
+        }
+      }
+    }
+  }
+
+  #rename(at: number, own: ValueMap): void {
+    const value = this.#word(at);
+    const map = value < (own.from[0] ?? Infinity) ? own.parent : own;
+    if (map === undefined || value < (map.from[0] ?? Infinity)) return;
+    let low = 0;
+    let high = map.from.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((map.from[middle] as number) <= value) low = middle;
+      else high = middle - 1;
+    }
+    this.#store(at, (value + (map.by[low] as number)) >>> 0);
   }
 
   #frames(own: Own, from: number, to: number): void {

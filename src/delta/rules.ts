@@ -8,7 +8,17 @@ export interface Range {
   readonly drift: number;
 }
 
-export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3 } as const;
+/**
+ * Values go up by `by` (modulo 2^32) of the last of `from` (ascending) that is not above them; those below the first go by the
+ * parent, or stay.
+ */
+export interface ValueMap {
+  readonly parent: ValueMap | undefined;
+  readonly from: Uint32Array;
+  readonly by: Uint32Array;
+}
+
+export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3, TYPES: 4 } as const;
 
 /** Of a stretch of a segment. */
 export interface Rule {
@@ -22,12 +32,19 @@ export interface Rule {
   readonly stride: number;
   readonly field: number;
   readonly width: number;
+  /** Of types: what their numbers and the offsets of their names go by. */
+  readonly ids: ValueMap;
+  readonly strings: ValueMap;
 }
 
 const MOST_SPACES = 16;
 const MOST_RANGES = 16;
 const MOST_RULES = 4096;
+const MOST_MAPS = 8192;
+/** Of all maps of a segment. */
+const MOST_VALUES = 65536;
 const MOST_VALUE = 2 ** 52;
+const NO_MAP: ValueMap = { parent: undefined, from: new Uint32Array(0), by: new Uint32Array(0) };
 const NOWHERE: Range = { begin: 0, size: 0, base: undefined, drift: 0 };
 
 /** Numbers of a payload's head: seven bits a byte, the lowest first. */
@@ -67,20 +84,28 @@ export function readRules(payload: Uint8Array, size: number, baseSize: number): 
     if (space === undefined) return undefined;
     spaces.push(space);
   }
+  const maps = readMaps(input);
   const count = input.number(MOST_RULES);
-  if (count === undefined) return undefined;
+  if (maps === undefined || count === undefined) return undefined;
   const rules: Rule[] = [];
   let begin = 0;
   let sum = 0;
   for (let n = 0; n < count; n++) {
     const kind = input.byte();
-    if (kind === undefined || kind > RuleKind.FRAMES) return undefined;
+    if (kind === undefined || kind > RuleKind.TYPES) return undefined;
     const by = input.number(size);
     const length = by === undefined ? undefined : input.number(size);
     if (by === undefined || length === undefined) return undefined;
     begin += by;
     sum += length;
     if (begin > size || length > size - begin || sum > 4 * size) return undefined;
+    if (kind === RuleKind.TYPES) {
+      const ids = maps[input.number(maps.length - 1) ?? maps.length];
+      const strings = ids === undefined ? undefined : maps[input.number(maps.length - 1) ?? maps.length];
+      if (ids === undefined || strings === undefined) return undefined;
+      rules.push({ kind, begin, size: length, space: [], home: NOWHERE, stride: 0, field: 0, width: 0, ids, strings });
+      continue;
+    }
     const space = spaces[input.byte() ?? MOST_SPACES];
     if (space === undefined) return undefined;
     if (kind === RuleKind.POINTERS) {
@@ -88,14 +113,43 @@ export function readRules(payload: Uint8Array, size: number, baseSize: number): 
       const field = input.byte();
       const width = input.byte();
       if (stride === undefined || field === undefined || (width !== 4 && width !== 8) || stride < width) return undefined;
-      rules.push({ kind, begin, size: length, space, home: NOWHERE, stride, field, width });
+      rules.push({ kind, begin, size: length, space, home: NOWHERE, stride, field, width, ids: NO_MAP, strings: NO_MAP });
     } else {
       const home = space[input.byte() ?? MOST_RANGES];
       if (home?.base === undefined) return undefined;
-      rules.push({ kind, begin, size: length, space, home, stride: 0, field: 0, width: 0 });
+      rules.push({ kind, begin, size: length, space, home, stride: 0, field: 0, width: 0, ids: NO_MAP, strings: NO_MAP });
     }
   }
   return { rules, used: input.at };
+}
+
+function readMaps(input: Numbers): ValueMap[] | undefined {
+  const count = input.number(MOST_MAPS);
+  if (count === undefined) return undefined;
+  const maps: ValueMap[] = [];
+  let left = MOST_VALUES;
+  for (let n = 0; n < count; n++) {
+    const parent = input.number(n);
+    const values = parent === undefined ? undefined : input.number(left);
+    if (parent === undefined || values === undefined || maps[parent - 1]?.parent !== undefined) return undefined;
+    left -= values;
+    const from = new Uint32Array(values);
+    const by = new Uint32Array(values);
+    let at = 0;
+    let sum = 0;
+    for (let k = 0; k < values; k++) {
+      const more = input.number(2 ** 32 - 1);
+      const change = more === undefined ? undefined : input.number(2 ** 32 - 1);
+      if (more === undefined || change === undefined || (more === 0 && k > 0)) return undefined;
+      at += more;
+      if (at >= 2 ** 32) return undefined;
+      sum = (sum + (change % 2 === 0 ? change / 2 : ~((change - 1) / 2))) >>> 0;
+      from[k] = at;
+      by[k] = sum;
+    }
+    maps.push({ parent: maps[parent - 1], from, by });
+  }
+  return maps;
 }
 
 function readSpace(input: Numbers, baseSize: number): Range[] | undefined {

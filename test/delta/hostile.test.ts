@@ -18,9 +18,11 @@ const garbage = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.uint8Array({ maxL
 const pieces = fc.array(fc.record({ length: fc.integer({ min: 1, max: 3000 }), kind: fc.constantFrom(PieceKind.LITERAL, PieceKind.BASE, PieceKind.FILL, PieceKind.TABLE), base: fc.integer({ min: 0, max: 2 ** 32 - 1 }) }), { minLength: 1, maxLength: 8 });
 
 /** Rules of every kind over what follows, with one space that is nearly the whole base; damaged now and then; or none. */
-const rules = fc.option(fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.nat(90), fc.nat(127), fc.nat(20)), { maxLength: 6 }).map((list) => [
-  1, 2, 0, ...[0xff, 0xff, 0xff, 0xff, 0x0f], 1, 3, 0, 0x80, 0x80, 1, 0, 9, list.length,
-  ...list.flatMap(([kind, begin, size, more]) => [kind, begin === 90 ? 250 : begin % 3, size, 0, ...(kind === 2 ? [8 + (more % 3), more % 5, more % 2 === 0 ? 4 : 8] : [more === 20 ? 7 : 0])]),
+const rules = fc.option(fc.array(fc.tuple(fc.integer({ min: 0, max: 4 }), fc.nat(90), fc.nat(127), fc.nat(20)), { maxLength: 6 }).map((list) => [
+  1, 2, 0, ...[0xff, 0xff, 0xff, 0xff, 0x0f], 1, 3, 0, 0x80, 0x80, 1, 0, 9,
+  // Two maps, one with a parent.
+  2, 0, 2, 1, 6, 0xff, 0xff, 3, 9, 1, 1, 0x80, 0x80, 4, 17, list.length,
+  ...list.flatMap(([kind, begin, size, more]) => [kind, begin === 90 ? 250 : begin % 3, size, ...(kind === 4 ? [more % 2, more === 20 ? 2 : 1] : [0]), ...(kind === 4 ? [] : kind === 2 ? [8 + (more % 3), more % 5, more % 2 === 0 ? 4 : 8] : [more === 20 ? 7 : 0])]),
 ]), { nil: undefined });
 
 const id = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex'));

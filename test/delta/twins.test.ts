@@ -10,8 +10,30 @@ import { BASE, Codec, TABLE } from '../../src/delta/types.ts';
 import type { Cover, Covers } from '../../src/delta/types.ts';
 import { native } from '../../src/kernel/native.ts';
 import { executable, functionIndex, program, random, relinked } from '../../fixtures/delta/inputs.ts';
+import { kernelModules } from '../../fixtures/delta/modules.ts';
 
 const pair = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), size: fc.integer({ min: 0, max: 60_000 }), insertions: fc.integer({ min: 0, max: 12 }) });
+
+/** Segments whose references are moved, by kernel and twin; how many there are. */
+async function movedAlike(base: Buffer, target: Buffer, ends: readonly number[], options: { readonly segmentPayload: number }): Promise<number> {
+  let met = 0;
+  const { segments, pages } = await encodeDelta(base, target, ends, options);
+  const maps: Covers[] = [];
+  for (const { bytes, begin, end, covers } of pages) maps.push(await decodePage(bytes, begin, end, base.length, covers));
+  const moved = await placesMoved(maps, base.length);
+  for (const { begin, end, codec, payload, page } of segments.filter((each) => each.codec === Codec.MOVED)) {
+    met++;
+    const wanted = target.subarray(begin, end);
+    const [best, twin] = [Buffer.alloc(wanted.length), Buffer.alloc(wanted.length)];
+    const pieces = await predict(maps[page] as Covers, begin, best, memoryBase(base));
+    best.copy(twin);
+    await decodeSegment(codec, payload, best, begin, pieces, moved);
+    expect(best.equals(wanted)).toBe(true);
+    expect(decodePortably(codec, payload, twin, begin, pieces, new Shifts(maps, base.length))).toBe(true);
+    expect(twin.equals(wanted)).toBe(true);
+  }
+  return met;
+}
 
 describe.skipIf(native === undefined)('native kernel and its twin', () => {
   test('write the same payloads and map pages, and read each other', async () => {
@@ -59,25 +81,26 @@ describe.skipIf(native === undefined)('native kernel and its twin', () => {
         const base = Buffer.concat([Buffer.alloc(8 * (seed % 9), 1), executable(machine, seed, functions)]);
         const target = Buffer.concat([Buffer.alloc(8 * (seed % 5), 2), executable(machine, seed, functions, true, bias)]);
         const ends = Array.from({ length: Math.ceil(target.length / 9000) }, (_, i) => Math.min(target.length, (i + 1) * 9000));
-        const { segments, pages } = await encodeDelta(base, target, ends, { segmentPayload: 300 });
-        const maps: Covers[] = [];
-        for (const { bytes, begin, end, covers } of pages) maps.push(await decodePage(bytes, begin, end, base.length, covers));
-        const moved = await placesMoved(maps, base.length);
-        for (const { begin, end, codec, payload, page } of segments.filter((each) => each.codec === Codec.MOVED)) {
-          met++;
-          const wanted = target.subarray(begin, end);
-          const [best, twin] = [Buffer.alloc(wanted.length), Buffer.alloc(wanted.length)];
-          const pieces = await predict(maps[page] as Covers, begin, best, memoryBase(base));
-          best.copy(twin);
-          await decodeSegment(codec, payload, best, begin, pieces, moved);
-          expect(best.equals(wanted)).toBe(true);
-          expect(decodePortably(codec, payload, twin, begin, pieces, new Shifts(maps, base.length))).toBe(true);
-          expect(twin.equals(wanted)).toBe(true);
-        }
+        met += await movedAlike(base, target, ends, { segmentPayload: 300 });
       }),
       { numRuns: 60 },
     );
     expect(met).toBeGreaterThan(20);
+  });
+
+  test('map types of kernel modules alike', async () => {
+    let met = 0;
+    const input = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), count: fc.integer({ min: 1, max: 4 }), span: fc.constantFrom(2_000, 4_003, 1_000_000) });
+    await fc.assert(
+      fc.asyncProperty(input, async ({ seed, count, span }) => {
+        const base = Buffer.concat([Buffer.alloc(8 * (seed % 9), 1), kernelModules(seed, count)]);
+        const target = Buffer.concat([Buffer.alloc(8 * (seed % 5), 2), kernelModules(seed, count, true)]);
+        const ends = Array.from({ length: Math.ceil(target.length / span) }, (_, i) => Math.min(target.length, (i + 1) * span));
+        met += await movedAlike(base, target, ends, { segmentPayload: 300 });
+      }),
+      { numRuns: 60 },
+    );
+    expect(met).toBeGreaterThan(60);
   });
 
   test('read pages of more covers than are coded the small way', async () => {

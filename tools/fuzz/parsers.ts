@@ -4,7 +4,8 @@
 import { readFileSync } from 'node:fs';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { goldenPair as containerPair } from '../../fixtures/container/image.ts';
-import { goldenPair, random } from '../../fixtures/delta/inputs.ts';
+import { goldenPair } from '../../fixtures/delta/golden.ts';
+import { random } from '../../fixtures/delta/inputs.ts';
 import { findStreams } from '../../src/container/find.ts';
 import { decodeViews, encodeViews } from '../../src/container/views.ts';
 import { isShoalError } from '../../src/core/errors.ts';

@@ -1,0 +1,110 @@
+#include "images.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "bytes.h"
+#include "change.h"
+
+// Field names and numbers: System V ABI, "Object Files".
+
+namespace shoal::delta {
+namespace {
+
+constexpr size_t kMostImages = 1 << 16;
+constexpr uint64_t kAlloc = 2;
+constexpr size_t kNested = 16;  // images before a place of which one may hold it
+constexpr uint32_t kRelocatable = 1, kShared = 3;  // executables lie between
+
+bool readImage(const uint8_t* bytes, size_t size, size_t at, Image& image) {
+  const uint8_t* p = bytes + at;
+  const uint64_t left = size - at;
+  if (left < 64 || p[4] != 2 || p[5] != 1 || p[6] != 1) return false;
+  const uint32_t type = load16(p + 16);
+  image.at = at;
+  image.machine = static_cast<uint16_t>(load16(p + 18));
+  const uint64_t programs = load64(p + 32), sections = load64(p + 40);
+  const uint32_t programSize = load16(p + 54), programCount = load16(p + 56), sectionSize = load16(p + 58),
+                 sectionCount = load16(p + 60), names = load16(p + 62);
+  if (type < kRelocatable || type > kShared || (programCount > 0 && programSize != 56) || sectionSize != 64 || names >= sectionCount) return false;
+  if (programs > left || programCount * uint64_t{56} > left - programs) return false;
+  if (sections > left || sectionCount * uint64_t{64} > left - sections) return false;
+  image.end = at + sections + sectionCount * uint64_t{64};
+  for (uint32_t i = 0; i < programCount; i++) {
+    const uint8_t* h = p + programs + i * 56;
+    if (load32(h) != 1) continue;
+    const Load l = {load64(h + 8), load64(h + 16), load64(h + 32), load64(h + 40), load32(h + 4)};
+    if (l.offset > left || l.fileSize > left - l.offset || l.memorySize < l.fileSize || l.address >> 52 || l.memorySize >> 40) return false;
+    image.loads.push_back(l);
+  }
+  const uint8_t* table = p + sections;
+  const uint64_t text = load64(table + names * 64 + 24), textSize = load64(table + names * 64 + 32);
+  if (text > left || textSize > left - text) return false;
+  for (uint32_t i = 0; i < sectionCount; i++) {
+    const uint8_t* h = table + i * 64;
+    Section s = {{}, load32(h + 4), load32(h + 40), load64(h + 8), load64(h + 16), load64(h + 24), load64(h + 32)};
+    const uint32_t name = load32(h);
+    if (name < textSize) {
+      const char* from = reinterpret_cast<const char*>(p + text + name);
+      s.name = {from, strnlen(from, textSize - name)};
+    }
+    // Sections without bytes, and what is out of bounds, keep their number.
+    if (s.type == 8 || s.offset > left || s.size > left - s.offset) s.size = 0;
+    image.sections.push_back(s);
+  }
+  return true;
+}
+
+std::vector<Image> imagesIn(const uint8_t* bytes, size_t size) {
+  std::vector<Image> found;
+  for (size_t at = 0; at + 64 <= size && found.size() < kMostImages;) {
+    const void* next = memmem(bytes + at, size - at, "\x7f" "ELF", 4);
+    if (next == nullptr) break;
+    at = static_cast<size_t>(static_cast<const uint8_t*>(next) - bytes);
+    Image image;
+    if (readImage(bytes, size, at, image)) found.push_back(std::move(image));
+    at += 4;
+  }
+  return found;
+}
+
+// Base position that the longest cover of [begin, end) comes from; false: none.
+bool comesFrom(const std::vector<Cover>& covers, uint64_t begin, uint64_t end, uint64_t& from) {
+  auto c = std::partition_point(covers.begin(), covers.end(), [&](const Cover& x) { return x.target + x.length <= begin; });
+  uint64_t longest = 0;
+  for (; c != covers.end() && c->target < end; ++c) {
+    const uint64_t first = std::max(begin, c->target), length = std::min(end, c->target + c->length) - first;
+    if (c->base & (kFill | kTable) || length <= longest) continue;
+    longest = length;
+    from = c->base + (first - c->target);
+  }
+  return longest != 0;
+}
+
+}  // namespace
+
+std::vector<ImagePair> pairImages(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize,
+                                  const std::vector<Cover>& covers) {
+  std::vector<ImagePair> pairs;
+  std::vector<Image> wanted = imagesIn(target, targetSize);
+  if (wanted.empty()) return pairs;
+  const std::vector<Image> given = imagesIn(base, baseSize);
+  for (Image& t : wanted) {
+    const Section* largest = nullptr;
+    for (const Section& s : t.sections)
+      if ((s.flags & kAlloc) && (largest == nullptr || s.size > largest->size)) largest = &s;
+    uint64_t from;
+    if (largest == nullptr || !comesFrom(covers, t.at + largest->offset, t.at + largest->offset + largest->size, from)) continue;
+    // The innermost that holds it: the last that begins before.
+    const Image* best = nullptr;
+    auto next = std::partition_point(given.begin(), given.end(), [&](const Image& b) { return b.at <= from; });
+    for (size_t tries = 0; tries < kNested && next != given.begin() && best == nullptr; tries++) {
+      --next;
+      if (from < next->end && next->machine == t.machine) best = &*next;
+    }
+    if (best != nullptr) pairs.push_back({*best, std::move(t)});
+  }
+  return pairs;
+}
+
+}  // namespace shoal::delta
