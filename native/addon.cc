@@ -10,7 +10,7 @@
 namespace {
 
 // Raised when an exported function changes meaning, so that a stale build is never mistaken for a current one.
-constexpr int32_t kAbi = 9;
+constexpr int32_t kAbi = 10;
 
 napi_value Abi(napi_env env, napi_callback_info) {
   napi_value value;
@@ -172,6 +172,49 @@ napi_value WalkChunks(napi_env env, napi_callback_info info) {
   return Start(env, work, held, 3);
 }
 
+struct PiecesWork : Work {
+  int32_t fd;
+  uint64_t position, got = 0;
+  uint8_t* into;
+  size_t room;
+  std::vector<uint32_t> lengths;
+  uint8_t* hashes;
+  void run() override {
+    int error;
+    status = shoal_walk_pieces(fd, position, into, room, lengths.data(), lengths.size(), hashes, &got, &error);
+  }
+  napi_value result(napi_env env) override {
+    napi_value value;
+    return napi_create_double(env, static_cast<double>(got), &value) == napi_ok ? value : nullptr;
+  }
+};
+
+// walkPieces(fd, position, into: Uint8Array, lengths: Uint32Array, hashes: Uint8Array): Promise<number>, bytes read or a status
+napi_value WalkPieces(napi_env env, napi_callback_info info) {
+  napi_value args[5];
+  size_t count = 5, size, pieces, room;
+  int32_t fd;
+  double position;
+  const uint32_t* lengths;
+  uint8_t *into, *hashes;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 5 ||
+      napi_get_value_int32(env, args[0], &fd) != napi_ok || napi_get_value_double(env, args[1], &position) != napi_ok ||
+      !Whole(position) || !Array(env, args[2], napi_uint8_array, &into, &size) ||
+      !Array(env, args[3], napi_uint32_array, &lengths, &pieces) || !Array(env, args[4], napi_uint8_array, &hashes, &room) ||
+      pieces > room / SHOAL_HASH_BYTES)
+    return Refuse(env, "walkPieces: a wrong argument");
+  PiecesWork* work = new (std::nothrow) PiecesWork;
+  if (work == nullptr) return Refuse(env, "no memory");
+  work->fd = fd;
+  work->position = static_cast<uint64_t>(position);
+  work->into = into;
+  work->room = size;
+  work->lengths.assign(lengths, lengths + pieces);
+  work->hashes = hashes;
+  const napi_value held[2] = {args[2], args[4]};
+  return Start(env, work, held, 2);
+}
+
 bool Export(napi_env env, napi_value exports, const char* name, napi_callback function) {
   napi_value value;
   return napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value) == napi_ok &&
@@ -183,7 +226,8 @@ bool Export(napi_env env, napi_value exports, const char* name, napi_callback fu
 NAPI_MODULE_INIT() {
   if (!Export(env, exports, "abi", Abi) || !Export(env, exports, "chunkCuts", ChunkCuts) ||
       !Export(env, exports, "chunkIsas", ChunkIsas) || !Export(env, exports, "hashPieces", HashPieces) ||
-      !Export(env, exports, "hashIsas", HashIsas) || !Export(env, exports, "walkChunks", WalkChunks) || !Export(env, exports, "deltaDecodePage", DeltaDecodePage) ||
+      !Export(env, exports, "hashIsas", HashIsas) || !Export(env, exports, "walkChunks", WalkChunks) ||
+      !Export(env, exports, "walkPieces", WalkPieces) || !Export(env, exports, "deltaDecodePage", DeltaDecodePage) ||
       !Export(env, exports, "deltaShifts", DeltaShifts) || !Export(env, exports, "deltaPlan", DeltaPlan) ||
       !Export(env, exports, "deltaCopy", DeltaCopy) ||
       !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) ||

@@ -50,6 +50,32 @@ void round() {
     if (filled > 0) memmove(buffer.get(), buffer.get() + at, filled);
   }
   require(chunk == lengths.size() && filled == 0, "chunks are missing");
+
+  // Pieces of known lengths, from anywhere, in as much room as there happens to be; the last of them beyond the file's end.
+  if (!lengths.empty()) {
+    const size_t first = below(static_cast<uint32_t>(lengths.size()));
+    size_t from = 0;
+    for (size_t i = 0; i < first; i++) from += lengths[i];
+    std::vector<uint32_t> wanted(lengths.begin() + static_cast<ptrdiff_t>(first), lengths.end());
+    const uint32_t beyond = below(2) == 0 ? below(params.max) : 0;
+    wanted.back() += beyond;
+    wanted.push_back(below(1000));
+    size_t all = 0, largest = 0;
+    for (const uint32_t each : wanted) {
+      all += each;
+      largest = each > largest ? each : largest;
+    }
+    const size_t room = below(2) == 0 ? all : largest + below(400000);
+    std::unique_ptr<uint8_t[]> into(new uint8_t[room]), out(new uint8_t[wanted.size() * SHOAL_HASH_BYTES]);
+    uint64_t got;
+    int error;
+    require(shoal_walk_pieces(fileno(file), from, into.get(), room, wanted.data(), wanted.size(), out.get(), &got, &error) == SHOAL_WALK_OK, "the pieces were not read");
+    require(got == content.size() - from && memcmp(out.get(), hashes.data() + first * SHOAL_HASH_BYTES, (lengths.size() - first) * SHOAL_HASH_BYTES) == 0, "other pieces");
+    require(room < all || content.size() == from || memcmp(into.get(), content.data() + from, content.size() - from) == 0, "other bytes of pieces");
+    require(shoal_walk_pieces(-1, 0, into.get(), room, wanted.data(), 1, out.get(), &got, &error) == (wanted[0] == 0 ? SHOAL_WALK_OK : SHOAL_WALK_EREAD), "pieces of a closed file");
+    wanted[0] = static_cast<uint32_t>(room) + 1;
+    require(shoal_walk_pieces(fileno(file), 0, into.get(), room, wanted.data(), 1, out.get(), &got, &error) == SHOAL_WALK_EPARAMS, "too little room for a piece");
+  }
   fclose(file);
   require(shoal_walk(-1, 0, buffer.get(), size, 0, &params, ends.get(), found.get(), capacity, &result) == SHOAL_WALK_EREAD && result.error != 0, "a closed file was read");
   require(shoal_walk(-1, 0, buffer.get(), size, 0, &params, ends.get(), found.get(), capacity - 1, &result) == SHOAL_WALK_EPARAMS, "too little room was taken");

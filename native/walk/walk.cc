@@ -8,6 +8,8 @@ extern "C" int shoal_walk(int, uint64_t, uint8_t*, size_t, size_t, const shoal_c
   return SHOAL_WALK_EPLATFORM;
 }
 
+extern "C" int shoal_walk_pieces(int, uint64_t, uint8_t*, size_t, uint32_t*, size_t, uint8_t*, uint64_t*, int*) { return SHOAL_WALK_EPLATFORM; }
+
 #else
 
 #include <unistd.h>
@@ -58,6 +60,34 @@ extern "C" int shoal_walk(int fd, uint64_t position, uint8_t* buffer, size_t siz
     if (shoal_hash_pieces(hasher, buffer + start, found, static_cast<size_t>(count), hashes + result->chunks * SHOAL_HASH_BYTES) != SHOAL_HASH_OK) return SHOAL_WALK_EMEMORY;
     for (int64_t i = 0; i < count; i++) found[i] = static_cast<uint32_t>(start += found[i]);
     result->chunks += static_cast<size_t>(count);
+  }
+  return SHOAL_WALK_OK;
+}
+
+extern "C" int shoal_walk_pieces(int fd, uint64_t position, uint8_t* into, size_t room, uint32_t* lengths, size_t count, uint8_t* hashes, uint64_t* got, int* error) {
+  *got = 0;
+  *error = 0;
+  uint64_t all = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (lengths[i] > room || lengths[i] > SHOAL_HASH_MOST) return SHOAL_WALK_EPARAMS;
+    all += lengths[i];
+  }
+  const bool over = all > room;
+  const size_t step = room < kStep ? room : kStep;
+  const shoal_hash_isa hasher = shoal_hash_best();
+  for (size_t from = 0; from < count;) {
+    size_t to = from, want = 0;
+    while (to < count && (to == from || want + lengths[to] <= step)) want += lengths[to++];
+    uint8_t* const at = over ? into : into + *got;
+    size_t there;
+    *error = ReadAt(fd, position + *got, at, want, &there);
+    if (*error != 0) return SHOAL_WALK_EREAD;
+    *got += there;
+    for (size_t i = from, left = there; there < want && i < to; left -= lengths[i++]) {
+      if (lengths[i] > left) lengths[i] = static_cast<uint32_t>(left);
+    }
+    if (shoal_hash_pieces(hasher, at, lengths + from, to - from, hashes + from * SHOAL_HASH_BYTES) != SHOAL_HASH_OK) return SHOAL_WALK_EMEMORY;
+    from = to;
   }
   return SHOAL_WALK_OK;
 }

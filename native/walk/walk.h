@@ -1,5 +1,6 @@
-/* Reads a file from where a chunk begins, cuts it into chunks and hashes them, a few hundred KiB at a time: each byte is
- * scanned and hashed while it is still in the core's own cache, where reading has put it. Blocking: for a thread of a pool. */
+/* Reads a file from where a chunk begins, cuts it into chunks and hashes them, or reads and hashes chunks whose lengths are known,
+ * a few hundred KiB at a time: each byte is scanned and hashed while it is still in the core's own cache, where reading has put it.
+ * Blocking: for a thread of a pool. */
 #ifndef SHOAL_WALK_H
 #define SHOAL_WALK_H
 
@@ -31,6 +32,12 @@ typedef struct {
  * (SHOAL_HASH_BYTES each); both have `capacity` entries: size / min + 1 always suffice. */
 int shoal_walk(int fd, uint64_t position, uint8_t* buffer, size_t size, size_t filled, const shoal_chunk_params* params,
                uint32_t* cuts, uint8_t* hashes, size_t capacity, shoal_walk_result* result);
+
+/* Reads the pieces of `count` `lengths` that lie one after another from `position` of the file `fd` on, into `into`, and writes their
+ * hashes to `hashes` (SHOAL_HASH_BYTES each). `into` has `room` bytes: where all pieces do not fit, some are read over those
+ * before, which is for who wants the hashes alone; the largest must fit. Where the file ends early, pieces are what there is
+ * of them; `got` is what was read. `error` is errno, for SHOAL_WALK_EREAD. */
+int shoal_walk_pieces(int fd, uint64_t position, uint8_t* into, size_t room, uint32_t* lengths, size_t count, uint8_t* hashes, uint64_t* got, int* error);
 
 #ifdef __cplusplus
 }

@@ -179,9 +179,10 @@ export class Fetching {
 
   #plan(sources: readonly Source[]): void {
     const { clock, delta, missing, random, turns } = this.#parts;
+    const road = delta.road;
+    if (road === undefined && this.#inFlight.room === 0) return;
     const now = clock.now();
     const wants = missing.wants(now, OVERDUE_MS);
-    const road = delta.road;
     const roads: RoadsParts = { missing, holdings: this.#holdings, inFlight: this.#inFlight, turns, road, deltaComing: this.#coming, underWay: (segment) => this.#delta?.underWay.has(segment) === true, lacksPage: (source, page) => this.#delta?.pages.lacks(source, page) === true };
     if (road !== undefined && this.#delta !== undefined) {
       for (const { source, page } of this.#delta.pages.steps(wants, sources, roads, now, random).slice(0, this.#inFlight.room)) this.#startPage(source, page, this.#delta);

@@ -4,10 +4,11 @@ import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { SPAN_MAX_BYTES } from '../core/limits.ts';
 import type { FileSlot } from '../install/file-slot.ts';
-import { HASH_BYTES, blake3PiecesLater, hashesBeside } from '../kernel/hash.ts';
+import { HASH_BYTES, hashesBeside } from '../kernel/hash.ts';
 import { HashThread } from '../kernel/hash-thread.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { Span } from '../merkle/reader.ts';
+import { HASHING_ROOM_BYTES } from '../kernel/hash-file.ts';
 import { ahead } from './ahead.ts';
 
 /** Spans are brought to the medium when they make this many bytes; towards the end sooner, so that little is left for it. */
@@ -109,8 +110,11 @@ export class MediumCheck {
   }
 
   async #read({ span: { offset, bytes } }: Written): Promise<Uint8Array> {
-    const buffer = this.#buffers.pop() ?? new Uint8Array(this.#largest);
-    return this.#slot.readInto(buffer.subarray(0, bytes), offset);
+    return this.#slot.readInto(this.#buffer().subarray(0, bytes), offset);
+  }
+
+  #buffer(): Uint8Array {
+    return this.#buffers.pop() ?? new Uint8Array(this.#slot.hashesDirectly ? Math.min(HASHING_ROOM_BYTES, this.#largest) : this.#largest);
   }
 
   #compare({ span, chunks }: Written, actual: readonly ObjectId[]): void {
@@ -144,9 +148,9 @@ export class MediumCheck {
         this.#thread = undefined;
       }
     }
-    const bytes = await this.#read(written);
-    const ids = idsOf(await blake3PiecesLater(bytes, lengths));
-    this.#buffers.push(new Uint8Array(bytes.buffer));
+    const room = this.#buffer();
+    const ids = idsOf(await this.#slot.hashes(written.span.offset, lengths, room));
+    this.#buffers.push(room);
     return ids;
   }
 }

@@ -100,7 +100,8 @@ export class FailoverPages implements PageSource {
       let unwatch: () => void = () => undefined;
       const end = (page: VerifiedPage | undefined): void => {
         unwatch();
-        stop.abort();
+        // Nobody else is usually under way: then there is nothing to end, and making a reason for it costs more than it looks.
+        if (running > 1) stop.abort();
         resolve({ page, absent });
       };
       const next = (): void => {

@@ -2,6 +2,7 @@ import { basename, dirname, join } from 'node:path';
 import { ShoalError } from '../core/errors.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import type { Files, OpenFile } from '../store/files.ts';
+import { hashesDirectly, readHashed } from '../kernel/hash-file.ts';
 import { ProcessLock } from '../store/process-lock.ts';
 
 /**
@@ -84,6 +85,16 @@ export class FileSlot {
   /** The same into the caller's memory: returns the part of it that was filled. */
   async readInto(bytes: Uint8Array, offset: number): Promise<Uint8Array> {
     return bytes.subarray(0, await this.#file.read(bytes, offset));
+  }
+
+  /** Whether `hashes` needs room for a few hundred KiB and not for all. */
+  get hashesDirectly(): boolean {
+    return hashesDirectly(this.#file);
+  }
+
+  /** BLAKE3-256 of the pieces of `lengths` bytes that lie at `offset`, 32 bytes each. `room` as in `readHashed`. */
+  async hashes(offset: number, lengths: readonly number[], room: Uint8Array): Promise<Uint8Array> {
+    return (await readHashed(this.#file, room, offset, lengths)).hashes;
   }
 
   /** Brings what has been written so far to the medium. */

@@ -2,6 +2,8 @@ import { ShoalError } from '../core/errors.ts';
 import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { HASH_BYTES, blake3, blake3Keyed, blake3Pieces, blake3PiecesLater } from '../kernel/hash.ts';
+import { readHashed } from '../kernel/hash-file.ts';
+import type { HashableFile } from '../kernel/hash-file.ts';
 import { decodePage, encodePage } from './page.ts';
 import type { ChunkRef, Page } from './page.ts';
 
@@ -78,6 +80,12 @@ export function verifyChunks(chunks: readonly ChunkRef[], bytes: Uint8Array): re
  */
 export async function verifyChunksLater(chunks: readonly ChunkRef[], bytes: Uint8Array): Promise<readonly VerifiedChunk[]> {
   return allMatched(chunks, bytes, await blake3PiecesLater(bytes, lengthsOf(chunks)));
+}
+
+/** Reads `chunks`, which lie one after another from `position` of `file` on, into `into`, and throws `CHUNK_MISMATCH` unless they are there. */
+export async function readVerified(chunks: readonly ChunkRef[], file: HashableFile, position: number, into: Uint8Array): Promise<readonly VerifiedChunk[]> {
+  const { read, hashes } = await readHashed(file, into, position, lengthsOf(chunks));
+  return allMatched(chunks, into.subarray(0, read), hashes);
 }
 
 function lengthsOf(chunks: readonly ChunkRef[]): readonly number[] {

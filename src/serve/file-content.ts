@@ -3,6 +3,7 @@ import type { ObjectId } from '../core/ids.ts';
 import type { ContentKey } from '../core/wire.ts';
 import { chunkSetOf } from '../core/wire.ts';
 import { chunkOffsets } from '../merkle/reader.ts';
+import type { HashableFile } from '../kernel/hash-file.ts';
 import type { Run } from '../store/types.ts';
 import { ArtifactIndexes } from './artifacts.ts';
 import type { ContentProvider, Holding } from './content.ts';
@@ -23,8 +24,8 @@ export interface HeldFile {
   readonly base?: ObjectId | 'none' | undefined;
   /** The index pages that are here. Whatever is here belongs to `key`. */
   page(id: ObjectId): Promise<Uint8Array | undefined>;
-  /** Fills `into` from `offset`; returns how many bytes there were. */
-  read(into: Uint8Array, offset: number): Promise<number>;
+  /** Where its bytes are. */
+  readonly file: HashableFile;
 }
 
 /** Map pages and payloads that a device keeps: verified, by the artifact they make. */
@@ -99,7 +100,7 @@ export class FileContent implements ContentProvider {
 
   async *#checked(held: HeldFile, span: number, placed: readonly PlacedChunk[]): AsyncGenerator<Uint8Array> {
     try {
-      yield* verifiedPieces(placed, (into, offset) => held.read(into, offset), this.#buffers);
+      yield* verifiedPieces(placed, held.file, this.#buffers);
     } catch (error) {
       // Also when the disk fails to read: nobody is to ask for it here again.
       if (held.spans.has(span)) held.spans.delete(span);

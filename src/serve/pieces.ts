@@ -1,6 +1,7 @@
 import { CHUNK_MAX_BYTES, SERVE_LARGE_PIECES, SERVE_LARGE_PIECE_BYTES, SERVE_PIECE_BYTES } from '../core/limits.ts';
 import type { ChunkRef } from '../merkle/page.ts';
-import { verifyChunksLater } from '../merkle/verify.ts';
+import { readVerified } from '../merkle/verify.ts';
+import type { HashableFile } from '../kernel/hash-file.ts';
 
 /**
  * Memory that answers are read into, used again and again: fresh memory costs more, in page faults and garbage, than what
@@ -46,16 +47,16 @@ interface Piece {
 /**
  * Reads `placed` and hands on pieces of whole chunks, each hashed, in order; neighbours are read in one call. While one is being
  * sent the next is read and hashed. A piece is good until the next is asked for. Throws `CHUNK_MISMATCH`, also where the file
- * ends early, and what `read` throws.
+ * ends early, and what `file` throws.
  */
-export async function* verifiedPieces(placed: readonly PlacedChunk[], read: (into: Uint8Array, offset: number) => Promise<number>, buffers: PieceBuffers): AsyncGenerator<Uint8Array> {
+export async function* verifiedPieces(placed: readonly PlacedChunk[], file: HashableFile, buffers: PieceBuffers): AsyncGenerator<Uint8Array> {
   const pooled: Uint8Array[] = [];
   let coming: Promise<Piece> | undefined;
   try {
     for (let at = 0, turn = 0; at < placed.length; turn ^= 1) {
-      const piece = await (coming ?? readPiece(placed, at, (pooled[turn] ??= buffers.take()), read));
+      const piece = await (coming ?? readPiece(placed, at, (pooled[turn] ??= buffers.take()), file));
       at = piece.next;
-      coming = at < placed.length ? readPiece(placed, at, (pooled[turn ^ 1] ??= buffers.take()), read) : undefined;
+      coming = at < placed.length ? readPiece(placed, at, (pooled[turn ^ 1] ??= buffers.take()), file) : undefined;
       // It is waited for, and its failure told, when its turn comes.
       coming?.catch(() => undefined);
       yield piece.bytes;
@@ -66,7 +67,7 @@ export async function* verifiedPieces(placed: readonly PlacedChunk[], read: (int
   }
 }
 
-async function readPiece(placed: readonly PlacedChunk[], from: number, pooled: Uint8Array, read: (into: Uint8Array, offset: number) => Promise<number>): Promise<Piece> {
+async function readPiece(placed: readonly PlacedChunk[], from: number, pooled: Uint8Array, file: HashableFile): Promise<Piece> {
   // A lone chunk may be larger than a small piece.
   const buffer = (placed[from]?.chunk.length ?? 0) > pooled.byteLength ? new Uint8Array(CHUNK_MAX_BYTES) : pooled;
   let filled = 0;
@@ -77,8 +78,7 @@ async function readPiece(placed: readonly PlacedChunk[], from: number, pooled: U
     let length = 0;
     for (let next = placed[at]; next !== undefined && next.offset === start + length && filled + length + next.chunk.length <= buffer.byteLength; next = placed[++at]) length += next.chunk.length;
     if (at === first) break;
-    const count = await read(buffer.subarray(filled, filled + length), start);
-    await verifyChunksLater(placed.slice(first, at).map(({ chunk }) => chunk), buffer.subarray(filled, filled + count));
+    await readVerified(placed.slice(first, at).map(({ chunk }) => chunk), file, start, buffer.subarray(filled, filled + length));
     filled += length;
   }
   return { bytes: buffer.subarray(0, filled), next: at };

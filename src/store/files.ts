@@ -60,6 +60,8 @@ export interface FileStat {
 export interface OpenFile {
   /** Its descriptor, for native kernels that read by themselves; undefined where reads must pass through this layer. */
   readonly fd?: number;
+  /** Gives `work` the descriptor, and stays open until it has settled whoever closes the file meanwhile; where `fd` is undefined so is this. */
+  direct?<T>(work: (fd: number) => Promise<T>): Promise<T>;
   /** Fills `into` from `position`; returns how many bytes there were: fewer than asked only at the end of the file. */
   read(into: Uint8Array, position: number): Promise<number>;
   /** Writes all of `bytes`. Durable only after `sync`. */
@@ -113,6 +115,9 @@ async function at<T>(path: string, work: Promise<T>): Promise<T> {
 class NodeFile implements OpenFile {
   readonly #handle: FileHandle;
   readonly #path: string;
+  /** Calls that use the descriptor by themselves: were it closed under them, they might read another file. */
+  #direct = 0;
+  #quiet: () => void = () => undefined;
 
   constructor(handle: FileHandle, path: string) {
     this.#handle = handle;
@@ -121,6 +126,16 @@ class NodeFile implements OpenFile {
 
   get fd(): number {
     return this.#handle.fd;
+  }
+
+  async direct<T>(work: (fd: number) => Promise<T>): Promise<T> {
+    this.#direct++;
+    try {
+      return await work(this.#handle.fd);
+    } finally {
+      this.#direct--;
+      if (this.#direct === 0) this.#quiet();
+    }
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {
@@ -151,8 +166,9 @@ class NodeFile implements OpenFile {
     return (await at(this.#path, this.#handle.stat())).size;
   }
 
-  close(): Promise<void> {
-    return at(this.#path, this.#handle.close());
+  async close(): Promise<void> {
+    if (this.#direct > 0) await new Promise<void>((resolve) => (this.#quiet = resolve));
+    await at(this.#path, this.#handle.close());
   }
 }
 

@@ -21,10 +21,12 @@ function fileOf(sample: Sample, has: (span: number) => boolean = () => true): Ly
   return {
     key: sample.key, size: bytes.byteLength, spans, bytes,
     page: (id) => Promise.resolve(sample.pages.find((page) => page.id === id)?.encoded),
-    read: (into, offset) => {
-      const there = bytes.subarray(offset, offset + into.byteLength);
-      into.set(there);
-      return Promise.resolve(there.byteLength);
+    file: {
+      read: (into, offset) => {
+        const there = bytes.subarray(offset, offset + into.byteLength);
+        into.set(there);
+        return Promise.resolve(there.byteLength);
+      },
     },
   };
 }

@@ -49,6 +49,10 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
     // No file: what is read must not depend on what the test runs under.
     return [-1, below(1e9), buffer, random() < 0.8 ? below(buffer.byteLength + 1) : below(2 ** 32), 4096 + below(9000), 16_384, 65_536, new Uint32Array(below(9)), bytes(below(300))];
   },
+  walkPieces: () => {
+    const into = bytes(below(20_000));
+    return [-1, below(1e9), into, Uint32Array.from({ length: below(6) }, () => (random() < 0.9 ? below(into.byteLength + 9) : below(2 ** 32))), bytes(below(9) * 32)];
+  },
   deltaDecodePage: () => {
     const begin = below(1e6);
     return [bytes(below(2000)), begin, begin + below(1e6), below(1e7), below(500)];

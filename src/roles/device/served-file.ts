@@ -23,7 +23,7 @@ export class ServedFile implements HeldFile {
   readonly release: { readonly product: string; readonly version: string };
   /** From which base it is being rebuilt, `none`, or undefined while that is not known. */
   base: ObjectId | 'none' | undefined;
-  readonly #file: OpenFile;
+  readonly file: OpenFile;
   readonly #pages: PageFile;
   readonly #clock: Clock;
   #worked = -Infinity;
@@ -32,7 +32,7 @@ export class ServedFile implements HeldFile {
     this.key = key;
     this.size = size;
     this.spans = new Bitmap(spans);
-    this.#file = file;
+    this.file = file;
     this.#pages = pages;
     this.#clock = clock;
     this.release = { product, version };
@@ -51,17 +51,13 @@ export class ServedFile implements HeldFile {
     return this.#pages.get(id);
   }
 
-  read(into: Uint8Array, offset: number): Promise<number> {
-    return this.#file.read(into, offset);
-  }
-
   /** Offers all of it. What is not as it should be shows when it is asked for. */
   addAll(): void {
     for (let span = 0; span < this.spans.count; span++) this.spans.add(span);
   }
 
   async close(): Promise<void> {
-    await this.#file.close();
+    await this.file.close();
     await this.#pages.close();
   }
 }
