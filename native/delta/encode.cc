@@ -3,14 +3,14 @@
 #include <vector>
 
 #include "bytes.h"
+#include "choose.h"
 #include "delta.h"
-#include "elf.h"
 #include "map.h"
 #include "match.h"
 #include "parallel.h"
 #include "references.h"
+#include "relocations.h"
 #include "residual.h"
-#include "shifts.h"
 #include "tables.h"
 #include "types.h"
 
@@ -33,7 +33,7 @@ class Encoder {
   Encoder(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize, const Progress& progress,
           unsigned threads)
       : base_(base), baseSize_(baseSize), target_(target), targetSize_(targetSize), progress_(progress),
-        threads_(threads) {}
+        threads_(threads), chooser_(base, baseSize, target) {}
 
   int32_t run(const uint64_t* ends, size_t count, const uint64_t* units, size_t unitCount, const MatchOptions& match,
               uint32_t segmentPayload, Owned& out) {
@@ -41,7 +41,8 @@ class Encoder {
     coverTables(base_, baseSize_, target_, targetSize_, covers_);
     // What is expanded is made part by part.
     if (unitCount == 0) images_ = pairImages(base_, baseSize_, target_, targetSize_, covers_);
-    coverTypes(base_, target_, images_, covers_, types_);
+    coverTypes(base_, target_, images_, covers_, chooser_.types());
+    coverRelocations(base_, target_, images_, covers_);
     if (unitCount > 0) {
       thin(units, unitCount);
       for (size_t i = 0; i < count; i++) out.segments.push_back({i == 0 ? 0 : ends[i - 1], ends[i], 0, 0, 0, 0});
@@ -51,11 +52,7 @@ class Encoder {
     }
     alignTables(out);
     layPages(units, unitCount, out);
-    if (covers_.size() <= SHOAL_DELTA_MAX_MAP_COVERS) {
-      findReferences(images_, found_);
-      addTypes();
-      if (!found_.rules.empty()) shifts_.build(covers_.data(), covers_.size(), baseSize_);
-    }
+    if (covers_.size() <= SHOAL_DELTA_MAX_MAP_COVERS) chooser_.find(images_, covers_);
     payloads_.resize(out.segments.size());
     std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
     parallelFor(out.segments.size(), threads_, [&](size_t i) {
@@ -187,8 +184,8 @@ class Encoder {
       segment.codec = SHOAL_DELTA_COPY;
       return SHOAL_DELTA_OK;
     }
-    const Rules rules = rulesFor(segment, buffer, pieces);
-    if (!rules.rules.empty()) moveReferences(rules, shifts_, buffer.data(), static_cast<uint32_t>(segment.target_begin), pieces.data(), pieces.size());
+    const Rules rules = chooser_.rulesFor(segment, buffer, pieces);
+    if (!rules.rules.empty()) moveReferences(rules, chooser_.shifts(), buffer.data(), static_cast<uint32_t>(segment.target_begin), pieces.data(), pieces.size());
     if (!encodePayload(buffer.data(), target, size, static_cast<uint32_t>(segment.target_begin), pieces.data(),
                        pieces.size(), payload))
       return SHOAL_DELTA_NO_MEMORY;
@@ -267,104 +264,6 @@ class Encoder {
     return complete;
   }
 
-  // Maps 0 and 1 are what all modules share; of a section come two of its own.
-  void addTypes() {
-    shared_[0] = mapOf(types_.ids);
-    shared_[1] = mapOf(types_.strings);
-    for (size_t i = 0; i < types_.sections.size(); i++) {
-      Rule rule;
-      rule.kind = kTypes;
-      rule.ids = static_cast<uint32_t>(i);
-      found_.rules.push_back({types_.sections[i].begin, types_.sections[i].end, rule});
-    }
-    std::stable_sort(found_.rules.begin(), found_.rules.end(), [](const FoundRule& a, const FoundRule& b) { return a.begin < b.begin; });
-  }
-
-  // Of the rules that reach into the segment those that make more bytes right.
-  Rules rulesFor(const shoal_delta_segment& segment, const std::vector<uint8_t>& prediction, const std::vector<Piece>& pieces) const {
-    constexpr size_t kLeastMoved = 24;  // bytes that a rule must bring
-    Rules used;
-    std::vector<uint8_t> work(prediction);
-    std::vector<uint32_t> numbers(found_.spaces.size(), UINT32_MAX);
-    const uint8_t* target = target_ + segment.target_begin;
-    std::vector<const TypesFound*> typesOf;
-    size_t valuesLeft = kMostValues / 2;  // the rest is for what is shared
-    for (const FoundRule& f : found_.rules) {
-      if (f.begin >= segment.target_end) break;
-      if (f.end <= segment.target_begin) continue;
-      Rule rule = f.rule;
-      uint64_t begin = std::max(f.begin, segment.target_begin);
-      if (rule.kind == kPointers) begin = f.begin + (begin - f.begin + rule.stride - 1) / rule.stride * rule.stride;
-      if (rule.kind == kFrames || rule.kind == kCodeArm64 || rule.kind == kTypes) begin = f.begin + (begin - f.begin + 3) / 4 * 4;
-      const uint64_t end = std::min(f.end, segment.target_end);
-      if (begin >= end || used.rules.size() == kMostRules) continue;
-      rule.begin = static_cast<uint32_t>(begin - segment.target_begin);
-      rule.size = static_cast<uint32_t>(end - begin);
-      const size_t before = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
-      if (before == rule.size) continue;
-      Rules one;
-      const TypesFound* types = nullptr;
-      if (rule.kind == kTypes) {
-        types = &types_.sections[rule.ids];
-        one.maps = {shared_[0], shared_[1], types->ids, types->strings};
-        one.maps[2].parent = 1;
-        one.maps[3].parent = 2;
-        rule.ids = 2;
-        rule.strings = 3;
-        one.rules = {rule};
-      } else {
-        one.spaces = {found_.spaces[rule.space]};
-        one.rules = {rule};
-        one.rules[0].space = 0;
-      }
-      const std::vector<uint8_t> kept(work.begin() + rule.begin, work.begin() + rule.begin + rule.size);
-      moveReferences(one, shifts_, work.data(), static_cast<uint32_t>(segment.target_begin), pieces.data(), pieces.size());
-      const size_t after = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
-      if (types != nullptr) {
-        const size_t values = types->ids.from.size() + types->strings.from.size();
-        if (after < before + kLeastMoved + 4 * values || values > valuesLeft) {
-          std::copy(kept.begin(), kept.end(), work.begin() + rule.begin);
-          continue;
-        }
-        valuesLeft -= values;
-        typesOf.push_back(types);
-        rule.ids = static_cast<uint32_t>(2 * typesOf.size());
-        rule.strings = rule.ids + 1;
-        used.rules.push_back(rule);
-        continue;
-      }
-      uint32_t& number = numbers[f.rule.space];
-      if (after < before + kLeastMoved || (number == UINT32_MAX && used.spaces.size() == kMostSpaces)) {
-        std::copy(kept.begin(), kept.end(), work.begin() + rule.begin);
-        continue;
-      }
-      if (number == UINT32_MAX) {
-        number = static_cast<uint32_t>(used.spaces.size());
-        used.spaces.push_back(found_.spaces[f.rule.space]);
-      }
-      rule.space = number;
-      used.rules.push_back(rule);
-    }
-    if (!typesOf.empty()) addMaps(typesOf, used);
-    return used;
-  }
-
-  // Of what is shared those values that sections of the segment use.
-  void addMaps(const std::vector<const TypesFound*>& types, Rules& rules) const {
-    std::vector<uint32_t> ids, strings;
-    for (const TypesFound* t : types) {
-      ids.insert(ids.end(), t->commonIds.begin(), t->commonIds.end());
-      strings.insert(strings.end(), t->commonStrings.begin(), t->commonStrings.end());
-    }
-    rules.maps = {sharedMap(types_.ids, ids), sharedMap(types_.strings, strings)};
-    for (const TypesFound* t : types) {
-      rules.maps.push_back(t->ids);
-      rules.maps.back().parent = 1;
-      rules.maps.push_back(t->strings);
-      rules.maps.back().parent = 2;
-    }
-  }
-
   const uint8_t* base_;
   size_t baseSize_;
   const uint8_t* target_;
@@ -372,11 +271,8 @@ class Encoder {
   const Progress& progress_;
   unsigned threads_;
   std::vector<Cover> covers_;
-  Shifts shifts_;
   std::vector<ImagePair> images_;
-  AllTypes types_;
-  ValueMap shared_[2];  // of ids and of strings
-  FoundRules found_;
+  Chooser chooser_;
   std::vector<std::vector<uint8_t>> payloads_;
 };
 

@@ -42,7 +42,7 @@ bool readImage(const uint8_t* bytes, size_t size, size_t at, Image& image) {
   if (text > left || textSize > left - text) return false;
   for (uint32_t i = 0; i < sectionCount; i++) {
     const uint8_t* h = table + i * 64;
-    Section s = {{}, load32(h + 4), load32(h + 40), load64(h + 8), load64(h + 16), load64(h + 24), load64(h + 32)};
+    Section s = {{}, load32(h + 4), load32(h + 40), load32(h + 44), load64(h + 8), load64(h + 16), load64(h + 24), load64(h + 32)};
     const uint32_t name = load32(h);
     if (name < textSize) {
       const char* from = reinterpret_cast<const char*>(p + text + name);

@@ -13,7 +13,7 @@ namespace shoal::delta {
 
 struct Section {
   std::string_view name;  // of the bytes
-  uint32_t type, link;
+  uint32_t type, link, info;
   uint64_t flags, address, offset, size;
 };
 struct Load {

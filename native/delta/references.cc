@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "change.h"
+#include "mapped.h"
 
 #if defined(__SSE2__) && !defined(SHOAL_PORTABLE_LANES)
 #include <emmintrin.h>
@@ -15,25 +16,6 @@ namespace {
 constexpr uint32_t kPageReach = 8;  // instructions within which the rest of an address is looked for
 constexpr uint64_t kMostValue = uint64_t{1} << 52;
 
-void putNumber(uint64_t v, std::vector<uint8_t>& out) {
-  for (; v >= 128; v >>= 7) out.push_back(static_cast<uint8_t>(v | 128));
-  out.push_back(static_cast<uint8_t>(v));
-}
-// Numbers of at most 2^53: eight bytes.
-bool getNumber(const uint8_t*& at, const uint8_t* end, uint64_t most, uint64_t& v) {
-  v = 0;
-  for (unsigned shift = 0; shift < 56; shift += 7) {
-    if (at == end) return false;
-    const uint64_t b = *at++;
-    v |= (b & 127) << shift;
-    if (b < 128) return v <= most;
-  }
-  return false;
-}
-
-void store32(uint8_t* p, uint32_t v) {
-  for (int k = 0; k < 4; k++) p[k] = static_cast<uint8_t>(v >> 8 * k);
-}
 uint64_t signed32(uint32_t v) { return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(v))); }
 
 // What follows an opcode when the ModRM byte after it addresses memory.
@@ -50,21 +32,6 @@ struct Opcodes {
   }
 };
 constexpr Opcodes kOpcodes;
-
-// What follows the first three fields of a record of .BTF (Linux, Documentation/bpf/btf.rst): once, or for each member;
-// s: offset of a string, i: number of a type, -: neither. `refers`: the third field is the number of a type.
-struct TypeKind {
-  bool refers, members;
-  uint32_t fields;
-  char field[4];
-};
-constexpr TypeKind kTypeShapes[] = {
-    {false, false, 0, ""}, {false, false, 1, "-"}, {true, false, 0, ""},  {false, false, 3, "ii-"}, {false, true, 3, "si-"},
-    {false, true, 3, "si-"}, {false, true, 2, "s-"}, {false, false, 0, ""}, {true, false, 0, ""},     {true, false, 0, ""},
-    {true, false, 0, ""},  {true, false, 0, ""},    {true, false, 0, ""},  {true, true, 2, "si"},    {true, false, 1, "-"},
-    {false, true, 3, "i--"}, {false, false, 0, ""}, {true, false, 1, "-"}, {true, false, 0, ""},     {false, true, 3, "s--"},
-};
-constexpr uint32_t kTypeKinds = sizeof kTypeShapes / sizeof kTypeShapes[0];
 
 // Where among 16 bytes a reference may begin: bit by bit.
 #if defined(__SSE2__) && !defined(SHOAL_PORTABLE_LANES)
@@ -268,69 +235,13 @@ class Mover {
     }
   }
 
-  // Records of 32-bit fields, found by what their second one must be: a kind, no bits that nothing uses. What else lies
-  // there (the rest of a record that began earlier) does not look like that.
-  void types(const std::vector<ValueMap>& maps, const Rule& rule, uint32_t from, uint32_t to) const {
-    const Names ids(maps, maps[rule.ids]), strings(maps, maps[rule.strings]);
-    for (uint32_t i = rule.begin + (from - rule.begin + 3) / 4 * 4; i + 12 <= to;) {
-      const uint32_t info = load32(bytes_ + i + 4), kind = info >> 24 & 31;
-      if (kind == 0 || kind >= kTypeKinds || (info & 0x60FF0000u) != 0) {
-        i += 4;
-        continue;
-      }
-      const TypeKind& shape = kTypeShapes[kind];
-      strings.apply(bytes_ + i);
-      if (shape.refers) ids.apply(bytes_ + i + 8);
-      i += 12;
-      // Members, or the fields that come once.
-      for (uint32_t n = shape.members ? info & 0xFFFF : 1; n > 0; n--) {
-        for (uint32_t k = 0; k < shape.fields; k++, i += 4) {
-          if (i + 4 > to) return;
-          const char field = shape.field[k];
-          if (field == 's') strings.apply(bytes_ + i);
-          if (field == 'i') ids.apply(bytes_ + i);
-        }
-      }
-    }
-  }
-
  private:
-  // A map with its parent.
-  class Names {
-   public:
-    Names(const std::vector<ValueMap>& maps, const ValueMap& own) : own_(own), parent_(own.parent == 0 ? nullptr : &maps[own.parent - 1]) {}
-    void apply(uint8_t* p) const {
-      const uint32_t v = load32(p);
-      const ValueMap* map = own_.from.empty() || v < own_.from[0] ? parent_ : &own_;
-      if (map == nullptr || map->from.empty() || v < map->from[0]) return;
-      const size_t k = static_cast<size_t>(std::upper_bound(map->from.begin(), map->from.end(), v) - map->from.begin());
-      store32(p, v + map->by[k - 1]);
-    }
-
-   private:
-    const ValueMap& own_;
-    const ValueMap* parent_;
-  };
-
   const Shifts& shifts_;
   const Space& space_;
   uint8_t* bytes_;
 };
 
 }  // namespace
-
-uint32_t typeWords(uint32_t info) {
-  const uint32_t kind = info >> 24 & 31;
-  if (kind == 0 || kind >= kTypeKinds || (info & 0x60FF0000u) != 0) return 0;
-  const TypeKind& shape = kTypeShapes[kind];
-  return 3 + shape.fields * (shape.members ? info & 0xFFFF : 1);
-}
-
-const char* typeFields(uint32_t kind, bool& refers, bool& members) {
-  refers = kTypeShapes[kind].refers;
-  members = kTypeShapes[kind].members;
-  return kTypeShapes[kind].field;
-}
 
 void writeRules(const Rules& all, std::vector<uint8_t>& out) {
   putNumber(all.spaces.size(), out);
@@ -343,19 +254,7 @@ void writeRules(const Rules& all, std::vector<uint8_t>& out) {
       putNumber(r.drift >> 63 ? ~r.drift << 1 | 1 : r.drift << 1, out);
     }
   }
-  putNumber(all.maps.size(), out);
-  for (const ValueMap& m : all.maps) {
-    putNumber(m.parent, out);
-    putNumber(m.from.size(), out);
-    uint32_t last = 0, by = 0;
-    for (size_t k = 0; k < m.from.size(); k++) {
-      putNumber(m.from[k] - last, out);
-      last = m.from[k];
-      const int32_t more = static_cast<int32_t>(m.by[k] - by);
-      by = m.by[k];
-      putNumber(more < 0 ? ~static_cast<uint32_t>(more) << 1 | 1 : static_cast<uint64_t>(static_cast<uint32_t>(more)) << 1, out);
-    }
-  }
+  writeMaps(all.maps, out);
   putNumber(all.rules.size(), out);
   uint32_t at = 0;
   for (const Rule& r : all.rules) {
@@ -364,9 +263,8 @@ void writeRules(const Rules& all, std::vector<uint8_t>& out) {
     putNumber(r.begin - at, out);
     at = r.begin;
     putNumber(r.size, out);
-    if (r.kind == kTypes) {
-      putNumber(r.ids, out);
-      putNumber(r.strings, out);
+    if (r.kind >= kTypes) {
+      writeMapped(r, out);
       continue;
     }
     out.push_back(static_cast<uint8_t>(r.space));
@@ -379,34 +277,6 @@ void writeRules(const Rules& all, std::vector<uint8_t>& out) {
     }
   }
 }
-
-namespace {
-
-bool readMaps(const uint8_t*& at, const uint8_t* end, std::vector<ValueMap>& maps) {
-  uint64_t n, all = 0;
-  if (!getNumber(at, end, kMostMaps, n)) return false;
-  maps.resize(static_cast<size_t>(n));
-  for (size_t i = 0; i < maps.size(); i++) {
-    ValueMap& m = maps[i];
-    uint64_t parent, count, more, by;
-    if (!getNumber(at, end, i, parent) || (parent != 0 && maps[parent - 1].parent != 0) || !getNumber(at, end, kMostValues - all, count)) return false;
-    m.parent = static_cast<uint32_t>(parent);
-    all += count;
-    uint64_t from = 0;
-    uint32_t sum = 0;
-    for (uint64_t k = 0; k < count; k++) {
-      if (!getNumber(at, end, UINT32_MAX, more) || !getNumber(at, end, UINT32_MAX, by) || (more == 0 && k > 0)) return false;
-      from += more;
-      if (from > UINT32_MAX) return false;
-      sum += by & 1 ? ~static_cast<uint32_t>(by >> 1) : static_cast<uint32_t>(by >> 1);
-      m.from.push_back(static_cast<uint32_t>(from));
-      m.by.push_back(sum);
-    }
-  }
-  return true;
-}
-
-}  // namespace
 
 bool readRules(const uint8_t*& at, const uint8_t* end, size_t size, uint64_t baseSize, Rules& rules) {
   uint64_t n, spaces;
@@ -436,18 +306,15 @@ bool readRules(const uint8_t*& at, const uint8_t* end, size_t size, uint64_t bas
   };
   for (Rule& r : rules.rules) {
     uint64_t by, length;
-    if (!byte(r.kind) || r.kind > kTypes || !getNumber(at, end, size, by) || !getNumber(at, end, size, length)) return false;
+    if (!byte(r.kind) || r.kind > kRelocations || !getNumber(at, end, size, by) || !getNumber(at, end, size, length)) return false;
     begin += by;
     sum += length;
     // Stretches may overlap, but not without end.
     if (begin > size || length > size - begin || sum > 4 * uint64_t{size}) return false;
     r.begin = static_cast<uint32_t>(begin);
     r.size = static_cast<uint32_t>(length);
-    if (r.kind == kTypes) {
-      uint64_t ids, strings;
-      if (rules.maps.empty() || !getNumber(at, end, rules.maps.size() - 1, ids) || !getNumber(at, end, rules.maps.size() - 1, strings)) return false;
-      r.ids = static_cast<uint32_t>(ids);
-      r.strings = static_cast<uint32_t>(strings);
+    if (r.kind >= kTypes) {
+      if (!readMapped(at, end, rules.maps.size(), r)) return false;
       continue;
     }
     uint8_t space;
@@ -469,7 +336,7 @@ void moveReferences(const Rules& all, const Shifts& shifts, uint8_t* bytes, uint
   uint32_t firstAt = 0;
   for (const Rule& rule : all.rules) {
     static const Space kNone;
-    const Mover mover(shifts, rule.kind == kTypes ? kNone : all.spaces[rule.space], bytes);
+    const Mover mover(shifts, rule.kind >= kTypes ? kNone : all.spaces[rule.space], bytes);
     const uint32_t end = rule.begin + rule.size;
     while (first < count && firstAt + pieces[first].length <= rule.begin) firstAt += pieces[first++].length;
     uint32_t at = firstAt;
@@ -483,7 +350,8 @@ void moveReferences(const Rules& all, const Shifts& shifts, uint8_t* bytes, uint
       switch (rule.kind) {
         case kCodeX86: mover.x86(rule, own, from, to); break;
         case kCodeArm64: mover.arm64(rule, own, from, to); break;
-        case kTypes: mover.types(all.maps, rule, from, to); break;
+        case kTypes: mapTypes(all.maps, rule, bytes, from, to); break;
+        case kRelocations: mapRelocations(all.maps, rule, bytes, from, to); break;
         case kPointers: mover.pointers(rule, from, to); break;
         default: mover.frames(rule, own, from, to);
       }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "delta.h"
+#include "maps.h"
 #include "shifts.h"
 
 namespace shoal::delta {
@@ -29,13 +30,12 @@ enum RuleKind : uint8_t {
   kPointers = 2,   // a field every `stride` bytes
   kFrames = 3,     // records of .eh_frame
   kTypes = 4,      // records of .BTF
+  kRelocations = 5,  // entries of .rela sections
 };
 
-// Values go up by `by` (modulo 2^32) of the last of `from` (ascending) that is not above them; those below the first go
-// by the parent (a number of an earlier map without a parent, plus 1; 0: none, and nothing changes).
-struct ValueMap {
-  uint32_t parent = 0;
-  std::vector<uint32_t> from, by;
+// A map for one value, or for so many entries (map + 1, or 0).
+struct MapUse {
+  uint32_t value, map;
 };
 
 // Of a stretch of a segment.
@@ -45,7 +45,8 @@ struct Rule {
   uint32_t space = 0;              // which values are references
   uint8_t home = 0;                // code, records: which range of the space they lie in themselves
   uint8_t stride = 0, field = 0, width = 0;  // pointers: 4 or 8 bytes at `field` of every `stride`, from `begin` on
-  uint32_t ids = 0, strings = 0;             // types: which maps their numbers and names go by
+  uint32_t ids = 0, strings = 0;             // types: which maps their numbers and names go by; relocations: numbers of symbols
+  std::vector<MapUse> addends, offsets;      // relocations: addends by symbol, ascending; offsets entry by entry
 };
 
 struct Rules {
@@ -54,25 +55,8 @@ struct Rules {
   std::vector<Rule> rules;
 };
 
-constexpr size_t kMostSpaces = 16, kMostRanges = 16, kMostRules = 4096, kMostMaps = 2 * kMostRules;
-constexpr size_t kMostValues = 1 << 16;  // of all maps of a segment
-
-// A record of .BTF with this second word takes so many words; 0: there is no such record.
-uint32_t typeWords(uint32_t info);
-// Its fields that are offsets of strings ('s') and numbers of types ('i').
-const char* typeFields(uint32_t kind, bool& refers, bool& members);
-
-template <class Visit>
-void forTypeFields(const uint8_t* p, const Visit& visit) {
-  const uint32_t info = static_cast<uint32_t>(p[4]) | static_cast<uint32_t>(p[5]) << 8 | static_cast<uint32_t>(p[7]) << 24;
-  bool refers, members;
-  const char* fields = typeFields(info >> 24 & 31, refers, members);
-  visit('s', p);
-  if (refers) visit('i', p + 8);
-  p += 12;
-  for (uint32_t n = members ? info & 0xFFFF : 1; n > 0; n--)
-    for (const char* f = fields; *f != 0; f++, p += 4) visit(*f, p);
-}
+constexpr size_t kMostSpaces = 16, kMostRanges = 16, kMostRules = 4096, kMostUses = 4096;
+constexpr uint32_t kRelocation = 24;  // bytes of an entry: offset, type, symbol, addend
 
 void writeRules(const Rules& rules, std::vector<uint8_t>& out);
 // False: damaged. `at` moves past what was read.

@@ -70,10 +70,6 @@ void run(Coder& coder, Coder* counts, State& state, Aside& aside, uint8_t* bytes
   sites.finish();
 }
 
-void putNumber(size_t v, std::vector<uint8_t>& out) {
-  for (; v >= 128; v >>= 7) out.push_back(static_cast<uint8_t>(v | 128));
-  out.push_back(static_cast<uint8_t>(v));
-}
 bool getNumber(const uint8_t*& at, const uint8_t* end, size_t& v) {
   v = 0;
   for (unsigned shift = 0; shift < 28 && at != end; shift += 7) {

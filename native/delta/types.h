@@ -9,14 +9,10 @@
 
 #include "elf.h"
 #include "images.h"
+#include "learn.h"
 #include "references.h"
 
 namespace shoal::delta {
-
-// A value of the base and what it becomes; by `from`.
-struct ValuePair {
-  uint32_t from, to;
-};
 
 // Records of one section of the target.
 struct TypesFound {
@@ -32,10 +28,6 @@ struct AllTypes {
 
 // Covers of records found replace what covered them.
 void coverTypes(const uint8_t* base, const uint8_t* target, const std::vector<ImagePair>& pairs, std::vector<Cover>& covers, AllTypes& found);
-
-// A map for these values of what is shared.
-ValueMap sharedMap(const std::vector<ValuePair>& pairs, std::vector<uint32_t>& values);
-ValueMap mapOf(const std::vector<ValuePair>& pairs);
 
 }  // namespace shoal::delta
 

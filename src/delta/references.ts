@@ -1,4 +1,4 @@
-import { RuleKind } from './rules.ts';
+import { RELOCATION_BYTES, RuleKind } from './rules.ts';
 import type { Range, Rule, ValueMap } from './rules.ts';
 import type { Shifts } from './shifts.ts';
 import { PieceKind } from './types.ts';
@@ -77,6 +77,7 @@ class Mover {
     else if (kind === RuleKind.ARM64) this.#arm64(own, from, to);
     else if (kind === RuleKind.POINTERS) this.#pointers(from, to);
     else if (kind === RuleKind.TYPES) this.#types(from, to);
+    else if (kind === RuleKind.RELOCATIONS) this.#relocations(from, to);
     else this.#frames(own, from, to);
   }
 
@@ -244,6 +245,20 @@ class Mover {
           i += 4;
         }
       }
+    }
+  }
+
+  #relocations(from: number, to: number): void {
+    const { begin, ids, addends, offsets } = this.#rule;
+    let stretch = 0;
+    let end = begin;
+    for (let i = begin + Math.ceil((from - begin) / RELOCATION_BYTES) * RELOCATION_BYTES; i + RELOCATION_BYTES <= to; i += RELOCATION_BYTES) {
+      while (stretch < offsets.length && i >= end) end += RELOCATION_BYTES * (offsets[stretch++]?.entries ?? 0);
+      const map = offsets[stretch - 1]?.map;
+      if (i < end && map !== undefined) this.#rename(i, map);
+      const addend = this.#word(i + 20) === 0 ? addends.get(this.#word(i + 12)) : undefined;
+      if (addend !== undefined) this.#rename(i + 16, addend);
+      this.#rename(i + 12, ids);
     }
   }
 

@@ -1,3 +1,6 @@
+import { Gamma } from './change.ts';
+import { RangeDecoder } from './coder.ts';
+
 /** Which stretches of a segment hold references, and to what: the beginning of a payload of codec MOVED (docs/delta.md, "References"). */
 
 /** Values [begin, begin + size) name base bytes from `base` on (undefined: memory without bytes); in the target they are `drift` larger beside what the map says. */
@@ -18,7 +21,7 @@ export interface ValueMap {
   readonly by: Uint32Array;
 }
 
-export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3, TYPES: 4 } as const;
+export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3, TYPES: 4, RELOCATIONS: 5 } as const;
 
 /** Of a stretch of a segment. */
 export interface Rule {
@@ -32,19 +35,28 @@ export interface Rule {
   readonly stride: number;
   readonly field: number;
   readonly width: number;
-  /** Of types: what their numbers and the offsets of their names go by. */
+  /** Of types: what their numbers and the offsets of their names go by. Of relocations: numbers of symbols. */
   readonly ids: ValueMap;
   readonly strings: ValueMap;
+  /** Of relocations: what addends go by, by symbol; and offsets, so many entries after another. */
+  readonly addends: ReadonlyMap<number, ValueMap>;
+  readonly offsets: readonly { readonly entries: number; readonly map: ValueMap }[];
 }
+
+/** Bytes of an entry: offset, type, symbol, addend. */
+export const RELOCATION_BYTES = 24;
 
 const MOST_SPACES = 16;
 const MOST_RANGES = 16;
 const MOST_RULES = 4096;
+const MOST_USES = 4096;
 const MOST_MAPS = 8192;
 /** Of all maps of a segment. */
 const MOST_VALUES = 65536;
 const MOST_VALUE = 2 ** 52;
 const NO_MAP: ValueMap = { parent: undefined, from: new Uint32Array(0), by: new Uint32Array(0) };
+type Mapped = Pick<Rule, 'ids' | 'strings' | 'addends' | 'offsets'>;
+const UNMAPPED: Mapped = { ids: NO_MAP, strings: NO_MAP, addends: new Map(), offsets: [] };
 const NOWHERE: Range = { begin: 0, size: 0, base: undefined, drift: 0 };
 
 /** Numbers of a payload's head: seven bits a byte, the lowest first. */
@@ -58,6 +70,13 @@ export class Numbers {
 
   byte(): number | undefined {
     return this.#bytes[this.at++];
+  }
+
+  /** The next bytes; undefined: there are not as many. */
+  take(count: number | undefined): Uint8Array | undefined {
+    if (count === undefined || count > this.#bytes.length - this.at) return undefined;
+    this.at += count;
+    return this.#bytes.subarray(this.at - count, this.at);
   }
 
   /** A number of at most `digits` bytes and at most `most`; undefined: damaged. */
@@ -92,18 +111,17 @@ export function readRules(payload: Uint8Array, size: number, baseSize: number): 
   let sum = 0;
   for (let n = 0; n < count; n++) {
     const kind = input.byte();
-    if (kind === undefined || kind > RuleKind.TYPES) return undefined;
+    if (kind === undefined || kind > RuleKind.RELOCATIONS) return undefined;
     const by = input.number(size);
     const length = by === undefined ? undefined : input.number(size);
     if (by === undefined || length === undefined) return undefined;
     begin += by;
     sum += length;
     if (begin > size || length > size - begin || sum > 4 * size) return undefined;
-    if (kind === RuleKind.TYPES) {
-      const ids = maps[input.number(maps.length - 1) ?? maps.length];
-      const strings = ids === undefined ? undefined : maps[input.number(maps.length - 1) ?? maps.length];
-      if (ids === undefined || strings === undefined) return undefined;
-      rules.push({ kind, begin, size: length, space: [], home: NOWHERE, stride: 0, field: 0, width: 0, ids, strings });
+    if (kind >= RuleKind.TYPES) {
+      const mapped = readMapped(input, kind, maps);
+      if (mapped === undefined) return undefined;
+      rules.push({ kind, begin, size: length, space: [], home: NOWHERE, stride: 0, field: 0, width: 0, ...mapped });
       continue;
     }
     const space = spaces[input.byte() ?? MOST_SPACES];
@@ -113,36 +131,74 @@ export function readRules(payload: Uint8Array, size: number, baseSize: number): 
       const field = input.byte();
       const width = input.byte();
       if (stride === undefined || field === undefined || (width !== 4 && width !== 8) || stride < width) return undefined;
-      rules.push({ kind, begin, size: length, space, home: NOWHERE, stride, field, width, ids: NO_MAP, strings: NO_MAP });
+      rules.push({ kind, begin, size: length, space, home: NOWHERE, stride, field, width, ...UNMAPPED });
     } else {
       const home = space[input.byte() ?? MOST_RANGES];
       if (home?.base === undefined) return undefined;
-      rules.push({ kind, begin, size: length, space, home, stride: 0, field: 0, width: 0, ids: NO_MAP, strings: NO_MAP });
+      rules.push({ kind, begin, size: length, space, home, stride: 0, field: 0, width: 0, ...UNMAPPED });
     }
   }
   return { rules, used: input.at };
 }
 
+/** What follows kind, begin and size of a rule whose values go by maps. */
+function readMapped(input: Numbers, kind: number, maps: readonly ValueMap[]): Mapped | undefined {
+  const map = (): ValueMap | undefined => maps[input.number(Math.max(0, maps.length - 1)) ?? maps.length];
+  const ids = map();
+  if (ids === undefined) return undefined;
+  if (kind === RuleKind.TYPES) {
+    const strings = map();
+    return strings === undefined ? undefined : { ...UNMAPPED, ids, strings };
+  }
+  const addends = new Map<number, ValueMap>();
+  const symbols = input.number(MOST_USES);
+  if (symbols === undefined) return undefined;
+  let symbol = 0;
+  for (let n = 0; n < symbols; n++) {
+    const more = input.number(2 ** 32 - 1);
+    const goesBy = more === undefined ? undefined : map();
+    if (more === undefined || goesBy === undefined || (more === 0 && n > 0)) return undefined;
+    symbol += more;
+    if (symbol >= 2 ** 32) return undefined;
+    addends.set(symbol, goesBy);
+  }
+  const stretches = input.number(MOST_USES);
+  if (stretches === undefined) return undefined;
+  const offsets: { entries: number; map: ValueMap }[] = [];
+  for (let n = 0; n < stretches; n++) {
+    const entries = input.number(2 ** 32 - 1);
+    const goesBy = entries === undefined || entries === 0 ? undefined : input.number(maps.length);
+    if (entries === undefined || goesBy === undefined) return undefined;
+    offsets.push({ entries, map: maps[goesBy - 1] ?? NO_MAP });
+  }
+  return { ...UNMAPPED, ids, addends, offsets };
+}
+
 function readMaps(input: Numbers): ValueMap[] | undefined {
   const count = input.number(MOST_MAPS);
-  if (count === undefined) return undefined;
+  if (count === undefined || count === 0) return count === undefined ? undefined : [];
+  const bytes = input.take(input.number(2 ** 32));
+  if (bytes === undefined) return undefined;
+  const coder = new RangeDecoder(bytes);
+  const numbers = (): Gamma => new Gamma(coder);
+  const [parents, counts, froms, changes] = [numbers(), numbers(), [numbers(), numbers()], [numbers(), numbers()]];
   const maps: ValueMap[] = [];
   let left = MOST_VALUES;
   for (let n = 0; n < count; n++) {
-    const parent = input.number(n);
-    const values = parent === undefined ? undefined : input.number(left);
-    if (parent === undefined || values === undefined || maps[parent - 1]?.parent !== undefined) return undefined;
+    const parent = parents.code(0);
+    const values = counts.code(0);
+    if (parent > n || maps[parent - 1]?.parent !== undefined || values > left) return undefined;
     left -= values;
+    const kind = parent === 0 ? 0 : 1;
     const from = new Uint32Array(values);
     const by = new Uint32Array(values);
     let at = 0;
     let sum = 0;
     for (let k = 0; k < values; k++) {
-      const more = input.number(2 ** 32 - 1);
-      const change = more === undefined ? undefined : input.number(2 ** 32 - 1);
-      if (more === undefined || change === undefined || (more === 0 && k > 0)) return undefined;
+      const more = froms[kind]?.code(0) ?? 0;
+      const change = changes[kind]?.code(0) ?? 0;
       at += more;
-      if (at >= 2 ** 32) return undefined;
+      if ((more === 0 && k > 0) || at >= 2 ** 32) return undefined;
       sum = (sum + (change % 2 === 0 ? change / 2 : ~((change - 1) / 2))) >>> 0;
       from[k] = at;
       by[k] = sum;

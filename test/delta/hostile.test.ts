@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isShoalError } from '../../src/core/errors.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
+import { Gamma } from '../../src/delta/change.ts';
+import { RangeEncoder } from '../../src/delta/coder.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
 import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
 import { decodeDeltaManifest, encodeDeltaManifest } from '../../src/delta/manifest.ts';
@@ -17,12 +19,20 @@ const garbage = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.uint8Array({ maxL
 
 const pieces = fc.array(fc.record({ length: fc.integer({ min: 1, max: 3000 }), kind: fc.constantFrom(PieceKind.LITERAL, PieceKind.BASE, PieceKind.FILL, PieceKind.TABLE), base: fc.integer({ min: 0, max: 2 ** 32 - 1 }) }), { minLength: 1, maxLength: 8 });
 
+/** Two maps: values from 6 on and from 65,541 on go up by -64 and by 3; with it as a parent, from 9 on by -1, from 65,545 on by -2. */
+const MAPS = ((): Uint8Array => {
+  const coder = new RangeEncoder();
+  const numbers = Array.from({ length: 6 }, () => new Gamma(coder));
+  for (const [kind, value] of [[0, 0], [1, 2], [2, 6], [4, 127], [2, 65_535], [4, 134], [0, 1], [1, 2], [3, 9], [5, 1], [3, 65_536], [5, 1]] as const) numbers[kind]?.code(value);
+  return coder.finish();
+})();
+
 /** Rules of every kind over what follows, with one space that is nearly the whole base; damaged now and then; or none. */
-const rules = fc.option(fc.array(fc.tuple(fc.integer({ min: 0, max: 4 }), fc.nat(90), fc.nat(127), fc.nat(20)), { maxLength: 6 }).map((list) => [
+const rules = fc.option(fc.array(fc.tuple(fc.integer({ min: 0, max: 5 }), fc.nat(90), fc.nat(127), fc.nat(20)), { maxLength: 6 }).map((list) => [
   1, 2, 0, ...[0xff, 0xff, 0xff, 0xff, 0x0f], 1, 3, 0, 0x80, 0x80, 1, 0, 9,
   // Two maps, one with a parent.
-  2, 0, 2, 1, 6, 0xff, 0xff, 3, 9, 1, 1, 0x80, 0x80, 4, 17, list.length,
-  ...list.flatMap(([kind, begin, size, more]) => [kind, begin === 90 ? 250 : begin % 3, size, ...(kind === 4 ? [more % 2, more === 20 ? 2 : 1] : [0]), ...(kind === 4 ? [] : kind === 2 ? [8 + (more % 3), more % 5, more % 2 === 0 ? 4 : 8] : [more === 20 ? 7 : 0])]),
+  2, MAPS.length, ...MAPS, list.length,
+  ...list.flatMap(([kind, begin, size, more]) => [kind, begin === 90 ? 250 : begin % 3, size, ...(kind === 4 ? [more % 2, more === 20 ? 2 : 1] : kind === 5 ? [1, 2, more, 0, 5, 1, 2, 1, 1, 1 + more, more % 4] : [0]), ...(kind >= 4 ? [] : kind === 2 ? [8 + (more % 3), more % 5, more % 2 === 0 ? 4 : 8] : [more === 20 ? 7 : 0])]),
 ]), { nil: undefined });
 
 const id = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex'));

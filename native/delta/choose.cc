@@ -1,0 +1,124 @@
+#include "choose.h"
+
+#include <algorithm>
+
+#include "bytes.h"
+
+namespace shoal::delta {
+
+void Chooser::find(const std::vector<ImagePair>& images, const std::vector<Cover>& covers) {
+  findReferences(images, found_);
+  addMapped(images, covers);
+  if (!found_.rules.empty()) shifts_.build(covers.data(), covers.size(), baseSize_);
+}
+
+// Rules of types and relocations: their numbers are those of what was found.
+void Chooser::addMapped(const std::vector<ImagePair>& images, const std::vector<Cover>& covers) {
+  shared_[0] = mapOf(types_.ids);
+  shared_[1] = mapOf(types_.strings);
+  auto add = [&](uint8_t kind, uint64_t begin, uint64_t end, size_t number) {
+    Rule rule;
+    rule.kind = kind;
+    rule.space = static_cast<uint32_t>(number);
+    found_.rules.push_back({begin, end, rule});
+  };
+  for (size_t i = 0; i < types_.sections.size(); i++) add(kTypes, types_.sections[i].begin, types_.sections[i].end, i);
+  relocations_ = findRelocations(base_, target_, images, covers);
+  for (size_t i = 0; i < relocations_.size(); i++) add(kRelocations, relocations_[i].begin, relocations_[i].end, i);
+  std::stable_sort(found_.rules.begin(), found_.rules.end(), [](const FoundRule& a, const FoundRule& b) { return a.begin < b.begin; });
+}
+
+Rules Chooser::rulesFor(const shoal_delta_segment& segment, const std::vector<uint8_t>& prediction, const std::vector<Piece>& pieces) const {
+  constexpr size_t kLeastMoved = 24;  // bytes that a rule must bring
+  constexpr size_t kValueCosts = 4;   // and for each value of its maps
+  Rules used;
+  std::vector<uint8_t> work(prediction);
+  std::vector<uint32_t> numbers(found_.spaces.size(), UINT32_MAX);
+  const uint8_t* target = target_ + segment.target_begin;
+  std::vector<const TypesFound*> types;
+  size_t valuesLeft = kMostValues / 2;  // the rest is for what is shared
+  if (!types_.sections.empty()) used.maps.resize(2);
+  for (const FoundRule& f : found_.rules) {
+    if (f.begin >= segment.target_end) break;
+    if (f.end <= segment.target_begin) continue;
+    Rule rule = f.rule;
+    const uint32_t unit = rule.kind == kPointers ? rule.stride : rule.kind == kCodeX86 ? 1 : rule.kind == kRelocations ? kRelocation : 4;
+    const uint64_t begin = f.begin + (std::max(f.begin, segment.target_begin) - f.begin + unit - 1) / unit * unit;
+    const uint64_t end = std::min(f.end, segment.target_end);
+    if (begin >= end || used.rules.size() == kMostRules) continue;
+    rule.begin = static_cast<uint32_t>(begin - segment.target_begin);
+    rule.size = static_cast<uint32_t>(end - begin);
+    const size_t before = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
+    if (before == rule.size) continue;
+    Rules one;
+    one.rules = {rule};
+    Rule& alone = one.rules[0];
+    size_t values = 0;
+    if (rule.kind == kTypes) {
+      const TypesFound& t = types_.sections[rule.space];
+      one.maps = {shared_[0], shared_[1], t.ids, t.strings};
+      one.maps[2].parent = 1;
+      one.maps[3].parent = 2;
+      alone.ids = 2;
+      alone.strings = 3;
+      values = t.ids.from.size() + t.strings.from.size();
+    } else if (rule.kind == kRelocations) {
+      const RelocationsFound& r = relocations_[rule.space];
+      one.maps = r.maps;
+      alone.addends = r.addends;
+      alone.offsets = cutOffsets(r.offsets, (begin - f.begin) / kRelocation, rule.size / kRelocation);
+      for (const ValueMap& m : r.maps) values += m.from.size();
+      values += alone.addends.size() + alone.offsets.size();
+    } else {
+      one.spaces = {found_.spaces[rule.space]};
+      alone.space = 0;
+    }
+    const std::vector<uint8_t> kept(work.begin() + rule.begin, work.begin() + rule.begin + rule.size);
+    moveReferences(one, shifts_, work.data(), static_cast<uint32_t>(segment.target_begin), pieces.data(), pieces.size());
+    const size_t after = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
+    const bool full = rule.kind < kTypes ? numbers[rule.space] == UINT32_MAX && used.spaces.size() == kMostSpaces
+                                         : values > valuesLeft || used.maps.size() + one.maps.size() > kMostMaps;
+    if (after < before + kLeastMoved + kValueCosts * values || full) {
+      std::copy(kept.begin(), kept.end(), work.begin() + rule.begin);
+      continue;
+    }
+    if (rule.kind < kTypes) {
+      uint32_t& number = numbers[rule.space];
+      if (number == UINT32_MAX) {
+        number = static_cast<uint32_t>(used.spaces.size());
+        used.spaces.push_back(found_.spaces[rule.space]);
+      }
+      alone.space = number;
+    } else {
+      valuesLeft -= values;
+      const uint32_t first = static_cast<uint32_t>(used.maps.size());
+      if (rule.kind == kTypes) {
+        types.push_back(&types_.sections[rule.space]);
+        used.maps.insert(used.maps.end(), one.maps.begin() + 2, one.maps.end());
+        alone.ids = first;
+        alone.strings = first + 1;
+      } else {
+        used.maps.insert(used.maps.end(), one.maps.begin(), one.maps.end());
+        alone.ids += first;
+        for (MapUse& u : alone.addends) u.map += first;
+        for (MapUse& u : alone.offsets) u.map += u.map == 0 ? 0 : first;
+      }
+    }
+    used.rules.push_back(std::move(alone));
+  }
+  if (!types.empty()) addShared(types, used);
+  return used;
+}
+
+// Maps 0 and 1 are what all modules share: of that those values that sections of the segment use.
+void Chooser::addShared(const std::vector<const TypesFound*>& types, Rules& rules) const {
+  std::vector<uint32_t> ids, strings;
+  for (const TypesFound* t : types) {
+    ids.insert(ids.end(), t->commonIds.begin(), t->commonIds.end());
+    strings.insert(strings.end(), t->commonStrings.begin(), t->commonStrings.end());
+  }
+  rules.maps[0] = sharedMap(types_.ids, ids);
+  rules.maps[1] = sharedMap(types_.strings, strings);
+}
+
+}  // namespace shoal::delta

@@ -1,0 +1,48 @@
+// Which rules a segment gets: all that were found for its stretches and bring more than they cost. Internal C++ interface of
+// the encoder.
+#ifndef SHOAL_DELTA_CHOOSE_H
+#define SHOAL_DELTA_CHOOSE_H
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "delta.h"
+#include "elf.h"
+#include "images.h"
+#include "references.h"
+#include "relocations.h"
+#include "shifts.h"
+#include "types.h"
+
+namespace shoal::delta {
+
+class Chooser {
+ public:
+  Chooser(const uint8_t* base, size_t baseSize, const uint8_t* target) : base_(base), baseSize_(baseSize), target_(target) {}
+
+  // Filled when covers are made.
+  AllTypes& types() { return types_; }
+  // Once covers are what they will be.
+  void find(const std::vector<ImagePair>& images, const std::vector<Cover>& covers);
+  // Of the rules that reach into the segment those that make more bytes right.
+  Rules rulesFor(const shoal_delta_segment& segment, const std::vector<uint8_t>& prediction, const std::vector<Piece>& pieces) const;
+  const Shifts& shifts() const { return shifts_; }
+
+ private:
+  void addMapped(const std::vector<ImagePair>& images, const std::vector<Cover>& covers);
+  void addShared(const std::vector<const TypesFound*>& types, Rules& rules) const;
+
+  const uint8_t* base_;
+  size_t baseSize_;
+  const uint8_t* target_;
+  Shifts shifts_;
+  AllTypes types_;
+  ValueMap shared_[2];  // of ids and of strings
+  std::vector<RelocationsFound> relocations_;
+  FoundRules found_;
+};
+
+}  // namespace shoal::delta
+
+#endif

@@ -1,0 +1,24 @@
+#include "follow.h"
+
+namespace shoal::delta {
+
+void replaceCovers(std::vector<Cover>& covers, const std::vector<Stretch>& stretches, const std::vector<Cover>& found) {
+  std::vector<Cover> out;
+  size_t s = 0;
+  for (Cover c : covers) {
+    while (s < stretches.size() && stretches[s].end <= c.target) s++;
+    for (size_t k = s; k < stretches.size() && c.length > 0 && stretches[k].begin < c.target + c.length; k++) {
+      if (stretches[k].begin > c.target) out.push_back({c.target, c.base, stretches[k].begin - c.target});
+      const uint64_t end = c.target + c.length, next = std::min(end, stretches[k].end);
+      if (!(c.base & kFill)) c.base += next - c.target;
+      c.target = next;
+      c.length = end - next;
+    }
+    if (c.length > 0) out.push_back(c);
+  }
+  out.insert(out.end(), found.begin(), found.end());
+  std::sort(out.begin(), out.end(), [](const Cover& a, const Cover& b) { return a.target < b.target; });
+  covers.swap(out);
+}
+
+}  // namespace shoal::delta
