@@ -71,7 +71,7 @@ napi_value Isas(napi_env env, int (*has)(Isa), Isa last) {
 napi_value ChunkIsas(napi_env env, napi_callback_info) { return Isas(env, shoal_chunk_has, SHOAL_CHUNK_NEON); }
 
 // hashIsas(): number, of native/hash/hash.h
-napi_value HashIsas(napi_env env, napi_callback_info) { return Isas(env, shoal_hash_has, SHOAL_HASH_NEON); }
+napi_value HashIsas(napi_env env, napi_callback_info) { return Isas(env, shoal_hash_has, SHOAL_HASH_AVX512); }
 
 // Whether `lengths` are pieces of `size` bytes, and `out` has room for their hashes.
 bool Pieces(const uint32_t* lengths, size_t count, size_t size, size_t out) {

@@ -20,7 +20,8 @@ typedef enum {
   SHOAL_HASH_SCALAR = 0,
   SHOAL_HASH_SSE41 = 1,
   SHOAL_HASH_AVX2 = 2,
-  SHOAL_HASH_NEON = 3
+  SHOAL_HASH_NEON = 3,
+  SHOAL_HASH_AVX512 = 4
 } shoal_hash_isa;
 
 /* Whether this build and this processor can run `isa`. */

@@ -11,7 +11,7 @@ constexpr size_t kBlock = 64;
 constexpr size_t kLeaf = 1024;
 constexpr size_t kLeafBlocks = kLeaf / kBlock;
 constexpr size_t kValue = 32;
-constexpr size_t kMostLanes = 8;
+constexpr size_t kMostLanes = 16;
 
 // Domain flags (specification, table 3).
 constexpr uint32_t kLeafStart = 1, kLeafEnd = 2, kParent = 4, kRoot = 8;
@@ -58,6 +58,7 @@ extern const Isa kScalar;
 #if defined(__x86_64__)
 extern const Isa kSse41;
 extern const Isa kAvx2;
+extern const Isa kAvx512;
 #elif defined(__aarch64__)
 extern const Isa kNeon;
 #endif

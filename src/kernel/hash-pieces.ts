@@ -2,7 +2,7 @@ import { ShoalError } from '../core/errors.ts';
 import { native } from './native.ts';
 
 /** The instruction sets of native/hash/hash.h, by number. */
-export const HASH_ISAS = ['scalar', 'sse4.1', 'avx2', 'neon'] as const;
+export const HASH_ISAS = ['scalar', 'sse4.1', 'avx2', 'neon', 'avx512'] as const;
 export type HashIsa = (typeof HASH_ISAS)[number];
 
 /** Those that can run here, slowest first; none on the portable tier. */

@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { needsSanitizer } from '../support/needs.ts';
+import { needsHeader, needsSanitizer } from '../support/needs.ts';
 
 const native = fileURLToPath(new URL('../../native', import.meta.url));
 const hostile = fileURLToPath(new URL('../support/hostile-addon.ts', import.meta.url));
@@ -82,6 +82,16 @@ describe.skipIf(needsSanitizer()).concurrent('native kernels under AddressSaniti
     console.log(`${kernel}: ${ran.out.trim().replaceAll('\n', ', ')}`);
     expect([ran.status, ran.errors]).toEqual([0, '']);
     expect(Number(/runs (\d+)/.exec(ran.out)?.[1])).toBeGreaterThan(10);
+  });
+
+  // The processor may not have it: then other instructions do what its own would. Its headers under the sanitizers take a minute to compile.
+  it.skipIf(process.arch !== 'x64' || needsHeader('libsimde-dev', 'simde/x86/avx512.h'))('hash: AVX-512 gives the same hashes', async () => {
+    const program = join(folder, 'hash-avx512');
+    const sources = ['test/hash_fuzz.cc', ...kernels.filter((source) => dirname(source) === 'hash')];
+    await build(['-std=c++17', '-O1', '-Wno-psabi', '-DSHOAL_HASH_EMULATE_AVX512', '-I', '.', '-o', program, ...sources]);
+    const { errors, out, status } = await run(program, ['5']);
+    expect([status, errors]).toEqual([0, '']);
+    expect(Number(/runs (\d+)/.exec(out)?.[1])).toBeGreaterThan(10);
   });
 
   it('the addon: refuses whatever else JavaScript can pass', async () => {

@@ -33,3 +33,9 @@ export function needsSanitizer(): boolean {
   const works = spawnSync('c++', ['-x', 'c++', '-fsanitize=address,undefined', '-o', '/dev/null', '-'], { input: 'int main() {}' }).status === 0;
   return works ? false : missing('needs a C++ compiler with AddressSanitizer (the Debian package g++)');
 }
+
+/** True, having said why, when the compiler does not find a header of a Debian package. */
+export function needsHeader(name: string, header: string): boolean {
+  const there = spawnSync('c++', ['-x', 'c++', '-fsyntax-only', '-'], { input: `#if !__has_include(<${header}>)\n#error\n#endif\n` }).status === 0;
+  return there ? false : missing(`needs the Debian package ${name}`);
+}
