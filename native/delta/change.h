@@ -96,7 +96,7 @@ struct GammaState {
   uint32_t last;
 
   void reset() {
-    fill(more[0], 32 * 32, kEven);
+    fill(more[0], 32 * 32, 0xC0000000u);
     fill(bits[0], 32 * 32, kEven);
     last = 0;
   }

@@ -10,6 +10,8 @@ namespace {
 
 constexpr size_t kLeastGain = 26;    // equal minus unequal bytes a cover on a new diagonal must bring
 constexpr size_t kFillRun = 64;
+constexpr size_t kLeastBetter = 8;   // equal bytes that a cover must have beyond those of the one before it, went that on
+constexpr size_t kShadowed = 1 << 16;  // longer covers are better for sure
 constexpr int64_t kGrowDrop = 256;  // how far growth looks past unequal bytes
 
 class Grower {
@@ -64,6 +66,7 @@ class Grower {
     kept.clear();
     for (const Cover& c : grown) {
       const size_t same = countEqual(b_ + c.base, t_ + c.target, c.length);
+      if (!kept.empty() && c.length <= kShadowed && same < onOther(kept.back(), c) + kLeastBetter) continue;
       const bool onDiagonal = !kept.empty() && kept.back().base - kept.back().target == c.base - c.target;
       const size_t wrong = c.length - same;
       if (same >= (onDiagonal ? kLeastGain / 4 : kLeastGain) + wrong) {
@@ -73,6 +76,13 @@ class Grower {
           kept.push_back(c);
       }
     }
+  }
+
+  // How many bytes of a cover another one would predict if it went on so far.
+  size_t onOther(const Cover& other, const Cover& c) const {
+    const uint64_t place = other.base + (c.target - other.target);
+    if (other.base - other.target == c.base - c.target || place >= n_) return 0;
+    return countEqual(b_ + place, t_ + c.target, std::min<uint64_t>(c.length, n_ - place));
   }
 
   // Runs of one byte value that nothing covers are predicted as such.

@@ -94,10 +94,15 @@ bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint
   run(coder, counts, *state, aside, prediction, target, origin, pieces, count);
   coder.finish();
   payload.assign(1, way);
-  putNumber(passed.size(), payload);
+  auto part = [&](size_t number, size_t bytes) {
+    if (bytes == 0) return;
+    payload[0] = static_cast<uint8_t>(payload[0] | 2 << number);
+    putNumber(bytes, payload);
+  };
+  part(0, passed.size());
   for (size_t k = 0; k < kCounts; k++) {
     counts[k].finish();
-    putNumber(counted[k].size(), payload);
+    part(1 + k, counted[k].size());
   }
   payload.insert(payload.end(), passed.begin(), passed.end());
   for (const auto& bytes : counted) payload.insert(payload.end(), bytes.begin(), bytes.end());
@@ -121,12 +126,13 @@ int32_t decodePayload(const uint8_t* payload, size_t payloadSize, uint8_t* predi
                       const Piece* pieces, size_t count) {
   (void)size;
   const uint8_t *at = payload, *end = payload + payloadSize;
-  if (payloadSize == 0 || *at > kNibbleWay) return SHOAL_DELTA_DAMAGED;
-  const LiteralWay way = static_cast<LiteralWay>(*at++);
-  size_t sizes[1 + kCounts], sum = 0;
-  for (size_t& each : sizes) {
-    if (!getNumber(at, end, each)) return SHOAL_DELTA_DAMAGED;
-    sum += each;
+  if (payloadSize == 0 || *at >= 2 << (1 + kCounts)) return SHOAL_DELTA_DAMAGED;
+  const uint32_t head = *at++;
+  const LiteralWay way = static_cast<LiteralWay>(head & 1);
+  size_t sizes[1 + kCounts] = {}, sum = 0;
+  for (size_t k = 0; k < 1 + kCounts; k++) {
+    if ((head & 2u << k) != 0 && !getNumber(at, end, sizes[k])) return SHOAL_DELTA_DAMAGED;
+    sum += sizes[k];
   }
   if (sum > static_cast<size_t>(end - at)) return SHOAL_DELTA_DAMAGED;
   const std::unique_ptr<State> state(new (std::nothrow) State(way));

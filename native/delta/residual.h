@@ -1,7 +1,4 @@
-// A segment's payload: what the prediction got wrong, and what nothing predicted. Internal C++ interface.
-//   u24 little endian   bytes that pass beside the coder (incompressible literals)
-//   these bytes
-//   the coder's bytes
+// A segment's payload: what the prediction got wrong, and what nothing predicted (docs/delta.md). Internal C++ interface.
 #ifndef SHOAL_DELTA_RESIDUAL_H
 #define SHOAL_DELTA_RESIDUAL_H
 

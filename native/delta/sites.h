@@ -39,7 +39,7 @@ struct SiteState {
   uint16_t rate[256][kCaches];
   uint8_t best[256];
   Moved cache[kCaches][1 << kCacheBits];
-  Bit agrees[1 << 14], zero[1 << 12], second[512];
+  Bit agrees[1 << 14], zero[1 << 12], second[512], rest[2];
   GammaState blocks, counts[3];
 
   void reset() {
@@ -52,6 +52,7 @@ struct SiteState {
     fill(agrees, 1 << 14, kEven);
     fill(zero, 1 << 12, kEven);
     fill(second, 512, kEven);
+    fill(rest, 2, kEven);
     blocks.reset();
     for (GammaState& c : counts) c.reset();
   }
@@ -82,7 +83,7 @@ class Sites {
     while (i < end) {
       coder.at(i);
       if (!skipped && (first || i - cleanFrom >= kCleanBlock)) {
-        const size_t blocks = apart(coder, [&] { return cleanBlocks(i, end); });
+        const size_t blocks = apart(coder, [&] { return cleanBlocks(i, end, first); });
         if (blocks != 0) {
           i += kCleanBlock * blocks;
           pair = before(i);
@@ -190,13 +191,14 @@ class Sites {
     return true;
   }
 
-  // Whole blocks without a change.
-  size_t cleanBlocks(size_t i, size_t end) {
+  // Whole blocks without a change: all there are, or a number.
+  size_t cleanBlocks(size_t i, size_t end, bool first) {
     const uint32_t most = static_cast<uint32_t>((end - i) / kCleanBlock);
     if (most == 0) return 0;
     uint32_t n = 0;
     if (!Coder::kDecodes)
       while (n < most && memcmp(p_ + i + n * kCleanBlock, t_ + i + n * kCleanBlock, kCleanBlock) == 0) n++;
+    if (plain(coder_, s_.rest[first], n == most)) return most;
     return std::min(codeGamma(coder_, s_.blocks, n), most);  // more only in a damaged payload
   }
 

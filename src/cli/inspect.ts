@@ -5,7 +5,7 @@ import { ShoalError, isShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES, PAGE_MAX_BYTES, TORRENT_MAX_FILE_BYTES } from '../core/limits.ts';
-import type { DeltaManifest } from '../delta/manifest.ts';
+import type { DeltaOutline } from '../delta/manifest.ts';
 import type { ArtifactSurvey } from '../publish/survey.ts';
 import type { StoreReader } from '../store/types.ts';
 import { DEFAULT_HOME } from './values.ts';
@@ -134,21 +134,20 @@ async function magicOf(path: string): Promise<string> {
 
 async function delta(path: string): Promise<Finding> {
   const { describeDelta } = await import('../roles/delta-files.ts');
-  const { manifest, bytes, manifestBytes, mapBytes, covers, codecs } = await describeDelta(path);
+  const { outline, bytes, outlineBytes, mapBytes, covers, codecs } = await describeDelta(path);
   const lines = [
-    `${path}: delta of ${formatBytes(bytes)}, ${((100 * bytes) / Math.max(1, manifest.target.size)).toFixed(2)} % of what it makes`,
-    `  from ${manifest.base.root}, ${formatBytes(manifest.base.size)}`,
-    `  to   ${manifest.target.root}, ${formatBytes(manifest.target.size)}`,
-    `  manifest ${formatBytes(manifestBytes)}, map ${formatBytes(mapBytes)} (${String(covers)} covers in ${String(manifest.pages.length)} pages)`,
-    ...streamLines(manifest),
+    `${path}: delta of ${formatBytes(bytes)}, ${((100 * bytes) / Math.max(1, outline.target.size)).toFixed(2)} % of what it makes`,
+    `  from ${formatBytes(outline.base.size)} to ${formatBytes(outline.target.size)}`,
+    `  outline ${formatBytes(outlineBytes)}, map ${formatBytes(mapBytes)} (${String(covers)} covers in ${String(outline.pages.length)} pages)`,
+    ...streamLines(outline),
     ...Object.entries(codecs).filter(([, { segments }]) => segments > 0).map(([codec, { segments, target, payload }]) => `  ${codec.padEnd(5)} ${String(segments)} segments: ${formatBytes(target)} from ${formatBytes(payload)}`),
   ];
-  const segments = manifest.segments.map(({ length, spans, codec, payload }) => ({ length, spans, codec, payload: payload?.size ?? 0 }));
-  return { kind: 'delta', lines, facts: { base: manifest.base, target: manifest.target, bytes, manifestBytes, mapBytes, covers, pages: manifest.pages.length, streams: streamFacts(manifest), codecs, segments } };
+  const segments = outline.segments.map(({ length, codec, payload }) => ({ length, codec, payload: payload?.size ?? 0 }));
+  return { kind: 'delta', lines, facts: { base: outline.base, target: outline.target, bytes, outlineBytes, mapBytes, covers, pages: outline.pages.length, streams: streamFacts(outline), codecs, segments } };
 }
 
 /** Compressed streams that a delta looks into, and what they hold; zeros without containers. */
-function streamFacts({ views }: DeltaManifest): { readonly base: StreamFacts; readonly target: StreamFacts } {
+function streamFacts({ views }: DeltaOutline): { readonly base: StreamFacts; readonly target: StreamFacts } {
   const facts = (streams: Streams | undefined): StreamFacts => ({ streams: streams?.at.length ?? 0, bytes: sum(streams?.size ?? []), held: sum(streams?.held ?? []) });
   return { base: facts(views?.base), target: facts(views?.target) };
 }
@@ -165,7 +164,7 @@ function sum(numbers: Iterable<number>): number {
   return all;
 }
 
-function streamLines(manifest: DeltaManifest): readonly string[] {
+function streamLines(manifest: DeltaOutline): readonly string[] {
   if (manifest.views === undefined) return [];
   const { base, target } = streamFacts(manifest);
   const line = (what: string, { streams, bytes, held }: StreamFacts): string => `  ${what} ${String(streams)} compressed streams: ${formatBytes(bytes)} that hold ${formatBytes(held)}`;

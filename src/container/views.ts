@@ -17,20 +17,13 @@ export function encodeViews({ base, target }: Views): Uint8Array {
     out.uint(streams.at.length, 3).raw(streams.coding);
     let end = 0;
     for (const [n, at] of streams.at.entries()) {
-      number(out, at - end);
+      out.number(at - end);
       end = at + (streams.size[n] as number);
     }
     // Byte by byte of all: what is alike lies together.
     for (const column of [streams.size, streams.held]) for (const shift of [0, 8, 16]) for (const value of column) out.uint((value >>> shift) & 255, 1);
   }
   return deflateRawSync(out.finish(), { level: 9 });
-}
-
-/** LEB128: seven bits a byte, lowest first. */
-function number(out: ByteWriter, value: number): void {
-  let rest = value;
-  for (; rest > 127; rest = Math.floor(rest / 128)) out.uint((rest % 128) + 128, 1);
-  out.uint(rest, 1);
 }
 
 function bad(why: string, cause?: unknown): ShoalError {
@@ -40,7 +33,7 @@ function bad(why: string, cause?: unknown): ShoalError {
 /**
  * Reads what `encodeViews` wrote, every bound checked.
  *
- * @throws ShoalError `BAD_DELTA`; `TRUNCATED`, `TRAILING_BYTES`; `DELTA_FEATURE` for a coding of a newer program
+ * @throws ShoalError `BAD_DELTA`; `TRUNCATED`, `TRAILING_BYTES`, `ENCODE_RANGE`; `DELTA_FEATURE` for a coding of a newer program
  */
 export function decodeViews(bytes: Uint8Array, baseSize: number, targetSize: number): Views {
   let plain: Uint8Array;
@@ -60,7 +53,7 @@ function readStreams(input: ByteReader, whole: number, leastLevel: number): Stre
   const count = input.uint(3);
   if (count > CONTAINER_MAX_STREAMS || count * 8 > input.remaining) throw bad('there are too many');
   const coding = Uint8Array.from(input.raw(count));
-  const gaps = Float64Array.from({ length: count }, () => readNumber(input));
+  const gaps = Float64Array.from({ length: count }, () => input.number());
   const column = (): Uint32Array => {
     const values = new Uint32Array(count);
     for (const shift of [0, 8, 16]) for (const [n, byte] of input.raw(count).entries()) values[n] = (values[n] as number) | (byte << shift);
@@ -78,14 +71,4 @@ function readStreams(input: ByteReader, whole: number, leastLevel: number): Stre
     if (known.level < leastLevel || size[n] === 0 || (size[n] as number) > CONTAINER_MAX_SIZE || held[n] === 0 || (held[n] as number) > CONTAINER_MAX_HELD || !(end <= whole)) throw bad(`stream ${String(n)} is out of bounds`);
   }
   return { at, size, held, coding };
-}
-
-function readNumber(input: ByteReader): number {
-  let value = 0;
-  for (let scale = 1; scale <= 2 ** 42; scale *= 128) {
-    const byte = input.uint(1);
-    value += (byte & 127) * scale;
-    if (byte < 128) return value;
-  }
-  throw bad('a number is too long');
 }

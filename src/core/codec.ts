@@ -30,6 +30,13 @@ export class ByteWriter {
     return this;
   }
 
+  /** An unsigned integer in as few bytes as it needs: seven bits each, the lowest first, 128 added to all but the last (LEB128). */
+  number(value: number): this {
+    let rest = value;
+    for (; rest > 127; rest = Math.floor(rest / 128)) this.uint((rest % 128) + 128, 1);
+    return this.uint(rest, 1);
+  }
+
   id(id: ObjectId): this {
     return this.raw(idToBytes(id));
   }
@@ -79,6 +86,17 @@ export class ByteReader {
   uint(width: 1 | 2 | 3 | 4 | 5 | 6): number {
     const at = this.#take(width);
     return this.#bytes.readUIntLE(at, width);
+  }
+
+  /** What `ByteWriter.number` wrote, below 2^49. Throws `ENCODE_RANGE` for longer ones. */
+  number(): number {
+    let value = 0;
+    for (let scale = 1; scale <= 2 ** 42; scale *= 128) {
+      const byte = this.uint(1);
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+    throw new ShoalError('ENCODE_RANGE', `a number in the ${this.#what} is too long`);
   }
 
   id(): ObjectId {

@@ -230,8 +230,6 @@ export const CONTAINER_PART_BYTES = 4 * MiB;
 export const CONTAINER_VIEWS_MAX_BYTES = 8 * MiB;
 /** Expanded base content that is kept while segments are rebuilt. */
 export const CONTAINER_CACHE_BYTES = 4 * MiB;
-/** Earlier segments that one may need first. */
-export const DELTA_MAX_PREREQUISITES = 8;
 
 /** Certificates for talking (docs/identity.md): how long one is good, and how far it is dated back for clocks that are behind, milliseconds. */
 export const CERTIFICATE_LIFE_MS = 7 * 86_400_000;

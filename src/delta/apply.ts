@@ -9,10 +9,11 @@ import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { CONTAINER_PART_BYTES, CONTAINER_UNIT_MAX_BYTES } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
+import { checkOf } from './check.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
 import type { PlacesMoved } from './kernel.ts';
 import { PREDICTION_BYTES } from './manifest.ts';
-import type { DeltaManifest, DeltaPage, DeltaSegment } from './manifest.ts';
+import type { DeltaOutline, DeltaPage, OutlinedSegment } from './manifest.ts';
 import { decodeParts } from './parts.ts';
 import { Windows, predict } from './predict.ts';
 import type { BaseReader } from './predict.ts';
@@ -27,7 +28,7 @@ const NO_PIECES = new Uint32Array(0);
 const NO_VIEWS: Views = { base: NO_STREAMS, target: NO_STREAMS };
 
 /** @throws ShoalError `BAD_DELTA` when a segment is longer than a device has memory for */
-function expandedLength({ target }: Views, { length }: DeltaSegment, begin: number): number {
+function expandedLength({ target }: Views, { length }: OutlinedSegment, begin: number): number {
   const expanded = expandedBytes(target, begin, begin + length);
   if (expanded > CONTAINER_UNIT_MAX_BYTES) throw new ShoalError('BAD_DELTA', `a segment of this delta has ${String(expanded)} bytes when it is expanded`, { retry: 'elsewhere' });
   return expanded;
@@ -39,7 +40,7 @@ export interface DeltaObjects {
 }
 
 /** Where a segment lies and what it needs. */
-export interface PlacedSegment extends DeltaSegment {
+export interface PlacedSegment extends OutlinedSegment {
   readonly begin: number;
   readonly page: number;
   /** Where it begins in what pages and models see: the expanded target where there are containers. */
@@ -59,7 +60,7 @@ interface PlacedPage extends DeltaPage {
  */
 export class DeltaApplier {
   readonly segments: readonly PlacedSegment[];
-  readonly #manifest: DeltaManifest;
+  readonly #outline: DeltaOutline;
   readonly #pages: readonly PlacedPage[];
   readonly #objects: DeltaObjects;
   readonly #base: BaseReader;
@@ -69,6 +70,8 @@ export class DeltaApplier {
   /** For payloads, one for each segment under way. */
   readonly #rooms: Buffer[] = [];
   readonly #longest: number;
+  /** Hashes of what was made of segments that say nothing of it, for `settle`. */
+  readonly #made = new Map<number, Uint8Array>();
   /** For parts, one for each segment under way. */
   readonly #partRooms: Buffer[] = [];
   /** Where places of the base went, once a segment needs it. */
@@ -76,19 +79,19 @@ export class DeltaApplier {
   /** Covers of the pages that were used last, newest first. */
   #open: readonly { readonly page: number; readonly covers: Promise<Covers> }[] = [];
 
-  constructor(manifest: DeltaManifest, objects: DeltaObjects, base: BaseReader) {
-    this.#manifest = manifest;
+  constructor(outline: DeltaOutline, objects: DeltaObjects, base: BaseReader) {
+    this.#outline = outline;
     this.#objects = objects;
-    const { views } = manifest;
-    this.#base = views === undefined ? base : new ExpandedBase(base, manifest.base.size, views.base);
-    this.#baseSize = manifest.base.size + (views === undefined ? 0 : heldBytes(views.base));
+    const { views } = outline;
+    this.#base = views === undefined ? base : new ExpandedBase(base, outline.base.size, views.base);
+    this.#baseSize = outline.base.size + (views === undefined ? 0 : heldBytes(views.base));
     const segments: PlacedSegment[] = [];
     const pages: PlacedPage[] = [];
     let at = 0;
     let expanded = 0;
-    manifest.pages.forEach((page, number) => {
+    outline.pages.forEach((page, number) => {
       const begin = expanded;
-      for (const segment of manifest.segments.slice(segments.length, segments.length + page.segments)) {
+      for (const segment of outline.segments.slice(segments.length, segments.length + page.segments)) {
         segments.push({ ...segment, begin: at, page: number, expanded });
         expanded += views === undefined ? segment.length : expandedLength(views, segment, at);
         at += segment.length;
@@ -101,7 +104,8 @@ export class DeltaApplier {
   }
 
   /**
-   * The target bytes of segment `number`, in `buffer` (at least as long) or a new one.
+   * The target bytes of segment `number`, in `buffer` (at least as long) or a new one. Where only all segments together are
+   * checked (a delta in one file), that is `settle`'s work.
    *
    * @throws ShoalError `BASE_DRIFTED` or `BASE_TOO_SHORT`: this base does not serve this segment, nobody is to blame;
    * `DELTA_DAMAGED`: page or payload is not what the manifest says, or cannot be decoded; `DELTA_WRONG`: all inputs are
@@ -111,8 +115,8 @@ export class DeltaApplier {
     const segment = this.segments[number];
     if (segment === undefined) throw new ShoalError('NO_SUCH_SEGMENT', `the delta has no segment ${String(number)}`);
     const into = buffer === undefined ? Buffer.allocUnsafeSlow(segment.length) : buffer.subarray(0, segment.length);
-    if (segment.codec === Codec.RAW) {
-      const payload = await this.#object(segment.payload ?? { id: segment.target, size: segment.length }, 'payload', into);
+    if (segment.codec === Codec.RAW && segment.payload !== undefined) {
+      const payload = await this.#object(segment.payload, 'payload', into);
       if (payload !== into) into.set(payload);
     } else if (segment.codec === Codec.PARTS) {
       await this.#expand(segment, into);
@@ -128,10 +132,32 @@ export class DeltaApplier {
         this.#rooms.push(room);
       }
     }
-    if (idFromBytes(blake3(into)) === segment.target) return into;
+    const hash = blake3(into);
+    if (segment.target === undefined) {
+      this.#made.set(number, hash);
+      return into;
+    }
+    if (idFromBytes(hash) === segment.target) return into;
     // The reason is looked for only now: hashing every prediction would cost as much as reading it.
     if (segment.codec !== Codec.RAW) await this.probe(number, into);
     throw new ShoalError('DELTA_WRONG', `segment ${String(number)} of the delta does not make what it promises`, { ids: { segment: number }, retry: 'elsewhere' });
+  }
+
+  /**
+   * Says whether all segments that were made are the target, where no segment says so of itself. To be called after the last.
+   *
+   * @throws ShoalError as `segment` does
+   */
+  async settle(): Promise<void> {
+    const { check } = this.#outline;
+    if (check === undefined) return;
+    const matches = (hashes: Iterable<Uint8Array>, wanted: 'target' | 'predictions'): boolean => Buffer.from(checkOf(wanted === 'target' ? [...hashes] : [], wanted === 'target' ? [] : [...hashes])[wanted]).equals(check[wanted]);
+    if (this.#made.size === this.segments.length && matches(this.segments.keys().map((number) => this.#made.get(number) as Uint8Array), 'target')) return;
+    const buffer = Buffer.allocUnsafeSlow(this.segments.reduce((most, { length }) => Math.max(most, length), 0));
+    const predictions: Uint8Array[] = [];
+    for (const segment of this.segments) predictions.push(await this.#prediction(segment, buffer));
+    if (!matches(predictions, 'predictions')) throw new ShoalError('BASE_DRIFTED', 'the base is not what this delta was made from');
+    throw new ShoalError('DELTA_WRONG', 'the delta does not make what it promises', { retry: 'elsewhere' });
   }
 
   /**
@@ -142,11 +168,16 @@ export class DeltaApplier {
   async probe(number: number, buffer: Uint8Array): Promise<void> {
     const segment = this.segments[number];
     if (segment === undefined || segment.codec === Codec.RAW) return;
+    if (segment.prediction === undefined || Buffer.from(await this.#prediction(segment, buffer)).equals(segment.prediction)) return;
+    throw new ShoalError('BASE_DRIFTED', `the base is not what segment ${String(number)} of the delta was made from`, { ids: { segment: number } });
+  }
+
+  /** What a segment's prediction is known by. */
+  async #prediction(segment: PlacedSegment, buffer: Uint8Array): Promise<Uint8Array> {
+    if (segment.codec === Codec.RAW) return new Uint8Array(PREDICTION_BYTES);
     const into = buffer.subarray(0, segment.length);
-    const found = segment.codec === Codec.PARTS ? await this.#probeParts(segment) : (await this.#predict(segment, into), blake3(into));
-    if (!Buffer.from(found).subarray(0, PREDICTION_BYTES).equals(segment.prediction)) {
-      throw new ShoalError('BASE_DRIFTED', `the base is not what segment ${String(number)} of the delta was made from`, { ids: { segment: number } });
-    }
+    const hash = segment.codec === Codec.PARTS ? await this.#probeParts(segment) : (await this.#predict(segment, into), blake3(into));
+    return hash.subarray(0, PREDICTION_BYTES);
   }
 
   async #predict({ page, expanded }: PlacedSegment, into: Uint8Array): Promise<Pieces> {
@@ -155,11 +186,12 @@ export class DeltaApplier {
 
   /** Makes the parts of a segment one after another, and of each its target bytes in `into`. */
   async #expand(segment: PlacedSegment, into: Uint8Array): Promise<void> {
-    const { target } = this.#manifest.views ?? NO_VIEWS;
-    const { id, size } = segment.payload ?? { id: segment.target, size: 0 };
+    const { target } = this.#outline.views ?? NO_VIEWS;
+    if (segment.payload === undefined) return;
+    const { size } = segment.payload;
     const room = this.#rooms.pop() ?? Buffer.allocUnsafeSlow(this.#longest);
     try {
-      const bytes = await this.#object({ id, size }, 'payload', room.subarray(0, size));
+      const bytes = await this.#object(segment.payload, 'payload', room.subarray(0, size));
       const parts = partsOf(target, segment.begin, segment.begin + segment.length);
       const payloads = decodeParts(bytes, parts.map(({ length }) => length));
       await this.#eachPart(segment, async (part, at, made, number, covers) => {
@@ -185,7 +217,7 @@ export class DeltaApplier {
 
   /** Calls `make` with each part, where it begins when all is expanded, and memory for it. */
   async #eachPart({ begin, length, page, expanded }: PlacedSegment, make: (part: Part, at: number, made: Uint8Array, number: number, covers: Covers) => Promise<void>): Promise<void> {
-    const parts = partsOf(this.#manifest.views?.target ?? NO_STREAMS, begin, begin + length);
+    const parts = partsOf(this.#outline.views?.target ?? NO_STREAMS, begin, begin + length);
     const longest = parts.reduce((most, part) => Math.max(most, part.length), CONTAINER_PART_BYTES);
     let room = this.#partRooms.pop() ?? Buffer.alloc(0);
     // Kept for the next segment: memory that comes and goes is garbage for a while.
@@ -207,7 +239,7 @@ export class DeltaApplier {
     const made = (async () => {
       const pages: Covers[] = [];
       for (const number of this.#pages.keys()) pages.push(await this.#covers(number));
-      return placesMoved(pages, this.#manifest.base.size);
+      return placesMoved(pages, this.#outline.base.size);
     })();
     this.#moved = made;
     made.catch(() => {

@@ -88,7 +88,7 @@ export class Changes {
 /** Numbers of 0 to 2^32 - 2 in Elias' gamma code with learned bits; each expects to be about as large as the last. */
 export class Gamma {
   readonly #coder: BitCoder;
-  readonly #more = models(32 * 32);
+  readonly #more = models(32 * 32, 0xc000_0000);
   readonly #bits = models(32 * 32);
   #last = 0;
 

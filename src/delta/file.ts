@@ -1,45 +1,80 @@
-import { ShoalError } from '../core/errors.ts';
+import { decodeViews, encodeViews } from '../container/views.ts';
+import { ByteReader, ByteWriter } from '../core/codec.ts';
+import { ShoalError, isShoalError } from '../core/errors.ts';
+import { idFromBytes, idToBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { DELTA_MAX_PREREQUISITES, DELTA_MAX_SEGMENTS } from '../core/limits.ts';
+import { DELTA_MAX_SEGMENTS, DELTA_SEGMENT_MAX_BYTES } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
 import type { DeltaObjects } from './apply.ts';
+import { CHECK_BYTES, PREDICTIONS_CHECK_BYTES, checkOf } from './check.ts';
 import type { MadeDelta } from './make.ts';
-import { CONTAINER_FEATURE, decodeDeltaManifest } from './manifest.ts';
-import type { DeltaManifest } from './manifest.ts';
+import { CONTAINER_FEATURE, DELTA_FEATURE, whatIsWrong } from './manifest.ts';
+import type { DeltaOutline, DeltaSizes, OutlinedSegment } from './manifest.ts';
 import type { BaseReader } from './predict.ts';
+import { Codec } from './types.ts';
+import type { CodecId } from './types.ts';
 
 /**
- * One file that is a whole delta: a head, the manifest without the ids, which follow from the rest of the file, then map pages and
- * payloads in the manifest's order (docs/delta.md, "One file").
+ * One file that is a whole delta: an outline as short as can be, because a file may say no more than "as it was, but for this
+ * place", then map pages and payloads (docs/delta.md, "One file"). What all segments make is checked at once, at the end.
  */
 
 export const DELTA_FILE_MAGIC = 'SHDF';
-const VERSION = 1;
+const VERSION = 2;
 const HEAD_BYTES = 5;
-/** Of a manifest: magic and version, which the file's stand for; all up to its pages; a page and a segment without ids. */
-const SKIPPED_BYTES = 5;
-const ENDS_BYTES = 6 + 2 * 38 + 8;
-const PAGE_BYTES = 9;
-const SEGMENT_BYTES = 45;
-const ID_BYTES = 32;
+/** The upper half of a byte; the feature is the lower. */
+const VERSION_SHIFT = 4;
+/** Of a run of segments: its codec, whether their length follows, how many more there are. */
+const CODEC_BITS = 7;
+const OWN_LENGTH = 8;
+const MORE_SHIFT = 4;
+const MANY = 15;
+/** Of the file, read first: nearly always the whole outline. */
+const FIRST_READ = 64 * 1024;
 
 /** The bytes of the file, in order. */
-export function* deltaFileParts({ manifest, manifestBytes, objects }: MadeDelta): Generator<Uint8Array> {
-  const head = Buffer.alloc(HEAD_BYTES);
-  head.write(DELTA_FILE_MAGIC, 'latin1');
-  head.writeUInt8(VERSION, 4);
-  yield head;
-  yield manifestBytes.subarray(SKIPPED_BYTES, ENDS_BYTES);
-  let at = ENDS_BYTES;
-  for (let n = 0; n < manifest.pages.length; n++, at += ID_BYTES + PAGE_BYTES) yield manifestBytes.subarray(at + ID_BYTES, at + ID_BYTES + PAGE_BYTES);
-  for (const { prerequisites, payload } of manifest.segments) {
-    const end = at + SEGMENT_BYTES + 3 * prerequisites.length;
-    yield manifestBytes.subarray(at, end);
-    at = end + (payload === undefined ? 0 : ID_BYTES);
+export function* deltaFileParts({ manifest, objects }: MadeDelta): Generator<Uint8Array> {
+  const { base, target, pages, segments, views } = manifest;
+  const out = new ByteWriter();
+  out.raw(Buffer.from(DELTA_FILE_MAGIC)).uint((VERSION << VERSION_SHIFT) | (views === undefined ? DELTA_FEATURE : CONTAINER_FEATURE), 1);
+  // A base is nearly as large: the difference, twice its amount and one more where the base is smaller.
+  out.number(target.size).number(2 * Math.abs(base.size - target.size) + (base.size < target.size ? 1 : 0));
+  const check = checkOf(segments.map((segment) => idToBytes(segment.target)), segments.map(({ prediction }) => prediction));
+  out.raw(check.target).raw(check.predictions);
+  out.number(pages.length);
+  // The last page describes what is left.
+  for (const [number, { size, covers, segments: own }] of pages.entries()) {
+    out.number(size).number(covers);
+    if (number < pages.length - 1) out.number(own);
   }
-  // The streams of containers, where there are any.
-  yield manifestBytes.subarray(at);
+  let left = target.size;
+  for (let i = 0; i < segments.length; ) {
+    const { codec, length } = segments[i] as OutlinedSegment;
+    const own = length !== usualLength(left);
+    let next = i;
+    for (; segments[next]?.codec === codec && segments[next]?.length === (own ? length : usualLength(left)); next++) left -= segments[next]?.length ?? 0;
+    const more = next - i - 1;
+    out.uint(codec | (own ? OWN_LENGTH : 0) | (Math.min(more, MANY) << MORE_SHIFT), 1);
+    if (more >= MANY) out.number(more - MANY);
+    if (own) out.number(length);
+    if (hasSize(codec)) for (const { payload } of segments.slice(i, next)) out.number(payload?.size ?? 0);
+    i = next;
+  }
+  if (views !== undefined) {
+    const streams = encodeViews(views);
+    out.uint(streams.length, 3).raw(streams);
+  }
+  yield out.finish();
   for (const { id } of objectsOf(manifest)) yield objects.get(id) ?? new Uint8Array(0);
+}
+
+/** How long a segment is that says nothing of it. */
+function usualLength(left: number): number {
+  return Math.min(left, DELTA_SEGMENT_MAX_BYTES);
+}
+
+function hasSize(codec: CodecId): boolean {
+  return codec !== Codec.COPY && codec !== Codec.RAW;
 }
 
 interface Sized {
@@ -47,13 +82,14 @@ interface Sized {
   readonly size: number;
 }
 
-function objectsOf({ pages, segments }: DeltaManifest): readonly Sized[] {
+function objectsOf({ pages, segments }: Pick<DeltaOutline, 'pages' | 'segments'>): readonly Sized[] {
   return [...pages, ...segments.flatMap(({ payload }) => (payload === undefined ? [] : [payload]))];
 }
 
 export interface DeltaFile extends DeltaObjects {
-  readonly manifest: DeltaManifest;
-  readonly manifestBytes: number;
+  readonly outline: DeltaOutline;
+  /** Of the file, before its map. */
+  readonly outlineBytes: number;
 }
 
 function bad(why: string): ShoalError {
@@ -63,7 +99,7 @@ function bad(why: string): ShoalError {
 /**
  * Opens a delta file of `size` bytes by random reads. Reads all of it once: the ids of its parts are what they hash to.
  *
- * @throws ShoalError `BAD_DELTA` and what `decodeDeltaManifest` throws
+ * @throws ShoalError `BAD_DELTA`, `TRUNCATED`, `ENCODE_RANGE`; `DELTA_FEATURE` when it is well but needs a newer program
  */
 export async function openDeltaFile(file: BaseReader, size: number): Promise<DeltaFile> {
   const read = async (position: number, length: number, into?: Uint8Array): Promise<Buffer> => {
@@ -76,35 +112,41 @@ export async function openDeltaFile(file: BaseReader, size: number): Promise<Del
     }
     return bytes;
   };
-  const head = await read(0, HEAD_BYTES);
+  const head = await read(0, Math.min(size, HEAD_BYTES));
   if (head.toString('latin1', 0, 4) !== DELTA_FILE_MAGIC) throw bad('it begins otherwise');
-  if (head.readUInt8(4) !== VERSION) throw new ShoalError('DELTA_FEATURE', `this delta file has version ${String(head.readUInt8(4))}; this program knows ${String(VERSION)}`);
-  const ends = await read(HEAD_BYTES, ENDS_BYTES - SKIPPED_BYTES);
-  const pages = ends.readUInt32LE(ends.length - 8);
-  const segments = ends.readUInt32LE(ends.length - 4);
-  if (segments > DELTA_MAX_SEGMENTS || pages > segments) throw bad('its counts are impossible');
-  const from = HEAD_BYTES + ends.length;
-  const rest = await read(from, Math.min(size - from, pages * PAGE_BYTES + segments * (SEGMENT_BYTES + 3 * DELTA_MAX_PREREQUISITES)));
-  const { bytes, ids, used } = spread(ends, rest, pages, segments);
-  const views = ends[0] === CONTAINER_FEATURE ? await read(from + used, 3) : undefined;
-  const streams = views === undefined ? Buffer.alloc(0) : await read(from + used, 3 + views.readUIntLE(0, 3));
-  // Each object where it lies, and its id where the manifest has room for it.
-  const positions: number[] = [];
-  let position = from + used + streams.length;
+  const version = (head[4] ?? 0) >> VERSION_SHIFT;
+  const feature = (head[4] ?? 0) & 15;
+  if (version !== VERSION || (feature !== DELTA_FEATURE && feature !== CONTAINER_FEATURE)) {
+    throw new ShoalError('DELTA_FEATURE', `this delta file has version ${String(version)}, feature ${String(feature)}; this program knows ${String(VERSION)} and up to ${String(CONTAINER_FEATURE)}`);
+  }
+  const { sketch, used } = await sketched(read, size, feature);
+  let position = used;
+  let views: DeltaOutline['views'];
+  if (feature === CONTAINER_FEATURE) {
+    const length = (await read(used, 3)).readUIntLE(0, 3);
+    views = decodeViews(await read(used + 3, length), sketch.base.size, sketch.target.size);
+    position += 3 + length;
+  }
+  const outlineBytes = position;
+  // Each object where it lies, and its id.
+  const places = new Map<ObjectId, { readonly position: number; readonly size: number }>();
   let room = Buffer.alloc(0);
-  for (const { at, size: length } of ids) {
+  const named = async (length: number): Promise<Sized> => {
     if (length > size - position) throw bad('it ends too early');
     if (length > room.length) room = Buffer.allocUnsafeSlow(length);
-    bytes.set(blake3(await read(position, length, room.subarray(0, length))), at);
-    positions.push(position);
+    const id = idFromBytes(blake3(await read(position, length, room.subarray(0, length))));
+    places.set(id, { position, size: length });
     position += length;
-  }
+    return { id, size: length };
+  };
+  const pages = [];
+  for (const page of sketch.pages) pages.push({ ...page, ...(await named(page.size)) });
+  const segments = [];
+  for (const { length, codec, size: bytes } of sketch.segments) segments.push({ length, codec, payload: bytes === 0 ? undefined : await named(bytes) });
   if (position !== size) throw bad('it is longer than its parts');
-  const manifest = decodeDeltaManifest(streams.length === 0 ? bytes : Buffer.concat([bytes, streams]));
-  const places = new Map(objectsOf(manifest).map(({ id, size: length }, n) => [id, { position: positions[n] ?? 0, size: length }]));
   return {
-    manifest,
-    manifestBytes: HEAD_BYTES + ends.length + used + streams.length,
+    outline: { ...sketch, pages, segments, ...(views === undefined ? {} : { views }) },
+    outlineBytes,
     object: async (id, expected, into) => {
       const found = places.get(id);
       if (found === undefined) throw bad(`it has no object ${id}`);
@@ -113,33 +155,54 @@ export async function openDeltaFile(file: BaseReader, size: number): Promise<Del
   };
 }
 
-/** The manifest with room for ids, where these are, what they are of, and how many bytes of `rest` it took. */
-function spread(ends: Buffer, rest: Buffer, pages: number, segments: number): { readonly bytes: Buffer; readonly ids: readonly { readonly at: number; readonly size: number }[]; readonly used: number } {
-  const bytes = Buffer.alloc(ENDS_BYTES + rest.length + (pages + segments) * ID_BYTES);
-  const ids: { at: number; size: number }[] = [];
-  bytes.write('SHDM\x01', 'latin1');
-  ends.copy(bytes, SKIPPED_BYTES);
-  let at = ENDS_BYTES;
-  let used = 0;
-  const take = (length: number): void => {
-    if (length > rest.length - used) throw bad('it ends too early');
-    rest.copy(bytes, at, used, used + length);
-    at += length;
-    used += length;
-  };
-  for (let n = 0; n < pages; n++) {
-    ids.push({ at, size: used + 3 <= rest.length ? rest.readUIntLE(used, 3) : 0 });
-    at += ID_BYTES;
-    take(PAGE_BYTES);
+/** What stands before the objects, all bounds checked: from as many bytes as it turns out to take. */
+async function sketched(read: (position: number, length: number) => Promise<Buffer>, size: number, feature: number): Promise<{ readonly sketch: Sketch; readonly used: number }> {
+  for (let length = FIRST_READ; ; length *= 4) {
+    const bytes = await read(HEAD_BYTES, Math.min(size - HEAD_BYTES, length));
+    const input = new ByteReader(bytes, 'outline of the delta file');
+    let sketch: Sketch;
+    try {
+      sketch = readSketch(input);
+    } catch (error) {
+      if (bytes.length < size - HEAD_BYTES && isShoalError(error, 'TRUNCATED')) continue;
+      throw error;
+    }
+    const wrong = whatIsWrong(sketch, feature);
+    if (wrong !== undefined) throw bad(wrong);
+    return { sketch, used: HEAD_BYTES + bytes.length - input.remaining };
   }
-  for (let n = 0; n < segments; n++) {
-    const needs = rest[used + 5] ?? 0;
-    if (needs > DELTA_MAX_PREREQUISITES) throw bad('a segment needs too many others');
-    take(SEGMENT_BYTES + 3 * needs);
-    const size = rest.readUIntLE(used - 3, 3);
-    if (size === 0) continue;
-    ids.push({ at, size });
-    at += ID_BYTES;
+}
+
+/** The outline before its objects have names. */
+interface Sketch extends DeltaSizes {
+  readonly check: NonNullable<DeltaOutline['check']>;
+}
+
+function readSketch(input: ByteReader): Sketch {
+  const target = { size: input.number() };
+  const more = input.number();
+  const base = { size: target.size + (more % 2 === 0 ? more / 2 : -(more - 1) / 2) };
+  if (base.size < 0) throw bad('its base is impossible');
+  const check = { target: Uint8Array.from(input.raw(CHECK_BYTES)), predictions: Uint8Array.from(input.raw(PREDICTIONS_CHECK_BYTES)) };
+  const count = input.number();
+  if (count > DELTA_MAX_SEGMENTS) throw bad('its counts are impossible');
+  const pages = [];
+  for (let i = 0; i < count; i++) pages.push({ size: input.number(), covers: input.number(), segments: i < count - 1 ? input.number() : 0 });
+  const segments: { length: number; codec: CodecId; size: number }[] = [];
+  for (let left = target.size; left > 0; ) {
+    const head = input.uint(1);
+    const codec = (head & CODEC_BITS) as CodecId;
+    const more = head >> MORE_SHIFT;
+    let run = 1 + more + (more === MANY ? input.number() : 0);
+    const own = head & OWN_LENGTH ? input.number() : undefined;
+    if (run > DELTA_MAX_SEGMENTS - segments.length) throw bad('its counts are impossible');
+    for (; run > 0; run--) {
+      const length = own ?? usualLength(left);
+      if (length === 0 || length > left) throw bad('its segments do not make the target');
+      left -= length;
+      segments.push({ length, codec, size: codec === Codec.RAW ? length : hasSize(codec) ? input.number() : 0 });
+    }
   }
-  return { bytes: bytes.subarray(0, at), ids, used };
+  const described = pages.reduce((sum, page) => sum + page.segments, 0);
+  return { base, target, check, pages: pages.map((page, i) => (i < count - 1 ? page : { ...page, segments: segments.length - described })), segments };
 }

@@ -6,7 +6,6 @@ import type { ObjectId } from '../core/ids.ts';
 import {
   DELTA_MANIFEST_MAX_BYTES,
   DELTA_MAX_BYTES,
-  DELTA_MAX_PREREQUISITES,
   DELTA_MAX_SEGMENTS,
   DELTA_MOVED_MAX_BYTES,
   DELTA_MOVED_MAX_COVERS,
@@ -46,27 +45,43 @@ export interface DeltaPage {
   readonly segments: number;
 }
 
-export interface DeltaSegment {
-  /** Target bytes it makes: whole spans. */
+/** What decoding a segment takes. */
+export interface OutlinedSegment {
+  /** Target bytes it makes. */
   readonly length: number;
-  readonly spans: number;
   readonly codec: CodecId;
-  /** Numbers of earlier segments whose output must be there first. Feature 1 has none. */
-  readonly prerequisites: readonly number[];
-  /** `PREDICTION_BYTES` of the BLAKE3 of the prediction; zeros where the codec uses none. */
-  readonly prediction: Uint8Array;
-  /** BLAKE3 of what it makes. */
-  readonly target: ObjectId;
   readonly payload: { readonly id: ObjectId; readonly size: number } | undefined;
+  /** `PREDICTION_BYTES` of the BLAKE3 of the prediction; zeros where the codec uses none. */
+  readonly prediction?: Uint8Array;
+  /** BLAKE3 of what it makes. */
+  readonly target?: ObjectId;
 }
 
-export interface DeltaManifest {
-  readonly base: DeltaEnd;
-  readonly target: DeltaEnd;
+/** All that decoding takes. A manifest says what each segment makes, a file what all of them make together. */
+export interface DeltaOutline {
+  readonly base: { readonly size: number };
+  readonly target: { readonly size: number };
   readonly pages: readonly DeltaPage[];
-  readonly segments: readonly DeltaSegment[];
+  readonly segments: readonly OutlinedSegment[];
   /** The streams that are expanded: then pages, parts and the base are as docs/containers.md says. Undefined without containers. */
   readonly views?: Views;
+  /** Where segments have none: of the hashes of what they make, and of their predictions (src/delta/file.ts). */
+  readonly check?: { readonly target: Uint8Array; readonly predictions: Uint8Array };
+}
+
+/** One segment of a manifest: whole spans. */
+export interface DeltaSegment extends OutlinedSegment {
+  readonly spans: number;
+  /** Numbers of earlier segments whose output must be there first. Feature 1 has none. */
+  readonly prerequisites: readonly number[];
+  readonly prediction: Uint8Array;
+  readonly target: ObjectId;
+}
+
+export interface DeltaManifest extends DeltaOutline {
+  readonly base: DeltaEnd;
+  readonly target: DeltaEnd;
+  readonly segments: readonly DeltaSegment[];
 }
 
 export function encodeDeltaManifest(manifest: DeltaManifest): Uint8Array {
@@ -109,31 +124,15 @@ export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
   const end = (): DeltaEnd => ({ root: input.id(), size: input.uint(6) });
   const base = end();
   const target = end();
-  if (base.size > DELTA_MAX_BYTES || target.size > DELTA_MAX_BYTES) throw bad('its base or target is too large');
   const pageCount = input.uint(4);
   const segmentCount = input.uint(4);
-  if (segmentCount > DELTA_MAX_SEGMENTS || pageCount > segmentCount || pageCount * 41 + segmentCount * 45 > input.remaining) throw bad('its counts are impossible');
+  if (segmentCount > DELTA_MAX_SEGMENTS || pageCount * 41 + segmentCount * 45 > input.remaining) throw bad('its counts are impossible');
   const pages: DeltaPage[] = [];
-  let described = 0;
-  for (let i = 0; i < pageCount; i++) {
-    const page = { id: input.id(), size: input.uint(3), covers: input.uint(3), segments: input.uint(3) };
-    described += page.segments;
-    if (page.size > DELTA_PAGE_MAX_BYTES || page.covers > DELTA_PAGE_MAX_COVERS || page.segments === 0) throw bad(`page ${String(i)} is out of bounds`);
-    pages.push(page);
-  }
-  if (described !== segmentCount) throw bad('its pages describe other segments');
+  for (let i = 0; i < pageCount; i++) pages.push({ id: input.id(), size: input.uint(3), covers: input.uint(3), segments: input.uint(3) });
   const segments: DeltaSegment[] = [];
-  let made = 0;
-  for (let i = 0; i < segmentCount; i++) {
-    const segment = readSegment(input, i, feature === CONTAINER_FEATURE);
-    made += segment.length;
-    segments.push(segment);
-  }
-  if (made !== target.size) throw bad('its segments do not make the target');
-  if (segments.some(({ codec }) => codec === Codec.MOVED)) {
-    const sum = (what: (page: DeltaPage) => number): number => pages.reduce((all, page) => all + what(page), 0);
-    if (sum(({ covers }) => covers) > DELTA_MOVED_MAX_COVERS || sum(({ size }) => size) > DELTA_MOVED_MAX_BYTES) throw bad('its map is too large to move references by');
-  }
+  for (let i = 0; i < segmentCount; i++) segments.push(readSegment(input, i));
+  const wrong = whatIsWrong({ base, target, pages, segments: segments.map(({ length, codec, payload }) => ({ length, codec, size: payload?.size ?? 0 })) }, feature);
+  if (wrong !== undefined) throw bad(wrong);
   if (feature === DELTA_FEATURE) {
     input.end();
     return { base, target, pages, segments };
@@ -143,27 +142,47 @@ export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
   return { base, target, pages, segments, views };
 }
 
-function readSegment(input: ByteReader, number: number, parts: boolean): DeltaSegment {
-  const wrong = (): ShoalError => bad(`segment ${String(number)} is out of bounds`);
+/** What a manifest or a file says of sizes. `size` of a segment: of its payload. */
+export interface DeltaSizes extends Pick<DeltaOutline, 'base' | 'target'> {
+  readonly pages: readonly Omit<DeltaPage, 'id'>[];
+  readonly segments: readonly { readonly length: number; readonly codec: CodecId; readonly size: number }[];
+}
+
+/** Which bound is not kept; undefined: all are. */
+export function whatIsWrong({ base, target, pages, segments }: DeltaSizes, feature: number): string | undefined {
+  if (base.size > DELTA_MAX_BYTES || target.size > DELTA_MAX_BYTES) return 'its base or target is too large';
+  if (segments.length > DELTA_MAX_SEGMENTS || pages.length > segments.length) return 'its counts are impossible';
+  const sum = <T>(list: readonly T[], what: (each: T) => number): number => list.reduce((all, each) => all + what(each), 0);
+  const page = pages.findIndex(({ size, covers, segments: own }) => size > DELTA_PAGE_MAX_BYTES || covers > DELTA_PAGE_MAX_COVERS || own <= 0);
+  if (page >= 0) return `page ${String(page)} is out of bounds`;
+  if (sum(pages, ({ segments: own }) => own) !== segments.length) return 'its pages describe other segments';
+  const segment = segments.findIndex((each) => !isLawful(each, feature === CONTAINER_FEATURE));
+  if (segment >= 0) return `segment ${String(segment)} is out of bounds`;
+  if (sum(segments, ({ length }) => length) !== target.size) return 'its segments do not make the target';
+  const tooLarge = sum(pages, ({ covers }) => covers) > DELTA_MOVED_MAX_COVERS || sum(pages, ({ size }) => size) > DELTA_MOVED_MAX_BYTES;
+  if (tooLarge && segments.some(({ codec }) => codec === Codec.MOVED)) return 'its map is too large to move references by';
+  return undefined;
+}
+
+function isLawful({ length, codec, size }: DeltaSizes['segments'][number], parts: boolean): boolean {
+  if (length === 0 || length > DELTA_SEGMENT_MAX_BYTES) return false;
+  if (codec === Codec.COPY) return size === 0;
+  if (codec === Codec.RAW) return size === length;
+  // Feature 2 has no references: they would be moved between expanded places.
+  return (codec === Codec.SITES || codec === (parts ? Codec.PARTS : Codec.MOVED)) && size > 0 && size < length;
+}
+
+function readSegment(input: ByteReader, number: number): DeltaSegment {
   const length = input.uint(3);
   const spans = input.uint(1);
-  const codec = input.uint(1);
+  const codec = input.uint(1) as CodecId;
+  // Features 1 and 2 have no prerequisites.
   const needs = input.uint(1);
-  if (length === 0 || length > DELTA_SEGMENT_MAX_BYTES || spans === 0 || needs > DELTA_MAX_PREREQUISITES) throw wrong();
-  const prerequisites: number[] = [];
-  for (let k = 0; k < needs; k++) {
-    const earlier = input.uint(3);
-    if (earlier >= number || earlier <= (prerequisites.at(-1) ?? -1)) throw wrong();
-    prerequisites.push(earlier);
-  }
   const prediction = Uint8Array.from(input.raw(PREDICTION_BYTES));
   const target = input.id();
   const size = input.uint(3);
-  // Feature 2 has no references: they would be moved between expanded places.
-  const coded = codec === Codec.SITES || codec === (parts ? Codec.PARTS : Codec.MOVED);
-  const lawful = codec === Codec.COPY ? size === 0 : codec === Codec.RAW ? size === length : coded && size > 0 && size < length;
-  if (!lawful || needs !== 0 || (codec === Codec.RAW && prediction.some((byte) => byte !== 0))) throw wrong();
-  return { length, spans, codec: codec as CodecId, prerequisites, prediction, target, payload: size === 0 ? undefined : { id: input.id(), size } };
+  if (spans === 0 || needs !== 0 || (codec === Codec.RAW && prediction.some((byte) => byte !== 0))) throw bad(`segment ${String(number)} is out of bounds`);
+  return { length, spans, codec, prerequisites: [], prediction, target, payload: size === 0 ? undefined : { id: input.id(), size } };
 }
 
 /** Everything a device fetches for the whole delta: manifest, map and payloads. */

@@ -54,7 +54,8 @@ export function encodePayload(prediction: Uint8Array, target: Uint8Array, origin
   const aside = new Aside();
   run(coder, counts, way, aside, prediction, target, origin, pieces);
   const parts = [Buffer.concat(aside.taken), ...counts.map((each) => each.finish())];
-  return Buffer.concat([Buffer.from([way, ...parts.flatMap((part) => numberBytes(part.length))]), ...parts, coder.finish()]);
+  const head = parts.reduce((bits, { length }, n) => bits | (length === 0 ? 0 : 2 << n), way);
+  return Buffer.concat([Buffer.from([head, ...parts.flatMap(({ length }) => (length === 0 ? [] : numberBytes(length)))]), ...parts, coder.finish()]);
 }
 
 /** Seven bits a byte, the lowest first. */
@@ -65,11 +66,11 @@ function numberBytes(v: number): number[] {
 /** `prediction` becomes the target, or anything when the payload is damaged. False: the payload cannot be one. */
 export function decodePayload(payload: Uint8Array, prediction: Uint8Array, origin: number, pieces: Pieces): boolean {
   const input = new Numbers(payload);
-  const way = input.byte();
-  if (way === undefined || way > LiteralWay.NIBBLES) return false;
+  const head = input.byte();
+  if (head === undefined || head > 31) return false;
   const sizes: number[] = [];
   for (let n = 0; n < 4; n++) {
-    const size = input.number(2 ** 28, 4);
+    const size = head & (2 << n) ? input.number(2 ** 28, 4) : 0;
     if (size === undefined) return false;
     sizes.push(size);
   }
@@ -82,6 +83,6 @@ export function decodePayload(payload: Uint8Array, prediction: Uint8Array, origi
   };
   const aside = new Aside(next());
   const counts = [new RangeDecoder(next()), new RangeDecoder(next()), new RangeDecoder(next())] as const;
-  run(new RangeDecoder(payload.subarray(at)), counts, way, aside, prediction, prediction, origin, pieces);
+  run(new RangeDecoder(payload.subarray(at)), counts, head & 1, aside, prediction, prediction, origin, pieces);
   return true;
 }

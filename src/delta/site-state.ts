@@ -26,6 +26,7 @@ export interface SiteState {
   readonly agrees: Uint32Array;
   readonly zero: Uint32Array;
   readonly second: Uint32Array;
+  readonly rest: Uint32Array;
 }
 
 export function newSiteState(): SiteState {
@@ -39,5 +40,6 @@ export function newSiteState(): SiteState {
     agrees: models(1 << 14),
     zero: models(1 << 12),
     second: models(512),
+    rest: models(2),
   };
 }

@@ -57,7 +57,7 @@ export class Sites {
     let skipped = false;
     while (i < end) {
       if (!skipped && (first || i - cleanFrom >= CLEAN_BLOCK)) {
-        i += CLEAN_BLOCK * this.#cleanBlocks(i, end);
+        i += CLEAN_BLOCK * this.#cleanBlocks(i, end, first);
         first = false;
         skipped = true;
         continue;
@@ -120,7 +120,7 @@ export class Sites {
     return offset;
   }
 
-  #cleanBlocks(i: number, end: number): number {
+  #cleanBlocks(i: number, end: number, first: boolean): number {
     const most = Math.floor((end - i) / CLEAN_BLOCK);
     if (most === 0) return 0;
     let n = 0;
@@ -130,6 +130,7 @@ export class Sites {
       while (k < last && this.#p[k] === this.#t[k]) k++;
       n = Math.floor((k - i) / CLEAN_BLOCK);
     }
+    if (plain(this.#coder, this.#s.rest, first ? 1 : 0, n === most ? 1 : 0) !== 0) return most;
     return Math.min(this.#blocks.code(n), most);
   }
 

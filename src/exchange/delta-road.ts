@@ -104,7 +104,7 @@ export class DeltaRoad {
   /** The span's share of the payload that makes it; nothing when that is here. */
   bytesFor(span: number): number {
     const segment = this.segmentOf(span);
-    return this.hasPayload(segment) ? 0 : (this.segments[segment]?.payload?.size ?? 0) / (this.segments[segment]?.spans ?? 1);
+    return this.hasPayload(segment) ? 0 : (this.segments[segment]?.payload?.size ?? 0) / (this.manifest.segments[segment]?.spans ?? 1);
   }
 
   pageOf(segment: number): number {

@@ -2,9 +2,6 @@ import { createRequire } from 'node:module';
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { DEFAULT_CHUNKING } from '../chunk/params.ts';
-import { SpanGrouper } from '../chunk/spans.ts';
-import { walkChunks } from '../chunk/walk.ts';
 import { ShoalError, messageOf } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MAX_BYTES } from '../core/limits.ts';
@@ -14,9 +11,7 @@ import { fileBase } from '../delta/file-base.ts';
 import { deltaFileParts, openDeltaFile } from '../delta/file.ts';
 import { inLanes } from '../delta/lanes.ts';
 import { makeDelta } from '../delta/make.ts';
-import type { DeltaManifest } from '../delta/manifest.ts';
-import { memoryBase } from '../delta/predict.ts';
-import { IndexBuilder } from '../merkle/build.ts';
+import type { DeltaOutline } from '../delta/manifest.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { OpenFile } from '../store/files.ts';
 
@@ -34,31 +29,10 @@ export interface DiffOptions {
 /** Segments decoded at the same time. Two take half the time on two cores, and 15 MiB more. */
 const LANES = 1;
 
-interface Whole {
-  readonly bytes: Buffer;
-  readonly root: ObjectId;
-  readonly spanEnds: readonly number[];
-}
-
-/** Reads a file into memory, and its spans and root on the way. */
-async function readWhole(path: string, signal: AbortSignal | undefined): Promise<Whole> {
-  const bytes = await loaded(path);
-  const grouper = new SpanGrouper<{ readonly id: ObjectId; readonly length: number }>();
-  const index = new IndexBuilder(() => undefined);
-  const spanEnds: number[] = [];
-  let at = 0;
-  const close = async (span: readonly { readonly id: ObjectId; readonly length: number }[]): Promise<void> => {
-    signal?.throwIfAborted();
-    for (const { length } of span) at += length;
-    spanEnds.push(at);
-    await index.addSpan(span);
-  };
-  for await (const { id, length } of walkChunks(memoryBase(bytes), DEFAULT_CHUNKING)) for (const span of grouper.add({ id, length })) await close(span);
-  const last = grouper.end();
-  if (last !== undefined) await close(last);
-  const { root } = await index.finish();
-  return { bytes, root, spanEnds };
-}
+/** Segments end where target bytes are a multiple of this: two MiB is what a span of a published artifact has on average. */
+const SPAN_BYTES = 2 * 1024 * 1024;
+/** A delta file names no roots. */
+const NO_ROOT = '0'.repeat(64) as ObjectId;
 
 async function opened(path: string): Promise<FileHandle> {
   try {
@@ -101,8 +75,6 @@ export interface DiffReport {
   readonly newBytes: number;
   readonly segments: number;
   readonly mapBytes: number;
-  readonly oldRoot: ObjectId;
-  readonly newRoot: ObjectId;
 }
 
 /**
@@ -113,9 +85,11 @@ export interface DiffReport {
  */
 export async function diffFiles(oldPath: string, newPath: string, deltaPath: string, options: DiffOptions = {}): Promise<DiffReport> {
   const indexBytes = options.memoryBytes === undefined ? undefined : indexBudget(options.memoryBytes, await sizeOf(oldPath), await sizeOf(newPath));
-  const base = await readWhole(oldPath, options.signal);
-  const target = await readWhole(newPath, options.signal);
-  const made = await makeDelta(base, target, target.spanEnds, {
+  const base = await loaded(oldPath);
+  const target = await loaded(newPath);
+  const spanEnds = Array.from({ length: Math.ceil(target.length / SPAN_BYTES) }, (_, i) => Math.min(target.length, (i + 1) * SPAN_BYTES));
+  options.signal?.throwIfAborted();
+  const made = await makeDelta({ root: NO_ROOT, bytes: base }, { root: NO_ROOT, bytes: target }, spanEnds, {
     ...(indexBytes === undefined ? {} : { indexBytes }),
     ...(options.segmentPayload === undefined ? {} : { segmentPayload: options.segmentPayload }),
     ...(options.threads === undefined ? {} : { threads: options.threads }),
@@ -131,21 +105,20 @@ export async function diffFiles(oldPath: string, newPath: string, deltaPath: str
     return at;
   });
   const { pages, segments } = made.manifest;
-  return { bytes, oldBytes: base.bytes.length, newBytes: target.bytes.length, segments: segments.length, mapBytes: pages.reduce((sum, { size }) => sum + size, 0), oldRoot: base.root, newRoot: target.root };
+  return { bytes, oldBytes: base.length, newBytes: target.length, segments: segments.length, mapBytes: pages.reduce((sum, { size }) => sum + size, 0) };
 }
 
 export interface PatchReport {
   readonly bytes: number;
   readonly deltaBytes: number;
-  readonly root: ObjectId;
 }
 
 /**
  * Rebuilds NEW beside its place and shows it under its name when every segment is right and on the medium. Memory: a
  * segment and what it reads, whatever the sizes.
  *
- * @throws ShoalError `WRONG_BASE` before anything is written when OLD has another size or serves no segment it is asked
- * for; `BASE_DRIFTED` when it differs in a part; what `DeltaApplier.segment` and `openDeltaFile` throw
+ * @throws ShoalError `WRONG_BASE` before anything is written when OLD has another size; `BASE_DRIFTED` when it is another
+ * all the same, and `DELTA_WRONG`, before NEW appears; what `DeltaApplier.segment` and `openDeltaFile` throw
  */
 export async function patchFile(oldPath: string, deltaPath: string, newPath: string, options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {}): Promise<PatchReport> {
   const base = await opened(oldPath);
@@ -154,14 +127,14 @@ export async function patchFile(oldPath: string, deltaPath: string, newPath: str
     try {
       const { size } = await file.stat();
       const delta = await openDeltaFile(file, size);
-      const { manifest } = delta;
+      const { outline } = delta;
       const baseSize = (await base.stat()).size;
-      if (baseSize !== manifest.base.size) {
-        throw new ShoalError('WRONG_BASE', `${oldPath} has ${String(baseSize)} bytes, the delta was made from ${String(manifest.base.size)}`, { ids: { path: oldPath } });
+      if (baseSize !== outline.base.size) {
+        throw new ShoalError('WRONG_BASE', `${oldPath} has ${String(baseSize)} bytes, the delta was made from ${String(outline.base.size)}`, { ids: { path: oldPath } });
       }
-      const applier = new DeltaApplier(manifest, delta, fileBase(base.fd));
-      await writeFile(newPath, (out) => writeSegments(applier, out, manifest.target.size, options));
-      return { bytes: manifest.target.size, deltaBytes: size, root: manifest.target.root };
+      const applier = new DeltaApplier(outline, delta, fileBase(base.fd));
+      await writeFile(newPath, (out) => writeSegments(applier, out, outline.target.size, options));
+      return { bytes: outline.target.size, deltaBytes: size };
     } finally {
       await file.close();
     }
@@ -183,6 +156,7 @@ async function writeSegments(applier: DeltaApplier, out: OpenFile, total: number
       options.onProgress?.(done, total);
     };
   });
+  await applier.settle();
 }
 
 let written = 0;
@@ -215,10 +189,10 @@ async function writeFile<T>(path: string, write: (file: OpenFile) => Promise<T>)
 }
 
 export interface DeltaDescription {
-  readonly manifest: DeltaManifest;
+  readonly outline: DeltaOutline;
   /** Whole file. */
   readonly bytes: number;
-  readonly manifestBytes: number;
+  readonly outlineBytes: number;
   readonly mapBytes: number;
   readonly covers: number;
   /** Segments, target bytes and payload bytes by codec. */
@@ -230,17 +204,17 @@ export async function describeDelta(path: string): Promise<DeltaDescription> {
   const file = await opened(path);
   try {
     const { size } = await file.stat();
-    const { manifest, manifestBytes } = await openDeltaFile(file, size);
+    const { outline, outlineBytes } = await openDeltaFile(file, size);
     const count = (codec: number): { segments: number; target: number; payload: number } => {
-      const own = manifest.segments.filter((segment) => segment.codec === codec);
+      const own = outline.segments.filter((segment) => segment.codec === codec);
       return { segments: own.length, target: own.reduce((sum, { length }) => sum + length, 0), payload: own.reduce((sum, { payload }) => sum + (payload?.size ?? 0), 0) };
     };
     return {
-      manifest,
+      outline,
       bytes: size,
-      manifestBytes,
-      mapBytes: manifest.pages.reduce((sum, page) => sum + page.size, 0),
-      covers: manifest.pages.reduce((sum, page) => sum + page.covers, 0),
+      outlineBytes,
+      mapBytes: outline.pages.reduce((sum, page) => sum + page.size, 0),
+      covers: outline.pages.reduce((sum, page) => sum + page.covers, 0),
       codecs: { copy: count(0), raw: count(1), sites: count(2), parts: count(3), moved: count(4) },
     };
   } finally {

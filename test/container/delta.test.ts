@@ -35,11 +35,12 @@ function spanEnds(size: number, step: number): number[] {
 async function rebuild(made: MadeDelta, base: Uint8Array): Promise<Buffer> {
   const file = Buffer.concat([...deltaFileParts(made)]);
   const delta = await openDeltaFile(memoryBase(file), file.length);
-  expect(delta.manifestBytes + [...made.objects.values()].reduce((sum, { length }) => sum + length, 0)).toBe(file.length);
-  const applier = new DeltaApplier(delta.manifest, delta, memoryBase(base));
+  expect(delta.outlineBytes + [...made.objects.values()].reduce((sum, { length }) => sum + length, 0)).toBe(file.length);
+  const applier = new DeltaApplier(delta.outline, delta, memoryBase(base));
   const parts: Uint8Array[] = [];
   // In any order.
   for (const number of [...applier.segments.keys()].reverse()) parts.unshift(await applier.segment(number));
+  await applier.settle();
   return Buffer.concat(parts);
 }
 

@@ -2,11 +2,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { goldenPair } from '../../fixtures/container/image.ts';
 import { isShoalError } from '../../src/core/errors.ts';
-import { idFromBytes } from '../../src/core/ids.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
 import { memoryBase } from '../../src/delta/predict.ts';
 import { Codec } from '../../src/delta/types.ts';
-import { blake3 } from '../../src/kernel/hash.ts';
 import { rebuild } from '../support/rebuild.ts';
 
 const file = readFileSync(new URL('../../fixtures/container/golden-2.delta', import.meta.url));
@@ -14,10 +12,10 @@ const { base, target } = goldenPair();
 
 describe('vectors of docs/containers.md', () => {
   test('the golden file is of feature 2, made from these inputs, and rebuilds the target', async () => {
-    const { manifest } = await openDeltaFile(memoryBase(file), file.length);
-    expect([manifest.base.root, manifest.target.root]).toEqual([idFromBytes(blake3(base)), idFromBytes(blake3(target))]);
-    expect(manifest.views?.target.at.length).toBeGreaterThan(5);
-    expect(manifest.segments.map(({ codec }) => codec)).toContain(Codec.PARTS);
+    const { outline } = await openDeltaFile(memoryBase(file), file.length);
+    expect([outline.base.size, outline.target.size]).toEqual([base.length, target.length]);
+    expect(outline.views?.target.at.length).toBeGreaterThan(5);
+    expect(outline.segments.map(({ codec }) => codec)).toContain(Codec.PARTS);
     expect((await rebuild(file, base)).equals(target)).toBe(true);
   });
 
@@ -28,10 +26,7 @@ describe('vectors of docs/containers.md', () => {
       changed[at] = (changed[at] as number) ^ (1 << (at % 8));
       for (const bytes of [changed, file.subarray(0, at)]) {
         try {
-          const { manifest } = await openDeltaFile(memoryBase(bytes), bytes.length);
-          const made = await rebuild(bytes, base);
-          // A hash in the manifest may be what changed: then nothing is left that says otherwise.
-          if (manifest.target.root === idFromBytes(blake3(target))) expect(made.equals(target)).toBe(true);
+          expect((await rebuild(bytes, base)).equals(target)).toBe(true);
         } catch (error) {
           if (!isShoalError(error)) throw error;
         }

@@ -133,7 +133,7 @@ describe('bytes from outside', () => {
   test('a file of any bytes is refused by name', async () => {
     await fc.assert(
       fc.asyncProperty(garbage, fc.boolean(), async (bytes, headed) => {
-        const file = headed ? Buffer.concat([Buffer.from('SHDF\x01'), bytes]) : Buffer.from(bytes);
+        const file = headed ? Buffer.concat([Buffer.from('SHDF\x21'), bytes]) : Buffer.from(bytes);
         await expect(openDeltaFile(memoryBase(file), file.length)).rejects.toMatchObject({ name: 'ShoalError' });
       }),
     );

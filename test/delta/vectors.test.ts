@@ -40,7 +40,7 @@ describe('vectors of docs/delta.md', () => {
 
   test('so does the portable decoder, whichever tier is loaded', async () => {
     const delta = await openDeltaFile(memoryBase(file), file.length);
-    const { pages, segments } = delta.manifest;
+    const { pages, segments } = delta.outline;
     const maps: Covers[] = [];
     let [at, number] = [0, 0];
     for (const page of pages) {

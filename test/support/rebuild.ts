@@ -5,8 +5,9 @@ import { memoryBase } from '../../src/delta/predict.ts';
 /** What the delta file `bytes` makes of `base`. */
 export async function rebuild(bytes: Uint8Array, base: Uint8Array): Promise<Buffer> {
   const delta = await openDeltaFile(memoryBase(bytes), bytes.length);
-  const applier = new DeltaApplier(delta.manifest, delta, memoryBase(base));
+  const applier = new DeltaApplier(delta.outline, delta, memoryBase(base));
   const parts: Uint8Array[] = [];
   for (const number of applier.segments.keys()) parts.push(await applier.segment(number));
+  await applier.settle();
   return Buffer.concat(parts);
 }

@@ -9,9 +9,9 @@ export async function writeDeltaSeeds(folder: string, part: string): Promise<voi
     if (name.startsWith(part)) writeFileSync(join(folder, name), bytes);
   };
   const file = readFileSync(new URL('../../fixtures/delta/golden-1.delta', import.meta.url));
-  const { manifest, manifestBytes } = await openDeltaFile(memoryBase(file), file.length);
-  const { pages, segments, base, target } = manifest;
-  let at = manifestBytes;
+  const { outline, outlineBytes } = await openDeltaFile(memoryBase(file), file.length);
+  const { pages, segments, base, target } = outline;
+  let at = outlineBytes;
   pages.forEach(({ size }, number) => {
     const head = Buffer.alloc(15);
     head.writeUInt32LE(0, 1);
