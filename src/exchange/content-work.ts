@@ -20,6 +20,10 @@ export interface ContentWorkParts {
 export interface SpanWatch {
   /** A sign that the source is at work on it. */
   alive(): void;
+  /** So many bytes are asked for. */
+  brings(bytes: number): void;
+  /** So many of these came, and were right. */
+  came(bytes: number): void;
   /** All bytes are here. */
   arrived(): void;
 }
@@ -40,14 +44,16 @@ export class ContentWork {
   }
 
   /** Throws what the source throws; what it brought by then is in the slot. */
-  async fetch(source: Source, fill: SpanFill, { alive, arrived }: SpanWatch): Promise<void> {
+  async fetch(source: Source, fill: SpanFill, { alive, arrived, brings, came }: SpanWatch): Promise<void> {
     const buffer = this.#buffers.pop() ?? new Uint8Array(Math.min(SPAN_MAX_BYTES, this.#parts.index.bytes));
     try {
       await this.look(fill, buffer, source);
       if (!fill.wanted) return;
       const request = fill.request();
+      brings(request.chunks.reduce((sum, { length }) => sum + length, 0));
       const take: SpanSink['take'] = async (batch, first) => {
         alive();
+        came(batch.reduce((sum, { bytes }) => sum + bytes.byteLength, 0));
         if (first + batch.length === request.chunks.length) arrived();
         await this.#ours(async () => {
           this.#onArrived(fill, await fill.take(this.#parts.slot, request, batch, first), 0);

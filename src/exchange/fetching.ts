@@ -27,6 +27,8 @@ import type { Standing } from './standing.ts';
 import type { BackhaulTurns } from './turns.ts';
 
 const TICK_MS = 250;
+/** What neighbours answer within so long is planned for together, milliseconds. */
+const TOGETHER_MS = 30;
 
 export interface FetchingParts {
   readonly key: ContentKey;
@@ -57,6 +59,15 @@ export interface FetchingParts {
   readonly onEnded: () => void;
 }
 
+/** Spans that are asked for twice because the first who was asked is slow: where everything is slow, more would make it slower. */
+const CRAWLING_MOST = 2;
+
+/** A request for a span as content. */
+interface ContentRequest {
+  readonly source: Source;
+  readonly started: Running;
+}
+
 interface DeltaInUse {
   readonly road: DeltaRoad;
   readonly work: DeltaWork;
@@ -72,12 +83,15 @@ export class Fetching {
   readonly #holdings: Holdings;
   readonly #content: ContentWork;
   readonly #running = new Set<Promise<void>>();
+  readonly #contents = new Map<SpanFill, Set<ContentRequest>>();
   #delta: DeltaInUse | undefined;
   #lastArrival: number;
   /** When others of the site were last known to be at work. */
   #waited = -Infinity;
   #broken: Error | undefined;
   #wake: () => void = () => undefined;
+  /** Answers are there that nobody has looked at yet. */
+  #answers: (() => void) | undefined;
 
   constructor(parts: FetchingParts) {
     const { clock, index, key, signal, turns } = parts;
@@ -94,13 +108,18 @@ export class Fetching {
       spans: index.spans,
       members: () => turns?.members ?? 0,
       onHolding: (source, holding) => turns?.saw(source, holding),
+      onBoast: (source) => turns?.caught(source),
       onFailure: (source, error) => {
         // Whoever does not answer has nothing to offer until it does; that is all that follows from it.
         turns?.asked(source);
         if (isLie(error)) this.#failed(source, error);
       },
       onAnswer: () => {
-        this.#wake();
+        // Several answer at about the same time: they are looked at together.
+        this.#answers ??= clock.after(TOGETHER_MS, () => {
+          this.#answers = undefined;
+          this.#wake();
+        });
       },
     });
   }
@@ -152,6 +171,7 @@ export class Fetching {
 
   /** Waits until nothing is under way any more. */
   async close(): Promise<void> {
+    this.#answers?.();
     await Promise.all(this.#running);
     await this.#parts.delta.close();
   }
@@ -182,7 +202,7 @@ export class Fetching {
     const road = delta.road;
     if (road === undefined && this.#inFlight.room === 0) return;
     const now = clock.now();
-    const wants = missing.wants(now, OVERDUE_MS);
+    const wants = missing.wants(now, OVERDUE_MS, (fill) => this.#crawls(fill));
     const roads: RoadsParts = { missing, holdings: this.#holdings, inFlight: this.#inFlight, turns, road, deltaComing: this.#coming, underWay: (segment) => this.#delta?.underWay.has(segment) === true, lacksPage: (source, page) => this.#delta?.pages.lacks(source, page) === true };
     if (road !== undefined && this.#delta !== undefined) {
       for (const { source, page } of this.#delta.pages.steps(wants, sources, roads, now, random).slice(0, this.#inFlight.room)) this.#startPage(source, page, this.#delta);
@@ -204,16 +224,37 @@ export class Fetching {
   }
 
   #startContent(source: Source, fill: SpanFill): void {
-    this.#start(source.name, [fill], (started) => this.#content.fetch(source, fill, {
-      alive: () => { this.#alive([fill], started); },
-      arrived: () => {
-        // The next one is asked for while this one is still being written.
-        started.arrived = true;
-        this.#wake();
-      },
-    }), (error) => {
+    this.#start(source.name, [fill], async (started) => {
+      const request = { source, started };
+      this.#contents.set(fill, (this.#contents.get(fill) ?? new Set()).add(request));
+      try {
+        await this.#content.fetch(source, fill, {
+          alive: () => { this.#alive([fill], started); },
+          brings: (bytes) => { started.size = bytes; },
+          came: (bytes) => { started.got += bytes; },
+          arrived: () => {
+            // The next one is asked for while this one is still being written.
+            started.arrived = true;
+            this.#wake();
+          },
+        });
+      } finally {
+        this.#contents.get(fill)?.delete(request);
+        if (this.#contents.get(fill)?.size === 0) this.#contents.delete(fill);
+      }
+    }, (error) => {
       if (!isShoalError(error, 'NOT_HELD') || !this.#holdings.deny('spans', source, fill.span)) this.#failed(source, error);
     }, source);
+  }
+
+  /** Whether who is asked for it takes far longer than others would, and somebody else may be asked. Who brings things over the backhaul is as fast as that is. */
+  #crawls(fill: SpanFill): boolean {
+    const requests = this.#contents.get(fill);
+    if (requests === undefined || requests.size !== 1 || fill.asked.length !== 1) return false;
+    for (const { source, started } of requests) if (source.kind !== 'peer' || !this.#inFlight.crawls(source.name, started)) return false;
+    let twice = 0;
+    for (const each of this.#contents.values()) if (each.size > 1) twice++;
+    return twice < CRAWLING_MOST;
   }
 
   #startSegment(source: Source | undefined, segment: number, { road, underWay, work }: DeltaInUse): void {

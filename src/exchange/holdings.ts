@@ -4,10 +4,22 @@ import type { ObjectId } from '../core/ids.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { PeerHolding, Source } from './source.ts';
 
+/**
+ * Who said so often that it has what it turned out not to have, and says so still, boasts: it is believed about nothing any more.
+ * More than what can be asked of a device at a time that has just started again, and has not looked yet what it has.
+ */
+const BOASTS_MOST = 8;
 /** How often what peers hold is asked again while something is missing, milliseconds. */
 const HOLDING_MS = 1_000;
-/** All of a site look at those that bring something: for each that there is questions are so much further apart, milliseconds. */
-const HOLDING_EACH_MS = 20;
+/**
+ * Questions are so much further apart for each that there is, milliseconds: all of a site ask those that bring something, and
+ * answering is work for each of these.
+ */
+const HOLDING_EACH_MS = 100;
+/** The same for what those that bring something hold: it is news to everybody. */
+const BRINGER_EACH_MS = 40;
+/** However many there are: a member that shows no sign of life for three times as long loses its turn. */
+const HOLDING_MOST_MS = 4_000;
 /** The same while who has the best base is still being found out, and while small payloads go round. */
 const HOLDING_SOON_MS = 250;
 /** The first answers are not waited for any longer before the sources that have answered are used, milliseconds. */
@@ -23,6 +35,8 @@ export interface HoldingsParts {
   readonly members: () => number;
   readonly signal: AbortSignal;
   readonly onHolding: (source: Source, holding: PeerHolding) => void;
+  /** It says that it has what it has not, again and again. */
+  readonly onBoast: (source: Source) => void;
   /** It did not answer, or not properly; what it said before is forgotten. */
   readonly onFailure: (source: Source, error: unknown) => void;
   /** Called after every answer. */
@@ -38,6 +52,8 @@ export class Holdings {
   readonly #asking = new Map<Source, Promise<void>>();
   /** What a source did not have although it said so: it is not believed about that again. */
   readonly #denied = { spans: new Map<string, Set<number>>(), segments: new Map<string, Set<number>>() };
+  readonly #boasters = new Set<string>();
+  readonly #met = new Set<string>();
   /** Those that said they are bringing something. */
   readonly #bringers = new Set<string>();
   #askedBringers = -Infinity;
@@ -74,10 +90,13 @@ export class Holdings {
   async refresh(sources: readonly Source[], soon: boolean, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
     const { clock } = this.#parts;
     const first = this.#asked === -Infinity || (delta !== undefined && !this.#askedOfDelta);
-    const apart = this.#parts.members() * HOLDING_EACH_MS;
-    if (!first && clock.now() - this.#asked < Math.max(apart, soon ? HOLDING_SOON_MS : HOLDING_MS)) {
+    const members = this.#parts.members();
+    const apart = Math.min(HOLDING_MOST_MS, Math.max(BRINGER_EACH_MS * members, HOLDING_SOON_MS));
+    if (!first && clock.now() - this.#asked < (soon ? apart : Math.min(HOLDING_MOST_MS, Math.max(HOLDING_EACH_MS * members, HOLDING_MS)))) {
+      // Where there are many, others are looked at all the time.
+      for (const source of sources) if (!this.#met.has(source.name) && !this.#asking.has(source)) void this.#ask(source, delta);
       // Of those that are bringing something there will soon be news.
-      if (clock.now() - this.#askedBringers < Math.max(apart, HOLDING_SOON_MS)) return;
+      if (clock.now() - this.#askedBringers < apart) return;
       this.#askedBringers = clock.now();
       for (const source of sources) if (this.#bringers.has(source.name) && !this.#asking.has(source)) void this.#ask(source, delta);
       return;
@@ -97,6 +116,7 @@ export class Holdings {
   }
 
   #ask(source: Source, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
+    this.#met.add(source.name);
     const asking = this.#askNow(source, delta).finally(() => this.#asking.delete(source));
     this.#asking.set(source, asking);
     return asking;
@@ -106,7 +126,19 @@ export class Holdings {
     const { key, onAnswer, onFailure, onHolding, signal, spans } = this.#parts;
     try {
       const holding = await source.holding(key, spans, signal);
-      for (const span of this.#denied.spans.get(source.name) ?? []) holding?.spans.delete(span);
+      let boasts = 0;
+      for (const span of this.#denied.spans.get(source.name) ?? []) {
+        if (holding?.spans.has(span) !== true) continue;
+        boasts++;
+        holding.spans.delete(span);
+      }
+      if (boasts >= BOASTS_MOST) {
+        this.#boasters.add(source.name);
+        this.#spans.delete(source.name);
+        this.#segments.delete(source.name);
+        this.#parts.onBoast(source);
+      }
+      if (this.#boasters.has(source.name)) return;
       this.#spans.set(source.name, holding?.spans ?? 'all');
       if (holding !== undefined) onHolding(source, holding);
       if ((holding?.bringing?.length ?? 0) > 0) this.#bringers.add(source.name);

@@ -24,12 +24,21 @@ export function lateAfter(source: { readonly kind: SourceKind } | undefined): nu
   return source?.kind === 'gateway' ? OVERDUE_MS : LATE_MS;
 }
 
+/** A neighbour is not given up for being slow before this, milliseconds: a LAN that is busy for a moment is no reason. */
+const CRAWL_LEAST_MS = 4_000;
+/** It crawls when what is left will take it so many times as long as all of it would take others. */
+const CRAWL_TIMES = 6;
+
 /** A request for a span that is under way. */
 export interface Running {
   /** When it was started, or last gave a sign of life. */
   since: number;
   /** Milliseconds without one after which it is late. */
   readonly lateMs: number;
+  readonly began: number;
+  /** What it is to bring, where that is known, and what it has brought. Bytes. */
+  size: number;
+  got: number;
   /** All bytes are here, if not all of them in the slot: the source has nothing more to do. */
   arrived: boolean;
 }
@@ -39,6 +48,8 @@ export class InFlight {
   readonly #now: () => number;
   readonly #rate: () => number;
   readonly #running = new Map<string, Set<Running>>();
+  /** Bytes a millisecond that sources brought lately, each request by itself. */
+  readonly #paces = new Map<string, number>();
 
   /** `now` counts milliseconds; `rate`: the most that may arrive, bytes a second. */
   constructor(now: () => number, rate: () => number = () => Infinity) {
@@ -47,7 +58,8 @@ export class InFlight {
   }
 
   start(source: string, lateMs: number): Running {
-    const started = { since: this.#now(), lateMs, arrived: false };
+    const now = this.#now();
+    const started = { since: now, began: now, lateMs, size: 0, got: 0, arrived: false };
     const running = this.#running.get(source) ?? new Set();
     this.#running.set(source, running.add(started));
     return started;
@@ -55,6 +67,21 @@ export class InFlight {
 
   end(source: string, ended: Running): void {
     this.#running.get(source)?.delete(ended);
+    if (ended.size === 0 || ended.got === 0) return;
+    const pace = ended.got / Math.max(1, this.#now() - ended.began);
+    this.#paces.set(source, (pace + (this.#paces.get(source) ?? pace)) / 2);
+  }
+
+  /**
+   * Whether a request to the source goes so slowly that another source is worth asking as well: by what others were measured to
+   * take, never by a time that somebody thought of. Whoever sends a little now and then is never silent, and holds everything up.
+   */
+  crawls(source: string, { arrived, began, got, size }: Running): boolean {
+    const elapsed = this.#now() - began;
+    if (arrived || size === 0 || elapsed < CRAWL_LEAST_MS) return false;
+    const others = [...this.#paces].flatMap(([name, pace]) => (name === source ? [] : [pace])).sort((a, b) => a - b);
+    const middle = others[others.length >> 1];
+    return middle !== undefined && (elapsed * (size - got)) / Math.max(1, got) > Math.max(CRAWL_LEAST_MS, (CRAWL_TIMES * size) / middle);
   }
 
   get none(): boolean {
@@ -74,9 +101,9 @@ export class InFlight {
     return Math.max([...all].filter(({ arrived }) => !arrived).length, all.size - UNWRITTEN);
   }
 
-  /** Whether a request to the source is late. */
+  /** Whether a request to the source is late, or crawls. */
   slow(source: string): boolean {
-    return [...(this.#running.get(source) ?? [])].some((each) => !each.arrived && this.#late(each));
+    return [...(this.#running.get(source) ?? [])].some((each) => !each.arrived && (this.#late(each) || this.crawls(source, each)));
   }
 
   get #count(): number {

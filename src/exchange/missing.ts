@@ -53,11 +53,13 @@ export class MissingSpans {
     return true;
   }
 
-  /** All of them, those marked as late that have been under way without a sign of life for longer than who is asked for them may take, and as overdue for more than `overdueMs`. */
-  wants(now: number, overdueMs: number): readonly SpanFill[] {
+  /** All of them, those marked as late that have been under way without a sign of life for longer than who is asked for them may take, and as overdue for more than `overdueMs`; late as well those that `crawls`. */
+  wants(now: number, overdueMs: number, crawls: (fill: SpanFill) => boolean): readonly SpanFill[] {
     for (const each of this.#list) {
       const silent = each.asked.length > 0 && each.wanted ? now - each.since : 0;
-      each.late = silent > each.lateMs;
+      const stuck = silent > each.lateMs;
+      each.crawls = !stuck && each.asked.length > 0 && crawls(each);
+      each.late = stuck || each.crawls;
       each.overdue = silent > overdueMs;
     }
     return this.#list;

@@ -27,6 +27,7 @@ export class SpanFill implements Want {
   since = 0;
   lateMs = 0;
   late = false;
+  crawls = false;
   overdue = false;
   /** Where its owner has it in a list. */
   position = 0;

@@ -7,7 +7,7 @@ export interface BackhaulTurns {
   saw(source: Source, holding: PeerHolding): void;
   /** Told that a neighbour has answered what it holds, or cannot be reached. */
   asked(source: Source): void;
-  /** Told of a neighbour that sent wrong bytes: it is passed over from now on. */
+  /** Told of a neighbour that sent wrong bytes, or boasts of what it has not: it is passed over from now on. */
   caught(source: Source): void;
   /** Told that this device begins to bring `span` over the backhaul. */
   brings(span: number): void;

@@ -27,6 +27,8 @@ export interface Want {
   readonly asked: readonly string[];
   /** It has been under way for so long that asking a second source is worth its bytes. */
   readonly late: boolean;
+  /** Late because it comes so slowly, not because nothing comes: that is no reason to pay more for it. */
+  readonly crawls?: boolean;
 }
 
 export interface Step {
@@ -42,59 +44,73 @@ export type Random = () => number;
  * The requests to start now. A span goes to one of those that give it at the least price (bytes times what each costs), and
  * waits for one of those when all are busy; an offer that costs more is taken only for what nobody gives for less. A late
  * span is asked for once more, of a source that was not asked yet, whatever that costs: a stuck neighbour must not hold a
- * device up.
+ * device up; one that is merely slow is left for another that gives it at the least price.
  */
 export function nextSteps(wants: readonly Want[], offers: readonly Offer[], random: Random): readonly Step[] {
   const free = new Map(offers.map((offer) => [offer.source, offer.mostInFlight - offer.inFlight]));
   const steps: Step[] = [];
   if (![...free.values()].some((places) => places > 0)) return steps;
-  // Late ones last, then the rarest first, then by chance; `Infinity` is out of the question.
-  const order = new Float64Array(wants.length);
-  for (let index = 0; index < wants.length; index++) {
-    const want = wants[index];
-    const holders = want === undefined || (want.asked.length > 0 && !want.late) ? 0 : holdersOf(want, offers);
-    order[index] = holders === 0 ? Infinity : (want?.late === true ? offers.length + 1 : 0) + holders + random();
+  const priced: Priced[] = [];
+  for (const want of wants) {
+    if (want.asked.length > 0 && !want.late) continue;
+    const each = price(want, offers);
+    // Late ones last, then the rarest first, then by chance.
+    if (each !== undefined) priced.push({ ...each, order: (want.late ? offers.length + 1 : 0) + each.holders + random() });
   }
   // Few requests can start and there are many spans to choose from: picking the first again and again is cheaper than sorting.
   for (;;) {
     let first = -1;
-    for (let index = 0; index < wants.length; index++) {
-      if ((order[index] ?? Infinity) >= (order[first] ?? Infinity)) continue;
-      if (sourceFor(wants[index], offers, free, random) !== undefined) first = index;
+    let chosen: Offer | undefined;
+    for (let index = 0; index < priced.length; index++) {
+      const each = priced[index];
+      if (each === undefined || each.order >= (priced[first]?.order ?? Infinity)) continue;
+      const offer = sourceFor(each, offers, free, random);
+      if (offer !== undefined) [first, chosen] = [index, offer];
     }
-    const want = wants[first];
-    const chosen = sourceFor(want, offers, free, random);
-    if (want === undefined || chosen === undefined) return steps;
+    const taken = priced[first];
+    if (taken === undefined || chosen === undefined) return steps;
     free.set(chosen.source, (free.get(chosen.source) ?? 0) - 1);
-    order[first] = Infinity;
-    steps.push({ span: want.span, source: chosen.source, road: chosen.road });
+    steps.push({ span: taken.want.span, source: chosen.source, road: chosen.road });
+    const last = priced.pop();
+    if (last !== undefined && last !== taken) priced[first] = last;
   }
 }
 
-/** What the span costs there; undefined when it cannot be had there, or is being asked for there already. */
-function priceOf({ source, costPerByte, bytes }: Offer, { asked, span }: Want): number | undefined {
-  if (asked.includes(source)) return undefined;
-  const needed = bytes(span);
-  return needed === undefined ? undefined : needed * costPerByte;
+/** A span that may be asked for, and what it costs at each offer: `Infinity` where it cannot be had. */
+interface Priced {
+  readonly want: Want;
+  readonly prices: Float64Array;
+  /** How many have it. */
+  readonly holders: number;
+  /** The least of the prices. */
+  readonly least: number;
+  readonly order: number;
 }
 
-function holdersOf(want: Want, offers: readonly Offer[]): number {
-  let holders = 0;
-  for (const offer of offers) if (priceOf(offer, want) !== undefined) holders++;
-  return holders;
+/** Undefined when nobody has it. An offer is asked for its price once: there are many of both. */
+function price(want: Want, offers: readonly Offer[]): Omit<Priced, 'order'> | undefined {
+  const prices = new Float64Array(offers.length);
+  let [holders, least] = [0, Infinity];
+  for (const [at, { source, costPerByte, bytes }] of offers.entries()) {
+    const needed = want.asked.includes(source) ? undefined : bytes(want.span);
+    const own = needed === undefined ? Infinity : needed * costPerByte;
+    prices[at] = own;
+    if (needed === undefined) continue;
+    holders++;
+    least = Math.min(least, own);
+  }
+  return holders === 0 ? undefined : { want, prices, holders, least };
 }
 
 /** Who is to be asked for it: one that holds it and has a place free, and unless it is late, one of the cheapest that hold it. */
-function sourceFor(want: Want | undefined, offers: readonly Offer[], free: ReadonlyMap<string, number>, random: Random): Offer | undefined {
+function sourceFor({ want, prices, least }: Priced, offers: readonly Offer[], free: ReadonlyMap<string, number>, random: Random): Offer | undefined {
   let chosen: Offer | undefined;
   let equals = 1;
-  if (want === undefined) return chosen;
-  let least = Infinity;
-  if (!want.late) for (const offer of offers) least = Math.min(least, priceOf(offer, want) ?? Infinity);
+  const most = want.late && want.crawls !== true ? Infinity : least;
   let price = Infinity;
-  for (const offer of offers) {
-    const own = priceOf(offer, want);
-    if (own === undefined || own > least || (free.get(offer.source) ?? 0) <= 0) continue;
+  for (const [at, offer] of offers.entries()) {
+    const own = prices[at] ?? Infinity;
+    if (own === Infinity || own > most || (free.get(offer.source) ?? 0) <= 0) continue;
     // Cheaper first; among equals the one with the larger share of its requests to spare, and any of these: not all devices the same.
     const better = chosen === undefined ? 1 : price - own || spare(offer, free) - spare(chosen, free);
     if (better < 0 || (better === 0 && random() * ++equals >= 1)) continue;

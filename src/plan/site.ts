@@ -98,8 +98,8 @@ export class SiteTurns {
   readonly #self: Seen;
   readonly #selfName: string;
   readonly #others = new Map<string, Seen>();
-  /** Spans that somebody has shown, this device among them. */
-  readonly #shown = new Set<number>();
+  /** Spans that somebody has shown, this device among them, and who was the first. */
+  readonly #shown = new Map<number, Seen>();
   /** By lot: whose turn it is, since when, and when that was last of interest. */
   readonly #firsts = new Map<number, { seen: Seen; since: number; asked: number }>();
   /** For how long each may bring nothing, as far as that was asked for since somebody's pace was last learned. */
@@ -143,12 +143,12 @@ export class SiteTurns {
 
   /** This device begins to bring `span` over the backhaul. */
   brings(span: number): void {
-    this.#shown.add(span);
+    this.#shown.set(span, this.#self);
   }
 
   /** This device has `span`; `took` milliseconds if it brought it over the backhaul. */
   has(span: number, took?: number): void {
-    this.#shown.add(span);
+    this.#shown.set(span, this.#self);
     if (took === undefined) return;
     this.#self.pace = took;
     this.#patiences.clear();
@@ -158,7 +158,7 @@ export class SiteTurns {
   /** What was learned of a member. */
   saw(instance: string, { held, working, bytes, bringing = [], has = () => false, count }: Said): void {
     const seen = this.#others.get(instance);
-    if (seen === undefined) return;
+    if (seen === undefined || seen.liar) return;
     seen.bytes = bytes ?? seen.bytes;
     const now = this.#now();
     if (held > seen.held) seen.grew = now;
@@ -167,14 +167,18 @@ export class SiteTurns {
     seen.heard = true;
     seen.held = held;
     const before = seen.claims;
-    // What is here, or on its way to somebody else, is not for it to bring.
-    seen.claims = new Map(bringing.filter((span) => !has(span) && (before.has(span) || !this.#comes(span))).map((span) => [span, before.get(span) ?? now]));
+    // What is here, or on its way to somebody else, is not for it to bring. That others say they have it is no reason: one may boast.
+    seen.claims = new Map(bringing.filter((span) => !has(span) && (before.has(span) || (this.#shown.get(span) !== this.#self && !this.#claimed(span)))).map((span) => [span, before.get(span) ?? now]));
     for (const span of before.keys()) if (!seen.claims.has(span) && !has(span)) seen.broken++;
   }
 
   /** Whether somebody has shown `span`, or says that he is bringing it. */
   #comes(span: number): boolean {
-    if (this.#shown.has(span)) return true;
+    return this.#shown.has(span) || this.#claimed(span);
+  }
+
+  /** Whether somebody says that he is bringing it. */
+  #claimed(span: number): boolean {
     for (const seen of this.#others.values()) if (this.#brings(seen, span)) return true;
     return false;
   }
@@ -191,7 +195,7 @@ export class SiteTurns {
     for (let span = 0; count !== undefined && held > seen.held && span < count; span++) if (has(span) && (this.#brings(seen, span) || !this.#comes(span))) fresh.push(span);
     if (count === undefined ? held <= seen.held : fresh.length === 0) return;
     const begun = fresh.flatMap((span) => seen.claims.get(span) ?? []);
-    for (const span of fresh) this.#shown.add(span);
+    for (const span of fresh) this.#shown.set(span, seen);
     // What it had before it was first asked says nothing of its pace.
     if (begun.length > 0) seen.pace = now - Math.min(...begun);
     else if (seen.heard) seen.pace ??= now - seen.brought;
@@ -206,10 +210,11 @@ export class SiteTurns {
     if (seen !== undefined) seen.heard = true;
   }
 
-  /** A member was caught with wrong bytes: it is passed over from now on. */
+  /** A member was caught with wrong bytes, or boasts of what it has not: it is passed over from now on, and what it showed is forgotten. */
   caught(instance: string): void {
     const seen = this.#others.get(instance);
     if (seen !== undefined) seen.liar = true;
+    for (const [span, first] of this.#shown) if (first === seen) this.#shown.delete(span);
     this.#patiences.clear();
   }
 

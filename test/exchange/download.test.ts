@@ -175,6 +175,50 @@ describe('a download', () => {
     expect(ledger.origin).toBeGreaterThan(10 * MiB);
   }, 60_000);
 
+  it('does not go on asking a peer that says it has what it has not', async () => {
+    const { url } = await host();
+    const [boaster, other] = [await proxy(url), await proxy(url)];
+    let denied = 0;
+    boaster.proxy.tamper = ({ path }, response) => {
+      if (!path.includes('/spans/')) return false;
+      denied++;
+      response.writeHead(404).end();
+      return true;
+    };
+    const { path, ledger } = await fetchInto([source('peer', boaster.url), source('peer', other.url)]);
+    expect(await sha256(path)).toBe(artifact.sha256);
+    expect(ledger.peer).toBeGreaterThan(10 * MiB);
+    // Some spans under way at a time, and none twice.
+    expect(denied).toBeLessThanOrEqual(12);
+  });
+
+  it('takes elsewhere what a peer sends a little of now and then', async () => {
+    const { url } = await host();
+    const [slow, fast, far] = [await proxy(url), await proxy(url), await proxy(url)];
+    const drips: NodeJS.Timeout[] = [];
+    closing.push(() => { for (const drip of drips) clearInterval(drip); return Promise.resolve(); });
+    let [asked, finished, cut] = [0, 0, 0];
+    slow.proxy.tamper = ({ path, status, headers, body }, response) => {
+      if (!path.includes('/spans/')) return false;
+      asked++;
+      response.writeHead(status, headers);
+      let at = 0;
+      // Never silent for as long as what is stuck is given, and a minute for a MiB.
+      drips.push(setInterval(() => {
+        if (at >= body.byteLength) return;
+        response.write(body.subarray(at, (at += 64 * 1024)));
+        if (at >= body.byteLength) finished++;
+      }, 800));
+      response.on('close', () => { if (at < body.byteLength) cut++; });
+      return true;
+    };
+    const { path, ledger } = await fetchInto([source('peer', slow.url), source('peer', fast.url), source('origin', far.url)]);
+    expect(await sha256(path)).toBe(artifact.sha256);
+    expect(asked).toBeGreaterThan(0);
+    await expect.poll(() => cut).toBe(asked);
+    expect([finished, ledger.origin]).toEqual([0, 0]);
+  }, 60_000);
+
   it('lets a gateway on a slow link finish: the origin is not asked for what the site is fetching already', async () => {
     const { url } = await host();
     const [near, far] = [await proxy(url), await proxy(url)];

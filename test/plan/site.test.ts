@@ -56,6 +56,22 @@ describe('the turns of a site', () => {
     expect(turns.othersAtWork).toBe(true);
   });
 
+  it('go by what members say they are bringing, though another one boasts that it has everything', () => {
+    let now = 0;
+    const turns = turnsOf('a', ['b', 'boaster'], () => now);
+    const span = Array.from({ length: LOTS }, (_, each) => each).find((each) => turns.mine(each)) ?? -1;
+    turns.saw('boaster', { held: 100, working: true, has: () => true, count: 100 });
+    turns.saw('b', { held: 0, working: true, bringing: [span], has: () => false, count: 100 });
+    expect(turns.mine(span)).toBe(false);
+    // What it showed is forgotten with it: who shows the same later is the first to have brought something.
+    turns.caught('boaster');
+    now = 1_000;
+    turns.saw('b', { held: 1, working: true, has: (each) => each === span, count: 100 });
+    expect(turns.bringers).toBe(1);
+    turns.saw('boaster', { held: 100, working: true, bringing: [span + 1], has: () => true, count: 100 });
+    expect(turns.bringers).toBe(1);
+  });
+
   it('wait for one that says it works, but not for words alone for ever', () => {
     let now = 0;
     const turns = turnsOf('a', ['b'], () => now);
