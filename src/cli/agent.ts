@@ -5,7 +5,7 @@ import type { AgentEvent, FollowedProduct } from '../roles/agent/types.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
 import { dhtOf, withDht } from './dht.ts';
 import type { DhtFlags } from './dht.ts';
-import { limitsOf, withLimits } from './limits.ts';
+import { limitsOf, withGentle, withLimits } from './limits.ts';
 import type { LimitFlags } from './limits.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
 import type { Progress } from './output.ts';
@@ -64,7 +64,7 @@ export function addAgent(program: Command, version: string): void {
     .option('--insecure-http', `${INSECURE_LISTEN}; also talk to hosts so`)
     .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
     .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens');
-  withDht(withLimits(command, 'download', 'backhaul', 'upload'))
+  withDht(withGentle(withLimits(command, 'download', 'backhaul', 'upload')))
     .addHelpText('after', `
 Prints a JSON line when it is ready, for every release it sets out for and has installed, for every neighbour it catches with
 wrong bytes, and at the end.

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
-import { limitsOf, withLimits } from './limits.ts';
+import { limitsOf, withGentle, withLimits } from './limits.ts';
 import type { LimitFlags } from './limits.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
 
@@ -39,7 +39,7 @@ export function addFetch(program: Command): void {
     .option('--hardware <id...>', 'what this device is')
     .option('--state <dir>', 'where metadata and the highest sequence seen are kept')
     .option('--json', 'one JSON object with the ledger on standard output');
-  withLimits(command, 'download', 'backhaul')
+  withGentle(withLimits(command, 'download', 'backhaul'))
     .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin https://origin:8470 --identity /var/lib/shoal/identity --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://127.0.0.1:8470 --trust root.json -o new.img --base old.img')
     .action(async (wanted: string, options: Options) => {
       keepHeapSmall();

@@ -9,6 +9,7 @@ export interface LimitFlags {
   readonly downloadLimit?: Rates;
   readonly backhaulLimit?: Rates;
   readonly uploadLimit?: Rates;
+  readonly gentle?: boolean;
 }
 
 const WORDS = {
@@ -31,11 +32,17 @@ function parse(text: string): Rates {
   }
 }
 
+/** Adds the flag for whoever fetches from the origin. */
+export function withGentle(command: Command): Command {
+  return command.option('--gentle', 'leave the line to the origin to others who need it: go slower as soon as its queue grows');
+}
+
 /** As a role takes them. */
-export function limitsOf({ backhaulLimit, downloadLimit, uploadLimit }: LimitFlags): { readonly traffic: TrafficLimits } {
+export function limitsOf({ backhaulLimit, downloadLimit, gentle, uploadLimit }: LimitFlags): { readonly traffic: TrafficLimits } {
   return { traffic: {
     ...(downloadLimit === undefined ? {} : { download: downloadLimit }),
     ...(backhaulLimit === undefined ? {} : { backhaul: backhaulLimit }),
     ...(uploadLimit === undefined ? {} : { upload: uploadLimit }),
+    ...(gentle === undefined ? {} : { gentle }),
   } };
 }

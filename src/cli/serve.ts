@@ -3,7 +3,7 @@ import { ShoalError } from '../core/errors.ts';
 import { parseName } from '../core/names.ts';
 import type { OpenListenerOptions } from '../roles/origin/open-listener.ts';
 import { DEFAULT_HOME, parseListen, wholeNumber } from './values.ts';
-import { limitsOf, withLimits } from './limits.ts';
+import { limitsOf, withGentle, withLimits } from './limits.ts';
 import type { LimitFlags } from './limits.ts';
 import { emit, say, untilToldToEnd } from './output.ts';
 import { dhtOf, withDht } from './dht.ts';
@@ -111,7 +111,7 @@ export function addGateway(program: Command, version: string): void {
     .option('--no-mdns', 'never use multicast DNS')
     .option('--insecure-http', `${INSECURE_LISTEN}; also talk to the origin so`)
     .option('--json', 'failures as a JSON object too; results are JSON lines anyway');
-  withDht(withLimits(command, 'download', 'upload'))
+  withDht(withGentle(withLimits(command, 'download', 'upload')))
     .addHelpText('after', '\nExample:\n  shoal gateway --origin https://origin.example:8470 --identity /var/lib/shoal/identity --listen 0.0.0.0:8471 \\\n                --cache /var/cache/shoal --max-size 20000000000')
     .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number }; mdns?: string | boolean; identity?: string; insecureHttp?: boolean } & DhtFlags & LimitFlags) => {
       const dht = await dhtOf(options);

@@ -13,13 +13,15 @@ const PIECE_LEAST = 4_096;
 export class RateLimiter {
   readonly #clock: Clock;
   readonly #rate: () => number;
+  readonly #onTake: (count: number) => void;
   #saved = 0;
   #at: number;
 
-  /** `rate`: how many there are a second, at the moment; `Infinity` for no limit. */
-  constructor(clock: Clock, rate: () => number) {
+  /** `rate`: how many there are a second, at the moment; `Infinity` for no limit. `onTake` is told of all that is taken. */
+  constructor(clock: Clock, rate: () => number, onTake: (count: number) => void = () => undefined) {
     this.#clock = clock;
     this.#rate = rate;
+    this.#onTake = onTake;
     this.#at = clock.now();
     this.#saved = Infinity;
   }
@@ -36,6 +38,7 @@ export class RateLimiter {
 
   /** Takes `count`; returns the milliseconds until whoever took them may take more. */
   take(count: number): number {
+    this.#onTake(count);
     const rate = this.#rate();
     const now = this.#clock.now();
     if (rate === Infinity) {

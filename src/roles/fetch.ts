@@ -65,6 +65,7 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
   const traffic = new Traffic(options.traffic ?? {}, clock, Date.now);
   const metadataHosts = [...(gateway === undefined ? [] : [gateway]), origin].map((url) => upstreamOf(url, clock, member, 'host', url === origin ? traffic.far : traffic.near));
   const sources = namedSources(options, clock, member, traffic);
+  const probed = traffic.watch(() => upstreamOf(origin, clock, member, 'host'));
   const neighbours = options.site === undefined ? undefined : new Neighbours({ hosts: () => metadataHosts, site: parseName('site', options.site), self: undefined, clock, link: member, traffic });
   let news: Periodic | undefined;
   try {
@@ -77,6 +78,7 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
       now: () => new Date(),
     });
     const { manifest } = await trust.release(options.product, options.version);
+    traffic.begins();
     const liars = await Liars.open(files, options.state, Date.now);
     // That a liar is not remembered fails nothing: it is caught once more.
     const standing = standingOf(options, liars, clock, (evidence) => options.onLie?.(evidence), () => undefined);
@@ -101,11 +103,11 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
       ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
     });
     await trust.accepted(manifest);
-    const control = metadataHosts.reduce((sum, { totals }) => sum + totals.control, 0);
+    const control = [...metadataHosts, ...probed].reduce((sum, { totals }) => sum + totals.control, 0);
     return { manifest, paths, ledger: { ...ledger, control: ledger.control + control } };
   } finally {
     await news?.stop();
     await member?.close();
-    await Promise.all([...metadataHosts, ...sources, ...(neighbours === undefined ? [] : [neighbours])].map((each) => each.close()));
+    await Promise.all([...metadataHosts, ...probed, ...sources, ...(neighbours === undefined ? [] : [neighbours])].map((each) => each.close()));
   }
 }

@@ -81,6 +81,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }, { ...options, files, clock, today });
   const traffic = new Traffic(options.traffic ?? {}, clock, today);
   const upstream = upstreamOf(options.origin, clock, member, 'host', traffic.far);
+  const probed = traffic.watch(() => upstreamOf(options.origin, clock, member, 'host'));
   const renewals = new GatewayRenewals(upstream, clock);
   const uses = await GatewayUses.open(files, join(options.directory, 'uses'), upstream, clock);
   const metadata = await GatewayMetadata.open({ directory: join(options.directory, 'metadata'), files, upstream, clock, today, pollMs: options.pollMs ?? GATEWAY_POLL_MS });
@@ -138,7 +139,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       await surface.close();
       await runs.close();
       await member?.close();
-      await upstream.close();
+      await Promise.all([upstream, ...probed].map((host) => host.close()));
       await cache.close();
     },
   };

@@ -2,6 +2,8 @@ import type { Clock } from '../core/clock.ts';
 import { RateLimiter } from '../core/rate-limiter.ts';
 import { minuteOfDay, rateAt } from '../core/rates.ts';
 import type { Rates } from '../core/rates.ts';
+import { LineProbe } from '../exchange/line-probe.ts';
+import type { HttpUpstream } from '../exchange/upstream.ts';
 
 /** How much a host may receive and send. What is not named is not limited. */
 export interface TrafficLimits {
@@ -11,6 +13,8 @@ export interface TrafficLimits {
   readonly backhaul?: Rates;
   /** All that it sends to whoever fetches here. */
   readonly upload?: Rates;
+  /** What comes from the origin leaves the line to others who need it (`src/plan/gentle.ts`). */
+  readonly gentle?: boolean;
 }
 
 /** The limits of one host, each shared by all its connections. */
@@ -19,18 +23,39 @@ export class Traffic {
   readonly near: readonly RateLimiter[];
   readonly far: readonly RateLimiter[];
   readonly upload: RateLimiter | undefined;
+  /** With `gentle`. */
+  readonly #probe: LineProbe | undefined;
   #bringers: () => number = () => 1;
 
   /** `today`: the time of day, milliseconds since the epoch. */
-  constructor({ backhaul, download, upload }: TrafficLimits, clock: Clock, today: () => number) {
+  constructor({ backhaul, download, gentle, upload }: TrafficLimits, clock: Clock, today: () => number) {
     const limiter = (rates: Rates, share: () => number = () => 1): RateLimiter => new RateLimiter(clock, () => rateAt(rates, minuteOfDay(today())) / share());
     this.near = download === undefined ? [] : [limiter(download)];
-    this.far = [...this.near, ...(backhaul === undefined ? [] : [limiter(backhaul, () => Math.max(1, this.#bringers()))])];
+    const probe = gentle === true ? new LineProbe(clock) : undefined;
+    this.#probe = probe;
+    this.far = [
+      ...this.near,
+      ...(backhaul === undefined ? [] : [limiter(backhaul, () => Math.max(1, this.#bringers()))]),
+      ...(probe === undefined ? [] : [new RateLimiter(clock, () => probe.rate, (bytes) => { probe.took(bytes); })]),
+    ];
     this.upload = upload === undefined ? undefined : limiter(upload);
   }
 
   /** The most that may arrive from everybody together at the moment, bytes a second. */
   readonly rate = (): number => Math.min(Infinity, ...this.near.map(({ rate }) => rate));
+
+  /** The origin, which is asked small questions while much comes from it, where the line is to be left to others. The caller's to close. */
+  watch(origin: () => HttpUpstream): readonly HttpUpstream[] {
+    if (this.#probe === undefined) return [];
+    const asked = origin();
+    this.#probe.asks(asked);
+    return [asked];
+  }
+
+  /** Much is about to come from the origin. */
+  begins(): void {
+    this.#probe?.begins();
+  }
 
   /** Tells how many members of the site bring something over the backhaul at the moment, this one among them. */
   sharedBy(bringers: () => number): void {

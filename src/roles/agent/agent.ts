@@ -45,6 +45,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const traffic = new Traffic(options.traffic ?? {}, clock, today);
   const hosts = [...(options.gateway === undefined ? [] : [options.gateway]), options.origin].map((url) => upstreamOf(url, clock, member, 'host', url === options.origin ? traffic.far : traffic.near));
   const fixed = (options.peers ?? []).map((url) => upstreamOf(url, clock, member, 'neighbour', traffic.near));
+  const probed = traffic.watch(() => upstreamOf(options.origin, clock, member, 'host'));
   const deltaCache = new DeltaCache();
   const content = new FileContent(deltaCache);
   const metadata = new HeldMetadata(files, state.directory, () => news?.age);
@@ -112,7 +113,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         return typeof version === 'number' ? version : 0;
       },
     });
-    running = new RunningAgent(options, { traffic, news, member, clock, files, state, trust, hosts: [...hosts, ...fixed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
+    running = new RunningAgent(options, { traffic, news, member, clock, files, state, trust, hosts: [...hosts, ...fixed, ...probed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
     await running.serveInstalled();
     member?.keep();
     return running.start(url);
@@ -120,7 +121,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await discovery?.close();
     await surface?.close(0);
     await member?.close();
-    await Promise.all([...hosts, ...fixed].map((host) => host.close()));
+    await Promise.all([...hosts, ...fixed, ...probed].map((host) => host.close()));
     state.close();
     throw error;
   }

@@ -183,6 +183,7 @@ export class RunningAgent {
     this.#tell({ event: 'updating', product, version: manifest.version, sequence: manifest.sequence });
     this.#coming = manifest.artifacts.map(({ root }) => root);
     this.#following = manifest;
+    traffic.begins();
     const news = neighbours.watch(this.#stop.signal);
     try {
       // Without neighbours it goes on all the same.
