@@ -12,6 +12,8 @@ import type { Prepared } from './swarm/prepare.ts';
 import { releasesFor } from './swarm/releases.ts';
 import { stock } from './swarm/baselines.ts';
 import { IDLE_POLL_S, idle } from './swarm/idle.ts';
+import { rival } from './swarm/rival.ts';
+import { strangers } from './swarm/strangers.ts';
 import { churn, cut, gone, liars, mixed, power, update, withGateway } from './swarm/scenarios.ts';
 import type { Measured, Setting } from './swarm/scenarios.ts';
 import { Site } from './swarm/site.ts';
@@ -34,16 +36,20 @@ interface Scenario {
 
 /** With the bars of what it must show. */
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  update: { what: 'all devices have the previous release; no gateway', set: 'pair', run: update, bytes: 1.05 },
+  update: { what: 'all devices have the previous release; no gateway', set: 'pair', run: (setting) => update(setting), bytes: 1.05 },
   'update-gateway': { what: 'the same with a gateway', set: 'pair', run: withGateway, bytes: 1.02 },
   power: { what: 'the same without, all switched on at once', set: 'pair', run: power, bytes: 1.05 },
-  time: { what: 'a release of SIZE MiB that nothing compresses and nobody has anything of', set: 'random', run: update, bytes: 1.05, time: 1.15 },
+  time: { what: 'a release of SIZE MiB that nothing compresses and nobody has anything of', set: 'random', run: (setting) => update(setting), bytes: 1.05, time: 1.15 },
   mixed: { what: 'three older releases and two devices from the factory', set: 'series', run: mixed, bytes: 1.1, poll: 40 },
   gone: { what: 'half of them update, then the origin is gone and the others are switched on', set: 'pair', run: gone, bytes: 1.05 },
   churn: { what: 'as time; a third killed, half of them back, whoever fetches killed every 4 s', set: 'random', run: churn, bytes: 1.25 },
   cut: { what: 'as time; the LAN falls in two for 20 s', set: 'random', run: cut, bytes: 1.05, twice: true },
   liars: { what: 'as time; two of the devices lie', set: 'random', run: liars, bytes: 1.15 },
   idle: { what: 'nothing happens: bytes a day, from polls that come faster (see bench/swarm/idle.ts)', set: 'pair', run: (setting) => idle(setting, 1_000_000), poll: IDLE_POLL_S },
+  strangers: { what: 'as time, with --tls, while strangers connect to everybody all the time', set: 'random', run: (setting) => strangers(setting), bytes: 1.05 },
+  rival: { what: 'as time, while somebody else needs the line as well', set: 'random', run: (setting) => rival(setting, false), bytes: 1.05 },
+  'rival-gentle': { what: 'the same with --gentle', set: 'random', run: (setting) => rival(setting, true), bytes: 1.05 },
+  'time-gentle': { what: 'as time, with --gentle', set: 'random', run: (setting) => update(setting, ['--gentle']), bytes: 1.05 },
   curl: { what: 'for comparison: every device fetches what "time" does with curl', set: 'random', run: (setting) => stock('curl', setting) },
   aria2: { what: 'the same as a torrent with web seed and tracker, by aria2', set: 'random', run: (setting) => stock('aria2', setting) },
   transmission: { what: 'the same by transmission', set: 'random', run: (setting) => stock('transmission', setting) },
@@ -55,6 +61,7 @@ const { values } = parseArgs({
     devices: { type: 'string', default: '16' },
     backhaul: { type: 'string', default: '16' },
     lan: { type: 'string', default: '200' },
+    each: { type: 'string', default: '1' },
     size: { type: 'string', default: '64' },
     scenario: { type: 'string', default: Object.keys(SCENARIOS).join(',') },
     seed: { type: 'string', default: '1' },
@@ -69,12 +76,13 @@ const { values } = parseArgs({
   },
 });
 if (values.help) {
-  console.error(`npm run bench -- swarm [--devices N] [--backhaul MBIT] [--lan MBIT] [--size MIB] [--scenario LIST] [--tls] [--node | --from FILE --to FILE]
+  console.error(`npm run bench -- swarm [--devices N] [--backhaul MBIT] [--lan MBIT] [--each N] [--size MIB] [--scenario LIST] [--tls] [--node | --from FILE --to FILE]
                        [--data DIR] [--seed N] [--json] [--check]
 
 Real agents in network namespaces of their own, on a LAN behind a slow line to the origin (tc tbf). Needs root and iproute2.
 ${Object.entries(SCENARIOS).map(([name, { what }]) => `  ${name.padEnd(15)} ${what}`).join('\n')}
 
+With --each several agents share a process, and their host's line: 200 processes start for minutes on two processors.
 With --tls every host is enrolled and talks mutual TLS; without, plain HTTP. The releases are two of esbuild-wasm, with --node two of
 Node.js. --data keeps releases and prepared homes for the next run. --check exits 1 above the bars.
 
@@ -83,6 +91,7 @@ Example: npm run bench -- swarm --scenario churn,cut --data /var/tmp/swarm --che
 }
 
 const DEVICES = Number(values.devices);
+const EACH = Number(values.each);
 const MBIT = { backhaul: Number(values.backhaul), lan: Number(values.lan) };
 
 interface Result extends Measured {
@@ -98,14 +107,15 @@ function leastSecondsFor(least: number): number {
 }
 
 async function one(name: string, scenario: Scenario, folder: string, processes: Processes, prepared: Prepared): Promise<Result> {
-  const bed = new TestBed({ devices: DEVICES, backhaulMbit: MBIT.backhaul, lanMbit: MBIT.lan });
-  const site = new Site({ bed, processes, prepared, folder, poll: scenario.poll ?? Math.max(1, DEVICES / 8) });
+  const bed = new TestBed({ devices: DEVICES, backhaulMbit: MBIT.backhaul, lanMbit: MBIT.lan * EACH, each: EACH });
+  const site = new Site({ bed, processes, prepared, folder, poll: scenario.poll ?? Math.max(1, DEVICES / 8), each: EACH });
   const leastSeconds = leastSecondsFor(prepared.least);
   try {
-    const measured = await scenario.run({ bed, site, prepared, devices: DEVICES, folder, random: randomFrom(Number(values.seed)) }, leastSeconds);
+    const measured = await scenario.run({ bed, site, processes, prepared, devices: DEVICES, folder, random: randomFrom(Number(values.seed)) }, leastSeconds);
     return { scenario: name, least: prepared.least, leastSeconds, ...measured };
   } finally {
     processes.kill();
+    site.kill();
     bed.remove();
   }
 }
@@ -126,6 +136,8 @@ async function main(folder: string, processes: Processes): Promise<void> {
   compile();
   const data = values.data ?? join(folder, 'data');
   await mkdir(data, { recursive: true });
+  // Many devices start on a few processors: nobody compiles what another one has.
+  process.env['NODE_COMPILE_CACHE'] = join(data, 'compile-cache');
   const results: Result[] = [];
   for (const name of values.scenario.split(',')) {
     const scenario = SCENARIOS[name];

@@ -73,6 +73,17 @@ async function enrolAll(processes: Processes, home: string, identities: Identiti
   await origin.stop();
 }
 
+/** A device of another fleet; returns where its identity is. */
+export async function foreigner(processes: Processes, place: string): Promise<string> {
+  const [home, identity] = [join(place, 'foreign-home'), join(place, 'foreign-identity')];
+  await processes.run('init', '--home', home);
+  const { token } = await processes.run('token', '--home', home, '--products', 'firmware', '--site', 'bed');
+  const origin = await processes.serve('origin', '--home', home, '--tls');
+  await processes.run('enroll', '--origin', origin.url, '--token', String(token), '--identity', identity);
+  await origin.stop();
+  return identity;
+}
+
 /** What a device that nobody helps fetches, with each of the older releases: the least of them. */
 async function leastOf(processes: Processes, home: string, place: string, { older }: ReleaseSet): Promise<number> {
   for (const at of older.keys()) await rm(join(place, `alone-${String(at)}`), { recursive: true, force: true });

@@ -1,14 +1,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Processes } from '../../demo/processes.ts';
+import { Line } from './line.ts';
 import type { Device, Site } from './site.ts';
 import type { Prepared } from './prepare.ts';
 import type { TestBed } from './test-bed.ts';
 import { machine } from './usage.ts';
+import type { Usage } from './usage.ts';
 
 export interface Setting {
   readonly bed: TestBed;
   readonly site: Site;
   readonly prepared: Prepared;
+  readonly processes: Processes;
   readonly devices: number;
   /** For files. */
   readonly folder: string;
@@ -57,50 +61,69 @@ interface Begin {
   readonly at: number;
   readonly busy: number;
   readonly idle: number;
+  readonly taken: number;
   readonly seconds: number;
+  readonly line: Line;
 }
 
 /** The last publication, which all that run hear of at the same moment; returns when. */
-async function release({ site, prepared }: Setting): Promise<Begin> {
+export async function release({ bed, site, prepared }: Setting): Promise<Begin> {
   site.halt(true);
   await site.publish(prepared.set.older.length + 1);
-  const begin = await beginning(site.devices);
+  const begin = await beginning(bed, site.devices);
   site.halt(false);
   return begin;
 }
 
-async function beginning(devices: readonly Device[]): Promise<Begin> {
-  const seconds = (await Promise.all(devices.map((device) => device.usage()))).reduce((sum, usage) => sum + (usage?.seconds ?? 0), 0);
-  return { at: performance.now(), ...(await machine()), seconds };
+/** Of every process once: several devices may share one. */
+async function usagesOf(devices: readonly Device[]): Promise<readonly Usage[]> {
+  const one = new Map(devices.map((device) => [device.pid ?? device, device]));
+  return (await Promise.all([...one.values()].map((device) => device.usage()))).flatMap((usage) => usage ?? []);
+}
+
+async function beginning(bed: TestBed, devices: readonly Device[]): Promise<Begin> {
+  const seconds = (await usagesOf(devices)).reduce((sum, usage) => sum + usage.seconds, 0);
+  return { at: performance.now(), ...(await machine()), seconds, line: new Line(bed) };
 }
 
 /** What devices and processors had to do: where the processors are full, they are what was measured. */
 async function effort(since: Begin, devices: readonly Device[]): Promise<Measured['notes']> {
-  const [usages, { busy, idle }] = [(await Promise.all(devices.map((device) => device.usage()))).flatMap((usage) => usage ?? []), await machine()];
+  const [usages, { busy, idle, taken }] = [await usagesOf(devices), await machine()];
   const spent = usages.reduce((sum, { seconds }) => sum + seconds, 0) - since.seconds;
+  const whole = Math.max(0.01, busy - since.busy + idle - since.idle + taken - since.taken);
+  const share = (part: number): string => `${((100 * part) / whole).toFixed(0)} %`;
   const most = (of: (usage: (typeof usages)[number]) => number): number => Math.max(0, ...usages.map(of));
   return {
-    'processors busy': `${((100 * (busy - since.busy)) / Math.max(0.01, busy - since.busy + idle - since.idle)).toFixed(0)} %`,
+    'processors busy': share(busy - since.busy),
+    'taken by the host': share(taken - since.taken),
     'devices took, s': spent.toFixed(1),
-    'largest device, MiB': Math.round(most(({ peak }) => peak) / 2 ** 20),
-    'most open files': most(({ sockets }) => sockets),
+    'largest process, MiB': Math.round(most(({ peak }) => peak) / 2 ** 20),
+    'a device, MiB': Math.round(usages.reduce((sum, { peak }) => sum + peak, 0) / devices.length / 2 ** 20),
+    'most connections of a host': most(({ connections }) => connections),
+    'most open files': most(({ open }) => open),
   };
 }
 
 const version = ({ prepared }: Setting): string => String(prepared.set.older.length + 1);
 
-async function measured(setting: Setting, since: Begin, devices: readonly Device[], notes: Measured['notes'] = {}, failures: readonly string[] = []): Promise<Measured> {
+export async function measured(setting: Setting, since: Begin, devices: readonly Device[], notes: Measured['notes'] = {}, failures: readonly string[] = []): Promise<Measured> {
   const seconds = (performance.now() - since.at) / 1000;
   const { content, down, up } = await setting.site.crossed();
+  const crossedAt = since.line.stop();
   const took = await effort(since, devices);
   const setOut = devices.flatMap((device) => device.setOut(version(setting)) ?? []).map((at) => (at - since.at) / 1000);
   await setting.site.check(devices);
-  return { content, interfaceBytes: { down, up }, seconds, notes: { ...notes, 'set out after, s': `${Math.min(...setOut).toFixed(1)} to ${Math.max(...setOut).toFixed(1)}`, ...took }, failures, ledgers: await Promise.all(devices.map(async (device) => (await device.installed(version(setting)))['ledger'])) };
+  return { content, interfaceBytes: { down, up }, seconds, notes: { ...notes, 'set out after, s': `${Math.min(...setOut).toFixed(1)} to ${Math.max(...setOut).toFixed(1)}`, 'crossed after, s': crossedAt, ...took }, failures, ledgers: await Promise.all(devices.map(async (device) => (await device.installed(version(setting)))['ledger'])) };
 }
 
 /** Everybody updates. */
-export async function update(setting: Setting): Promise<Measured> {
-  await settled(setting);
+export async function update(setting: Setting, more: readonly string[] = []): Promise<Measured> {
+  await settled(setting, more);
+  return updated(setting);
+}
+
+/** The same of a site that is there already. */
+export async function updated(setting: Setting): Promise<Measured> {
   const since = await release(setting);
   const said = await Promise.all(setting.site.devices.map((device) => device.installed(version(setting))));
   const shares = said.map((line) => {
@@ -124,7 +147,7 @@ export async function power(setting: Setting): Promise<Measured> {
   await settled(setting);
   await Promise.all(site.devices.map((device) => device.stop()));
   await site.publish(setting.prepared.set.older.length + 1);
-  const since = { ...(await beginning([])), at: performance.now() };
+  const since = { ...(await beginning(setting.bed, [])), at: performance.now() };
   await startAll(site.devices, site.devices.length);
   await Promise.all(site.devices.map((device) => device.installed(version(setting))));
   return measured(setting, since, site.devices);
@@ -139,7 +162,7 @@ export async function mixed(setting: Setting): Promise<Measured> {
   await pause(5_000);
   await site.publish(prepared.set.older.length + 1);
   await Promise.race(site.devices.map((device) => device.updating(version(setting))));
-  const since = await beginning(site.devices);
+  const since = await beginning(setting.bed, site.devices);
   await Promise.all(site.devices.map((device) => device.installed(version(setting))));
   return measured(setting, since, site.devices, { versions: prepared.set.older.length, factory: fresh });
 }
@@ -153,6 +176,7 @@ export async function gone(setting: Setting): Promise<Measured> {
   const since = await release(setting);
   await Promise.all(first.map((device) => device.installed(version(setting))));
   const crossed = await site.crossed();
+  since.line.stop();
   await site.stopOrigin();
   await startAll(second);
   const said = await Promise.all(second.map((device) => device.installed(version(setting))));
@@ -222,7 +246,7 @@ export async function cut(setting: Setting): Promise<Measured> {
   return measured(setting, since, site.devices, { 'crossed while cut': after.content - before.content });
 }
 
-/** Two of them send wrong bytes to whoever asks; one of these says that it has everything. */
+/** Two of them send wrong bytes to whoever asks; one of these says that it has everything, and may be passed over before anybody takes anything from it. */
 export async function liars(setting: Setting): Promise<Measured> {
   const { bed, devices, site } = setting;
   const programs = [devices - 2, devices - 1].map((number) => {
@@ -238,8 +262,10 @@ export async function liars(setting: Setting): Promise<Measured> {
     const result = await measured(setting, since, honest);
     const urls = [site.urlOf(devices - 2), site.urlOf(devices - 1)];
     const caught = urls.map((url) => honest.filter(({ lies }) => lies.has(url)).length);
-    const wronged = honest.flatMap(({ number, lies }) => [...lies].filter((url) => !urls.includes(url)).map((url) => `device ${String(number)} took ${url} for a liar, which it is not`));
-    return { ...result, notes: { ...result.notes, 'caught by': caught.join(' and ') }, failures: [...wronged, ...((caught[1] ?? 0) > 0 ? [] : [`nobody caught ${urls[1] ?? ''}, which says that it has everything`])] };
+    const wronged = honest.flatMap(({ number, lies }) => [...lies].filter(([url]) => !urls.includes(url)).map(([url, why]) => `device ${String(number)} took ${url} for a liar, which it is not (${why})`));
+    // They are members like all others, and cross the backhaul for what nobody lets them bring any more.
+    const brought = await Promise.all([devices - 2, devices - 1].map(async (number) => Number(/^shoal_received_bytes\{source="origin"\} (\d+)$/m.exec(await site.metrics(bed.device(number), site.behindLiar(number)))?.[1] ?? 0)));
+    return { ...result, notes: { ...result.notes, 'caught by': caught.join(' and '), 'liars brought': brought.join(' and '), 'without that': result.content - brought.reduce((sum, each) => sum + each, 0) }, failures: [...wronged, ...((caught[0] ?? 0) > 0 ? [] : [`nobody caught ${urls[0] ?? ''}, which sends wrong bytes`])] };
   } finally {
     for (const program of programs) program.kill('SIGKILL');
   }

@@ -5,6 +5,8 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Json, Processes, Server } from '../../demo/processes.ts';
+import { Pack } from './pack.ts';
+import type { PackedAgent } from './pack.ts';
 import type { Prepared } from './prepare.ts';
 import type { Counters, TestBed } from './test-bed.ts';
 import { usageOf } from './usage.ts';
@@ -23,6 +25,8 @@ export interface SiteOptions {
   readonly folder: string;
   /** Seconds between polls. */
   readonly poll: number;
+  /** Agents in one process. Default 1: a process for each. */
+  readonly each?: number;
 }
 
 /** Bytes that crossed the backhaul since the newest release came up: content by the origin's own count, all by the interface's. */
@@ -39,7 +43,8 @@ export class Device {
   readonly #installed = new Map<string, Json>();
   readonly #updating = new Map<string, number>();
   readonly #waiting = new Set<() => void>();
-  readonly lies = new Set<string>();
+  /** Who lied, and how. */
+  readonly lies = new Map<string, string>();
   #failure: Error | undefined;
 
   constructor(number: number, output: string, start: () => Promise<Server>) {
@@ -51,6 +56,10 @@ export class Device {
   /** What its process has taken since it was started last. */
   async usage(): Promise<Usage | undefined> {
     return this.#running === undefined ? undefined : usageOf(this.#running.pid);
+  }
+
+  get pid(): number | undefined {
+    return this.#running?.pid;
   }
 
   get runs(): boolean {
@@ -113,7 +122,7 @@ export class Device {
         const line = await server.next();
         if (line['event'] === 'installed') this.#installed.set(String(line['version']), line);
         if (line['event'] === 'updating') this.#updating.set(String(line['version']), performance.now());
-        if (line['event'] === 'lie') this.lies.add(String(line['source']));
+        if (line['event'] === 'lie') this.lies.set(String(line['source']), `${String(line['code'])}: ${String(line['message'])}`);
         for (const wake of this.#waiting) wake();
         this.#waiting.clear();
       }
@@ -133,6 +142,7 @@ export class Site {
   readonly #options: SiteOptions;
   #origin: Server | undefined;
   #gateway: Server | undefined;
+  readonly #packs = new Map<number, Pack>();
   #before: Counters = { down: 0, up: 0 };
 
   constructor(options: SiteOptions) {
@@ -173,12 +183,18 @@ export class Site {
 
   /** A device with a copy of `file` in its place, or with nothing. `liar`: neighbours reach it through one. */
   async addDevice(number: number, file: string | undefined, more: readonly string[] = [], liar = false): Promise<Device> {
-    const { bed, folder, poll, prepared, processes } = this.#options;
-    const place = join(folder, `device-${String(number)}`);
+    const { bed, each = 1, poll, prepared, processes } = this.#options;
+    const place = this.#placeOf(number);
     await mkdir(place, { recursive: true });
     const output = join(place, 'firmware');
     if (file !== undefined) await copyFile(file, output);
     const address = bed.address(number);
+    if (each > 1) {
+      if (more.length > 0 || liar) throw new Error('only what all devices do alike goes with several in a process');
+      const packed = new Device(number, output, () => this.#pack(number - (number % each), each).server(number));
+      this.devices[number] = packed;
+      return packed;
+    }
     const port = liar ? BEHIND_LIAR_PORT : AGENT_PORT;
     const device = new Device(number, output, () => processes.serveAt(
       { prefix: bed.device(number), listen: `${address}:${String(port)}` }, 'agent', `firmware=${output}`, '--origin', this.originUrl, '--trust', prepared.trust, '--state', join(place, 'state'),
@@ -186,6 +202,29 @@ export class Site {
     ));
     this.devices[number] = device;
     return device;
+  }
+
+  #placeOf(number: number): string {
+    return join(this.#options.folder, `device-${String(number)}`);
+  }
+
+  #pack(first: number, each: number): Pack {
+    const { bed, poll, prepared } = this.#options;
+    const known = this.#packs.get(first);
+    if (known !== undefined) return known;
+    const agents = Array.from({ length: Math.min(each, bed.devices - first) }, (_, at): PackedAgent => {
+      const [device, place] = [first + at, this.#placeOf(first + at)];
+      const identity = prepared.identities?.device(device);
+      return { device, output: join(place, 'firmware'), trust: prepared.trust, address: bed.address(device), port: AGENT_PORT, poll, origin: this.originUrl, state: join(place, 'state'), ...(identity === undefined ? {} : { identity }) };
+    });
+    const pack = new Pack(agents, bed.device(first));
+    this.#packs.set(first, pack);
+    return pack;
+  }
+
+  /** Ends at once what `Processes` does not know of. */
+  kill(): void {
+    for (const pack of this.#packs.values()) pack.kill();
   }
 
   urlOf(number: number): string {

@@ -6,6 +6,8 @@ export interface TestBedOptions {
   readonly backhaulMbit: number;
   /** Of every device's own line to the LAN, each way, Mbit/s. */
   readonly lanMbit: number;
+  /** Devices that share a host, each with an address of its own, and so a line to the LAN. Default 1. */
+  readonly each?: number;
 }
 
 /** Bytes on the site's side of the backhaul, heads of packets included, as the kernel counts them. */
@@ -27,11 +29,14 @@ function shape(mbit: number): readonly string[] {
 export class TestBed {
   readonly #prefix = `shoal${String(process.pid)}`;
   readonly #names: string[] = [];
+  #removed = false;
   readonly devices: number;
+  readonly #each: number;
 
-  constructor({ devices, backhaulMbit, lanMbit }: TestBedOptions) {
+  constructor({ devices, backhaulMbit, lanMbit, each = 1 }: TestBedOptions) {
     if (!(devices >= 1 && devices <= 250)) throw new Error('1 to 250 devices');
     this.devices = devices;
+    this.#each = each;
     const origin = this.#host('o');
     const router = this.#host('r');
     this.#ip('link', 'add', 'back', 'netns', router, 'type', 'veth', 'peer', 'name', 'back', 'netns', origin);
@@ -48,7 +53,11 @@ export class TestBed {
     this.#in(router, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
     // One more than there are devices: the last is the gateway's.
     for (let device = 0; device <= devices; device++) {
-      const host = this.#host(`d${String(device)}`);
+      if (device % each !== 0 && device !== devices) {
+        this.#in(this.#hostOf(device), 'ip', 'addr', 'add', `${this.address(device)}/16`, 'dev', 'eth');
+        continue;
+      }
+      const host = this.#host(this.#hostName(device));
       const port = `p${String(device)}`;
       this.#ip('link', 'add', port, 'netns', router, 'type', 'veth', 'peer', 'name', 'eth', 'netns', host);
       this.#in(router, 'ip', 'link', 'set', port, 'master', 'lan', 'up');
@@ -73,7 +82,16 @@ export class TestBed {
 
   /** The same for a device; number `devices` is the gateway's host. */
   device(number: number): readonly string[] {
-    return this.#enter(this.#name(`d${String(number)}`));
+    return this.#enter(this.#hostOf(number));
+  }
+
+  /** The gateway's host is nobody else's. */
+  #hostName(device: number): string {
+    return device === this.devices ? 'g' : `d${String(device - (device % this.#each))}`;
+  }
+
+  #hostOf(device: number): string {
+    return this.#name(this.#hostName(device));
   }
 
   address(device: number): string {
@@ -98,12 +116,17 @@ export class TestBed {
     for (const device of devices) {
       const others = devices.filter((other) => this.#half(other) !== this.#half(device));
       const lines = others.map((other) => (apart ? `neigh replace ${this.address(other)} lladdr 02:00:00:00:00:01 nud permanent dev eth` : `neigh del ${this.address(other)} dev eth`));
-      this.#run('ip', ['-n', this.#name(`d${String(device)}`), '-batch', '-'], `${lines.join('\n')}\n`);
+      this.#run('ip', ['-n', this.#hostOf(device), '-batch', '-'], `${lines.join('\n')}\n`);
     }
+  }
+
+  get removed(): boolean {
+    return this.#removed;
   }
 
   /** Takes it all down. Processes in it are to have ended. */
   remove(): void {
+    this.#removed = true;
     for (const name of this.#names) spawnSync('ip', ['netns', 'del', name]);
   }
 
