@@ -230,7 +230,7 @@ NAPI_MODULE_INIT() {
       !Export(env, exports, "walkPieces", WalkPieces) || !Export(env, exports, "deltaDecodePage", DeltaDecodePage) ||
       !Export(env, exports, "deltaShifts", DeltaShifts) || !Export(env, exports, "deltaPlan", DeltaPlan) ||
       !Export(env, exports, "deltaCopy", DeltaCopy) ||
-      !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) ||
+      !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) || !Export(env, exports, "deltaSpent", DeltaSpent) ||
       !Export(env, exports, "deltaEncode", DeltaEncode) || !Export(env, exports, "deflateStreams", DeflateStreams) ||
       !Export(env, exports, "inflate", Inflate)) {
     napi_throw_error(env, "SHOAL_NATIVE", "cannot register the native kernels");

@@ -197,39 +197,74 @@ struct SegmentWork : Work {
   napi_value result(napi_env) override { return nullptr; }
 };
 
-// deltaDecodeSegment(codec, payload: Uint8Array, buffer: Uint8Array, origin, pieces: Uint32Array, shifts: External | undefined): Promise<number>
-napi_value DeltaDecodeSegment(napi_env env, napi_callback_info info) {
-  napi_value args[6];
-  size_t count = 6, payloadSize, size, words;
+// Of its arguments the first six.
+bool ReadSegment(napi_env env, const napi_value* args, SegmentWork& work) {
+  size_t words;
   napi_valuetype type;
   void* shifts = nullptr;
   bool tagged = false;
-  uint32_t codec, origin;
-  const uint8_t* payload;
-  uint8_t* buffer;
   const uint32_t* pieces;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 6 ||
-      napi_get_value_uint32(env, args[0], &codec) != napi_ok ||
-      !Array(env, args[1], napi_uint8_array, &payload, &payloadSize) ||
-      !Array(env, args[2], napi_uint8_array, &buffer, &size) || napi_get_value_uint32(env, args[3], &origin) != napi_ok ||
-      !Array(env, args[4], napi_uint32_array, &pieces, &words) || words % 4 != 0 || size > SHOAL_DELTA_MAX_SEGMENT ||
+  if (napi_get_value_uint32(env, args[0], &work.codec) != napi_ok || !Array(env, args[1], napi_uint8_array, &work.payload, &work.payloadSize) ||
+      !Array(env, args[2], napi_uint8_array, &work.buffer, &work.size) || napi_get_value_uint32(env, args[3], &work.origin) != napi_ok ||
+      !Array(env, args[4], napi_uint32_array, &pieces, &words) || words % 4 != 0 || work.size > SHOAL_DELTA_MAX_SEGMENT ||
       napi_typeof(env, args[5], &type) != napi_ok ||
       (type == napi_external && (napi_check_object_type_tag(env, args[5], &kShiftsTag, &tagged) != napi_ok || !tagged ||
                                  napi_get_value_external(env, args[5], &shifts) != napi_ok)))
-    return Refuse(env, "deltaDecodeSegment: a wrong argument");
+    return false;
+  for (size_t i = 0; i < words; i += 4)
+    work.pieces.push_back({pieces[i], pieces[i + 1], pieces[i + 2] | static_cast<uint64_t>(pieces[i + 3]) << 32});
+  work.shifts = static_cast<const shoal_delta_shifts*>(shifts);
+  return true;
+}
+
+// deltaDecodeSegment(codec, payload: Uint8Array, buffer: Uint8Array, origin, pieces: Uint32Array, shifts: External | undefined): Promise<number>
+napi_value DeltaDecodeSegment(napi_env env, napi_callback_info info) {
+  napi_value args[6];
+  size_t count = 6;
   SegmentWork* work = new (std::nothrow) SegmentWork;
   if (work == nullptr) return Refuse(env, "no memory");
-  work->codec = codec;
-  work->origin = origin;
-  work->payload = payload;
-  work->payloadSize = payloadSize;
-  work->buffer = buffer;
-  work->size = size;
-  for (size_t i = 0; i < words; i += 4)
-    work->pieces.push_back({pieces[i], pieces[i + 1], pieces[i + 2] | static_cast<uint64_t>(pieces[i + 3]) << 32});
-  work->shifts = static_cast<const shoal_delta_shifts*>(shifts);
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 6 || !ReadSegment(env, args, *work)) {
+    delete work;
+    return Refuse(env, "deltaDecodeSegment: a wrong argument");
+  }
   const napi_value held[3] = {args[1], args[2], args[5]};
-  return Start(env, work, held, shifts == nullptr ? 2 : 3);
+  return Start(env, work, held, work->shifts == nullptr ? 2 : 3);
+}
+
+struct SpentWork : Work {
+  SegmentWork segment;
+  const uint8_t* target = nullptr;
+  std::vector<uint32_t> ends;
+  std::vector<double> bits;
+  void run() override {
+    uint64_t rules = 0;
+    bits.resize(4 * ends.size());
+    status = shoal_delta_spent(segment.codec, segment.payload, segment.payloadSize, segment.buffer, target, segment.size, segment.origin,
+                               segment.pieces.data(), segment.pieces.size(), segment.shifts, ends.data(), ends.size(), bits.data(), &rules);
+    bits.push_back(static_cast<double>(8 * rules));
+  }
+  napi_value result(napi_env env) override { return Doubles(env, bits); }
+};
+
+// deltaSpent(codec, payload, buffer: Uint8Array, origin, pieces: Uint32Array, shifts: External | undefined, target: Uint8Array,
+//   ends: Uint32Array): Promise<Float64Array | number>
+napi_value DeltaSpent(napi_env env, napi_callback_info info) {
+  napi_value args[8];
+  size_t count = 8, targetSize, endCount;
+  const uint8_t* target;
+  const uint32_t* ends;
+  SpentWork* work = new (std::nothrow) SpentWork;
+  if (work == nullptr) return Refuse(env, "no memory");
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 8 || !ReadSegment(env, args, work->segment) ||
+      !Array(env, args[6], napi_uint8_array, &target, &targetSize) || targetSize != work->segment.size ||
+      !Array(env, args[7], napi_uint32_array, &ends, &endCount)) {
+    delete work;
+    return Refuse(env, "deltaSpent: a wrong argument");
+  }
+  work->target = target;
+  work->ends.assign(ends, ends + endCount);
+  const napi_value held[4] = {args[1], args[2], args[6], args[5]};
+  return Start(env, work, held, work->segment.shifts == nullptr ? 3 : 4);
 }
 
 struct EncodeWork : Work {

@@ -3,6 +3,7 @@
 
 #include "delta.h"
 #include "map.h"
+#include "meter.h"
 #include "references.h"
 #include "residual.h"
 #include "shifts.h"
@@ -18,6 +19,35 @@ int32_t shoal_delta_decode_page(const uint8_t* page, size_t size, uint64_t targe
              : SHOAL_DELTA_DAMAGED;
 }
 
+namespace {
+
+// What decoding a segment is asked for lies within its bounds.
+int32_t checkPieces(uint32_t codec, size_t size, const shoal_delta_piece* pieces, size_t count, const shoal_delta_shifts* shifts) {
+  if (codec != SHOAL_DELTA_SITES && (codec != SHOAL_DELTA_MOVED || shifts == nullptr)) return SHOAL_DELTA_BAD_ARGUMENT;
+  const uint64_t most = codec == SHOAL_DELTA_MOVED ? shifts->baseSize() : SHOAL_DELTA_MAX_SIZE;
+  size_t left = size;
+  for (size_t i = 0; i < count; i++) {
+    if (pieces[i].length > left || pieces[i].length == 0 || pieces[i].kind > SHOAL_DELTA_TABLE ||
+        (pieces[i].kind == SHOAL_DELTA_BASE && (pieces[i].base > most || pieces[i].length > most - pieces[i].base)))
+      return SHOAL_DELTA_BAD_ARGUMENT;
+    left -= pieces[i].length;
+  }
+  return left == 0 ? SHOAL_DELTA_OK : SHOAL_DELTA_BAD_ARGUMENT;
+}
+
+// Moves references in `buffer` by the rules at the payload's beginning; `used`: the bytes of these.
+bool applyRules(const uint8_t* payload, size_t payloadSize, uint8_t* buffer, size_t size, uint32_t origin,
+                const shoal_delta_piece* pieces, size_t count, const shoal_delta_shifts& shifts, size_t& used) {
+  shoal::delta::Rules rules;
+  const uint8_t* at = payload;
+  if (!shoal::delta::readRules(at, payload + payloadSize, size, shifts.baseSize(), rules)) return false;
+  shoal::delta::moveReferences(rules, shifts, buffer, origin, pieces, count);
+  used = static_cast<size_t>(at - payload);
+  return true;
+}
+
+}  // namespace
+
 int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_t payload_size, uint8_t* buffer,
                                    size_t size, uint32_t origin, const shoal_delta_piece* pieces, size_t piece_count,
                                    const shoal_delta_shifts* shifts) {
@@ -30,25 +60,33 @@ int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_
     memcpy(buffer, payload, size);
     return SHOAL_DELTA_OK;
   }
-  if (codec != SHOAL_DELTA_SITES && (codec != SHOAL_DELTA_MOVED || shifts == nullptr)) return SHOAL_DELTA_BAD_ARGUMENT;
-  const uint64_t most = codec == SHOAL_DELTA_MOVED ? shifts->baseSize() : SHOAL_DELTA_MAX_SIZE;
-  size_t left = size;
-  for (size_t i = 0; i < piece_count; i++) {
-    if (pieces[i].length > left || pieces[i].length == 0 || pieces[i].kind > SHOAL_DELTA_TABLE ||
-        (pieces[i].kind == SHOAL_DELTA_BASE && (pieces[i].base > most || pieces[i].length > most - pieces[i].base)))
-      return SHOAL_DELTA_BAD_ARGUMENT;
-    left -= pieces[i].length;
-  }
-  if (left != 0) return SHOAL_DELTA_BAD_ARGUMENT;
-  if (codec == SHOAL_DELTA_MOVED) {
-    shoal::delta::Rules rules;
-    const uint8_t* at = payload;
-    if (!shoal::delta::readRules(at, payload + payload_size, size, most, rules)) return SHOAL_DELTA_DAMAGED;
-    shoal::delta::moveReferences(rules, *shifts, buffer, origin, pieces, piece_count);
-    payload_size -= static_cast<size_t>(at - payload);
-    payload = at;
-  }
+  const int32_t status = checkPieces(codec, size, pieces, piece_count, shifts);
+  if (status != SHOAL_DELTA_OK) return status;
+  size_t used = 0;
+  if (codec == SHOAL_DELTA_MOVED && !applyRules(payload, payload_size, buffer, size, origin, pieces, piece_count, *shifts, used)) return SHOAL_DELTA_DAMAGED;
+  payload += used;
+  payload_size -= used;
   return shoal::delta::decodePayload(payload, payload_size, buffer, size, origin, pieces, piece_count);
+}
+
+int32_t shoal_delta_spent(uint32_t codec, const uint8_t* payload, size_t payload_size, uint8_t* buffer, const uint8_t* target, size_t size,
+                          uint32_t origin, const shoal_delta_piece* pieces, size_t piece_count, const shoal_delta_shifts* shifts,
+                          const uint32_t* ends, size_t end_count, double* bits, uint64_t* rules) {
+  if (buffer == nullptr || target == nullptr || payload == nullptr || size == 0 || size > SHOAL_DELTA_MAX_SEGMENT || ends == nullptr ||
+      end_count == 0 || bits == nullptr || rules == nullptr || ends[end_count - 1] != size || (pieces == nullptr && piece_count != 0))
+    return SHOAL_DELTA_BAD_ARGUMENT;
+  for (size_t i = 1; i < end_count; i++)
+    if (ends[i] <= ends[i - 1]) return SHOAL_DELTA_BAD_ARGUMENT;
+  const int32_t status = checkPieces(codec, size, pieces, piece_count, shifts);
+  if (status != SHOAL_DELTA_OK) return status;
+  size_t used = 0;
+  if (codec == SHOAL_DELTA_MOVED && !applyRules(payload, payload_size, buffer, size, origin, pieces, piece_count, *shifts, used)) return SHOAL_DELTA_DAMAGED;
+  *rules = used;
+  for (size_t i = 0; i < 4 * end_count; i++) bits[i] = 0;
+  shoal::delta::Meter meter;
+  meter.ends = ends;
+  meter.bits = bits;
+  return shoal::delta::meterPayload(buffer, target, size, pieces, piece_count, origin, meter) ? SHOAL_DELTA_OK : SHOAL_DELTA_NO_MEMORY;
 }
 
 shoal_delta_shifts* shoal_delta_shifts_make(const shoal_delta_cover* covers, size_t count, uint64_t base_size) {

@@ -113,6 +113,13 @@ int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_
                                    size_t size, uint32_t origin, const shoal_delta_piece* pieces, size_t piece_count,
                                    const shoal_delta_shifts* shifts);
 
+/* What a payload's bytes are spent on, for people. `buffer` holds the prediction and becomes `target`, what the segment makes.
+ * `ends`: where stretches of the segment end, ascending, the last one `size`. `bits`: 4 for each stretch, by kind of piece.
+ * `rules` receives the bytes of the payload before its corrections. */
+int32_t shoal_delta_spent(uint32_t codec, const uint8_t* payload, size_t payload_size, uint8_t* buffer, const uint8_t* target, size_t size,
+                          uint32_t origin, const shoal_delta_piece* pieces, size_t piece_count, const shoal_delta_shifts* shifts,
+                          const uint32_t* ends, size_t end_count, double* bits, uint64_t* rules);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,10 +6,14 @@ import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES, PAGE_MAX_BYTES, TORRENT_MAX_FILE_BYTES } from '../core/limits.ts';
 import type { DeltaOutline } from '../delta/manifest.ts';
+import type { Spending } from '../delta/spent.ts';
 import type { ArtifactSurvey } from '../publish/survey.ts';
 import type { StoreReader } from '../store/types.ts';
 import { DEFAULT_HOME } from './values.ts';
 import { emit, formatBytes, progress, say } from './output.ts';
+
+/** Shown of what a delta is spent on; all are in the JSON. */
+const MOST_REGIONS = 30;
 
 interface Finding {
   readonly kind: string;
@@ -24,21 +28,22 @@ export function addInspect(program: Command): void {
     .description('Say what something is: a release, an artifact, a page, a delta, metadata, a manifest, a torrent, a staging directory, a home, any file.')
     .argument('<what>', 'NAME[@VERSION], the root of an artifact, a file or a directory')
     .option('--home <dir>', 'home in which releases and roots are looked up', DEFAULT_HOME)
+    .option('--base <file>', 'of a delta: the file it was made from, to say what its bytes are spent on')
     .option('--json', 'one JSON object on standard output')
-    .addHelpText('after', '\nA file of no known kind is cut and hashed as publishing would, so this also says which root a file has.\n\nExamples:\n  shoal inspect gateway-os@1.4.0 --home fleet\n  shoal inspect rootfs.img\n  shoal inspect out            (a staging directory, before signing it)\n  shoal inspect fleet          (who signs what, until when)')
-    .action(async (what: string, options: { home: string; json?: boolean }) => {
+    .addHelpText('after', '\nA file of no known kind is cut and hashed as publishing would, so this also says which root a file has.\n\nExamples:\n  shoal inspect gateway-os@1.4.0 --home fleet\n  shoal inspect rootfs.img\n  shoal inspect out            (a staging directory, before signing it)\n  shoal inspect fleet          (who signs what, until when)\n  shoal inspect update.delta --base rootfs-1.img   (by section of the executables in it)')
+    .action(async (what: string, options: { home: string; base?: string; json?: boolean }) => {
       const { tiers } = await import('../kernel/tiers.ts');
-      const { kind, lines, facts } = await find(what, options.home);
+      const { kind, lines, facts } = await find(what, options.home, options.base);
       for (const line of lines) say(line);
       if (options.json === true) emit({ ok: true, kind, ...facts, tiers });
     });
 }
 
-async function find(what: string, home: string): Promise<Finding> {
+async function find(what: string, home: string, base?: string): Promise<Finding> {
   const { nodeFiles } = await import('../store/files.ts');
   const stat = await nodeFiles.stat(what);
   if (stat?.kind === 'directory') return directory(what);
-  if (stat !== undefined) return file(what, stat.size);
+  if (stat !== undefined) return file(what, stat.size, base);
   if (isObjectId(what)) return inStore(home, (store) => storedArtifact(store, what));
   return release(what, home);
 }
@@ -82,11 +87,11 @@ async function homeFinding(path: string): Promise<Finding> {
   return { kind: 'home', lines, facts: { part: config.part, namespace: config.namespace, keysHeld: held, roles } };
 }
 
-async function file(path: string, size: number): Promise<Finding> {
+async function file(path: string, size: number, base?: string): Promise<Finding> {
   const { nodeFiles } = await import('../store/files.ts');
   const { readWhole } = await import('../store/durable.ts');
   const magic = await magicOf(path);
-  if (magic === 'SHDF') return delta(path);
+  if (magic === 'SHDF') return delta(path, base);
   if (magic === 'SHDM') return deltaManifest(path);
   if (magic.startsWith('d') && path.endsWith('.torrent')) return torrent(path);
   if (size > 0 && size <= METADATA_MAX_BYTES) {
@@ -132,8 +137,8 @@ async function magicOf(path: string): Promise<string> {
   }
 }
 
-async function delta(path: string): Promise<Finding> {
-  const { describeDelta } = await import('../roles/delta-files.ts');
+async function delta(path: string, base: string | undefined): Promise<Finding> {
+  const { deltaSpending, describeDelta } = await import('../roles/delta-files.ts');
   const { outline, bytes, outlineBytes, mapBytes, covers, codecs } = await describeDelta(path);
   const lines = [
     `${path}: delta of ${formatBytes(bytes)}, ${((100 * bytes) / Math.max(1, outline.target.size)).toFixed(2)} % of what it makes`,
@@ -142,8 +147,20 @@ async function delta(path: string): Promise<Finding> {
     ...streamLines(outline),
     ...Object.entries(codecs).filter(([, { segments }]) => segments > 0).map(([codec, { segments, target, payload }]) => `  ${codec.padEnd(5)} ${String(segments)} segments: ${formatBytes(target)} from ${formatBytes(payload)}`),
   ];
+  const spent = base === undefined ? undefined : await deltaSpending(path, base);
+  if (spent !== undefined) lines.push(...spentLines(spent));
   const segments = outline.segments.map(({ length, codec, payload }) => ({ length, codec, payload: payload?.size ?? 0 }));
-  return { kind: 'delta', lines, facts: { base: outline.base, target: outline.target, bytes, outlineBytes, mapBytes, covers, pages: outline.pages.length, streams: streamFacts(outline), codecs, segments } };
+  return { kind: 'delta', lines, facts: { base: outline.base, target: outline.target, bytes, outlineBytes, mapBytes, covers, pages: outline.pages.length, streams: streamFacts(outline), codecs, segments, ...(spent === undefined ? {} : { spent }) } };
+}
+
+/** A table: what regions cost, by what predicted them. */
+function spentLines({ regions, rules }: Spending): readonly string[] {
+  const row = (name: string, numbers: readonly number[]): string => `  ${name.padEnd(28)}${numbers.map((n) => n.toFixed(0).padStart(12)).join('')}`;
+  return [
+    `  rules that move references: ${formatBytes(Math.round(rules))}`,
+    `  ${'what payloads are spent on'.padEnd(28)}${['makes', 'unpredicted', 'corrections', 'runs', 'tables'].map((name) => name.padStart(12)).join('')}`,
+    ...regions.slice(0, MOST_REGIONS).map(({ region, bytes, literals, corrections, runs, tables }) => row(region, [bytes, literals, corrections, runs, tables])),
+  ];
 }
 
 /** Compressed streams that a delta looks into, and what they hold; zeros without containers. */

@@ -42,6 +42,11 @@ export interface NativeAddon {
   deltaShifts(pages: readonly Float64Array[], baseSize: number): Promise<NativeShifts | number>;
   /** Corrects `buffer` in place; `pieces` are length, kind, lower and upper half of the base position of each. Returns a status. Nobody else touches the buffers meanwhile. */
   deltaDecodeSegment(codec: number, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Uint32Array, shifts: NativeShifts | undefined): Promise<number>;
+  /**
+   * What a payload's bytes are spent on: bits for each stretch of the segment that ends at one of `ends`, four by kind of piece, and
+   * last those of rules; or a status. The other arguments are those of `deltaDecodeSegment`; `buffer` becomes `target`.
+   */
+  deltaSpent(codec: number, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Uint32Array, shifts: NativeShifts | undefined, target: Uint8Array, ends: Uint32Array): Promise<Float64Array | number>;
   /** `units` are the ends of units, empty when there are none. `control[0]`: progress, of about three times the target; `control[1]`: not 0 cancels. Segments, pages, payloads, map; or a status. */
   deltaEncode(base: Uint8Array, target: Uint8Array, ends: Float64Array, units: Float64Array, memoryCap: number, segmentPayload: number, threads: number, control: BigUint64Array): Promise<readonly [Float64Array, Float64Array, Uint8Array, Uint8Array] | number>;
   /**

@@ -12,6 +12,8 @@ import { deltaFileParts, openDeltaFile } from '../delta/file.ts';
 import { inLanes } from '../delta/lanes.ts';
 import { makeDelta } from '../delta/make.ts';
 import type { DeltaOutline } from '../delta/manifest.ts';
+import { spending } from '../delta/spent.ts';
+import type { Spending } from '../delta/spent.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { OpenFile } from '../store/files.ts';
 
@@ -130,7 +132,7 @@ export async function patchFile(oldPath: string, deltaPath: string, newPath: str
       const { outline } = delta;
       const baseSize = (await base.stat()).size;
       if (baseSize !== outline.base.size) {
-        throw new ShoalError('WRONG_BASE', `${oldPath} has ${String(baseSize)} bytes, the delta was made from ${String(outline.base.size)}`, { ids: { path: oldPath } });
+        throw wrongBase(oldPath, baseSize, outline);
       }
       const applier = new DeltaApplier(outline, delta, fileBase(base.fd));
       await writeFile(newPath, (out) => writeSegments(applier, out, outline.target.size, options));
@@ -157,6 +159,10 @@ async function writeSegments(applier: DeltaApplier, out: OpenFile, total: number
     };
   });
   await applier.settle();
+}
+
+function wrongBase(path: string, size: number, outline: DeltaOutline): ShoalError {
+  return new ShoalError('WRONG_BASE', `${path} has ${String(size)} bytes, the delta was made from ${String(outline.base.size)}`, { ids: { path } });
 }
 
 let written = 0;
@@ -219,6 +225,20 @@ export async function describeDelta(path: string): Promise<DeltaDescription> {
     };
   } finally {
     await file.close();
+  }
+}
+
+/** Where the payloads of a delta file go, by region and by what predicted it. Throws what `spending` and `openDeltaFile` throw. */
+export async function deltaSpending(path: string, basePath: string): Promise<Spending> {
+  const [file, base] = [await opened(path), await opened(basePath)];
+  try {
+    const delta = await openDeltaFile(file, (await file.stat()).size);
+    const baseSize = (await base.stat()).size;
+    if (baseSize !== delta.outline.base.size) throw wrongBase(basePath, baseSize, delta.outline);
+    return await spending(delta.outline, delta, fileBase(base.fd));
+  } finally {
+    await file.close();
+    await base.close();
   }
 }
 
