@@ -93,7 +93,7 @@ export class Holdings {
     const members = this.#parts.members();
     const apart = Math.min(HOLDING_MOST_MS, Math.max(BRINGER_EACH_MS * members, HOLDING_SOON_MS));
     if (!first && clock.now() - this.#asked < (soon ? apart : Math.min(HOLDING_MOST_MS, Math.max(HOLDING_EACH_MS * members, HOLDING_MS)))) {
-      // Where there are many, others are looked at all the time.
+      // Who came just now is asked at once.
       for (const source of sources) if (!this.#met.has(source.name) && !this.#asking.has(source)) void this.#ask(source, delta);
       // Of those that are bringing something there will soon be news.
       if (clock.now() - this.#askedBringers < apart) return;

@@ -50,12 +50,9 @@ interface Neighbour {
   readonly upstream: HttpUpstream;
   /** What it has something of; undefined when it was only seen, and has to be asked. */
   roots: readonly ObjectId[] | undefined;
-  /** What it said when it was asked for it, and when that was. */
-  readonly has: Map<ObjectId, { readonly known: boolean; readonly at: number }>;
+  /** What it said when it was asked for it. */
+  readonly has: Map<ObjectId, boolean>;
 }
-
-/** Of the neighbours that are looked at where there are many: those of whom it is known that they want the artifact, of all of them those that bring most of it. */
-const JOINED_LOOKED_AT = 4;
 
 /**
  * The other devices of a site, from the list that the gateway or the origin keeps. Whoever is on it is a stranger until its
@@ -205,7 +202,7 @@ export class Neighbours {
     const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
     const look = (): SiteTurns => {
       turns.members(this.#chosen(root).map((neighbour) => {
-        const joined = wants(neighbour, root);
+        const joined = neighbour.roots?.includes(root) === true || neighbour.has.get(root) === true;
         // What it needs once it sets out, it will say itself.
         return { instance: neighbour.instance, weight: 1, asked: false, joined, bytes: joined ? undefined : this.#costOf(root, neighbour) };
       }));
@@ -224,9 +221,7 @@ export class Neighbours {
       saw: ({ name }, { base, bringing, spans, working, known }) => {
         const neighbour = this.#known.get(name);
         if (neighbour === undefined) return;
-        neighbour.has.set(root, { known, at: clock.now() });
-        // Of who does not want it there is no more to learn for now: others are looked at.
-        if (!known) this.#looked.delete(root);
+        neighbour.has.set(root, known);
         look();
         turns.asked(neighbour.instance);
         if (known) turns.saw(neighbour.instance, { held: spans.size, has: (span) => spans.has(span), count: spans.count, working, bytes: costOf(base), bringing });
@@ -270,11 +265,7 @@ export class Neighbours {
     return bytes.length === 0 ? undefined : Math.min(...bytes);
   }
 
-  /**
-   * Where there are many: those that may have to bring it, at whom everyone looks; of those that are known to want it already the
-   * first in the same order, for while few have heard of it these bring it; and of the others all in turn, so that who has
-   * it is found, and tells, wherever it stands in any order.
-   */
+  /** Where there are many, those that may have to bring it, at whom everyone looks, and others, of whom everyone looks at some. */
   #chosen(root: ObjectId): readonly Neighbour[] {
     // Those that have nothing of it yet are asked as well: that is how they hear that there is something.
     const known = [...this.#known.values()];
@@ -282,16 +273,9 @@ export class Neighbours {
     const looked = this.#looked.get(root);
     if (looked !== undefined) return looked;
     const weighed = known.map((neighbour) => ({ neighbour, instance: neighbour.instance, weight: 1, bytes: this.#costOf(root, neighbour) ?? Infinity }));
-    const ranked = bringersFirst(root, weighed).toSorted((a, b) => (a.bytes === b.bytes ? 0 : a.bytes - b.bytes));
-    const first = ranked.slice(0, LOTS);
-    const joined = ranked.slice(LOTS).filter(({ neighbour }) => wants(neighbour, root)).slice(0, JOINED_LOOKED_AT);
-    const rest = bringersFirst(this.#order, weighed.filter((each) => !first.includes(each) && !joined.includes(each)));
-    // Who was never asked before who wants it, and who does not want it last, but for those that were asked longest ago.
-    const turn = ({ neighbour }: (typeof weighed)[number]): number => {
-      const said = neighbour.has.get(root);
-      return said === undefined ? -2 : said.known ? -1 : said.at;
-    };
-    const chosen = [...first, ...joined, ...rest.toSorted((a, b) => turn(a) - turn(b))].slice(0, NEIGHBOURS_MAX).map(({ neighbour }) => neighbour);
+    const first = bringersFirst(root, weighed).toSorted((a, b) => (a.bytes === b.bytes ? 0 : a.bytes - b.bytes)).slice(0, LOTS);
+    const others = bringersFirst(this.#order, weighed.filter((each) => !first.includes(each)));
+    const chosen = [...first, ...others].slice(0, NEIGHBOURS_MAX).map(({ neighbour }) => neighbour);
     this.#looked.set(root, chosen);
     return chosen;
   }
@@ -323,11 +307,6 @@ export class Neighbours {
     }
     throw last as Error;
   }
-}
-
-/** Whether it is known to want `root`, or to have it. */
-function wants({ has, roots }: Neighbour, root: ObjectId): boolean {
-  return roots?.includes(root) === true || has.get(root)?.known === true;
 }
 
 /** What can be used of a peer list; strangers wrote it, so the rest is left out without a word. */
