@@ -97,7 +97,7 @@ void module(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& target)
     };
     out->resize(begin + kTypes + 24);
     memcpy(out->data() + begin, "\x7f" "ELF\x02\x01\x01", 7);
-    memcpy(out->data() + begin + kNames, "\0.text\0.BTF\0.names", 20);
+    memcpy(out->data() + begin + kNames, "\0.text\0.BTF\0.names", 19);
     for (size_t at = kCode; at < kTypes; at++) (*out)[begin + at] = static_cast<uint8_t>(at * 37);
     uint32_t words = 0;
     for (uint32_t n = 0; n < 24; n++) {
