@@ -1,6 +1,7 @@
 import { SPAN_MAX_BYTES } from '../core/limits.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { FileSlot } from '../install/file-slot.ts';
+import type { ChunkRef } from '../merkle/page.ts';
 import type { IndexReader } from '../merkle/reader.ts';
 import type { Looker } from './looker.ts';
 import type { FailoverPages } from './pages.ts';
@@ -65,21 +66,24 @@ export class ContentWork {
     }
   }
 
-  /** Finds out what the span consists of, and what of it this device has. */
-  look(fill: SpanFill, buffer: Uint8Array, source: Source): Promise<void> {
-    if (fill.chunks !== undefined) return Promise.resolve();
-    const looking = this.#looking.get(fill) ?? this.#look(fill, buffer, source).finally(() => this.#looking.delete(fill));
+  /**
+   * Finds out what the span consists of, and what of it this device has. Whoever is asked shows the page himself: where two are
+   * asked at the same time, neither answers for what the other one sent, nor waits for it.
+   */
+  async look(fill: SpanFill, buffer: Uint8Array, source: Source): Promise<void> {
+    if (fill.chunks !== undefined) return;
+    const { index, pages } = this.#parts;
+    const { chunks } = index.checkLeaf(fill.place, await pages.pageFrom(source, fill.place.leaf));
+    const looking = this.#looking.get(fill) ?? this.#look(fill, chunks, buffer).finally(() => this.#looking.delete(fill));
     this.#looking.set(fill, looking);
-    return looking;
+    await looking;
   }
 
-  async #look(fill: SpanFill, buffer: Uint8Array, source: Source): Promise<void> {
-    const { index, looker, pages } = this.#parts;
-    const page = index.checkLeaf(fill.place, await pages.pageFrom(source, fill.place.leaf));
+  async #look(fill: SpanFill, chunks: readonly ChunkRef[], buffer: Uint8Array): Promise<void> {
     if (fill.chunks !== undefined) return;
     await this.#ours(async () => {
-      const { lacking, there } = await looker.look(fill.place, page.chunks, buffer);
-      fill.know(page.chunks, lacking);
+      const { lacking, there } = await this.#parts.looker.look(fill.place, chunks, buffer);
+      fill.know(chunks, lacking);
       this.#onArrived(fill, 0, there);
     });
   }

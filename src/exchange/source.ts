@@ -3,8 +3,8 @@ import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { ARTIFACT_MAX_SPANS, BRINGING_MOST, HOLDING_TIMEOUT_MS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
-import { HEADER_BASE, HEADER_BRINGING, HEADER_PATIENT, HEADER_WORKING, wire } from '../core/wire.ts';
+import { ARTIFACT_MAX_SPANS, BRINGING_MOST, DELTA_MAX_SEGMENTS, HOLDING_TIMEOUT_MS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
+import { HEADER_BASE, HEADER_BRINGING, HEADER_PATIENT, HEADER_SEGMENTS, HEADER_WORKING, wire } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { chunkIdOf } from '../merkle/verify.ts';
@@ -132,10 +132,11 @@ export class HttpSource implements Source {
 
   async deltaHolding(key: ContentKey, base: ObjectId, segments: number, signal?: AbortSignal): Promise<Bitmap | undefined> {
     if (this.kind !== 'peer') return undefined;
-    const { status, body } = await this.#soon(wire.deltaHolding(key, base), (segments + 7) >> 3, signal);
+    const { status, headers, body } = await this.#soon(wire.deltaHolding(key, base), (DELTA_MAX_SEGMENTS + 7) >> 3, signal);
     if (status === 404) return undefined;
     this.#expect200(status, 'what it holds of a delta');
-    return Bitmap.decode(body, segments);
+    // A delta that was made anew has other segments: whoever has the one of before is no liar, and has nothing of this one.
+    return Number(headers.get(HEADER_SEGMENTS) ?? segments) === segments ? Bitmap.decode(body, segments) : undefined;
   }
 
   async span(key: ContentKey, { span, positions, chunks }: SpanRequest, { buffer, take, alive }: SpanSink, signal?: AbortSignal): Promise<void> {

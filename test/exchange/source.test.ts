@@ -1,0 +1,51 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Bitmap } from '../../src/core/bitmap.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import type { ObjectId } from '../../src/core/ids.ts';
+import { HttpSource } from '../../src/exchange/source.ts';
+import { isLie } from '../../src/exchange/standing.ts';
+import type { ContentProvider } from '../../src/serve/content.ts';
+import { createSurface } from '../../src/serve/surface.ts';
+import type { Surface } from '../../src/serve/surface.ts';
+
+const key = { namespace: 'default', root: 'ab'.repeat(32) as ObjectId };
+const [base, another] = ['01'.repeat(32) as ObjectId, '02'.repeat(32) as ObjectId];
+/** Segments of the delta that the neighbour has. */
+const SEGMENTS = 11;
+const held = new Bitmap(SEGMENTS);
+held.add(3);
+held.add(10);
+
+let surface: Surface;
+let source: HttpSource;
+beforeAll(async () => {
+  const content: ContentProvider = {
+    holdings: () => Promise.resolve([]),
+    holding: () => Promise.resolve(undefined),
+    page: () => Promise.resolve(undefined),
+    delta: () => Promise.resolve(undefined),
+    deltaHolding: (_key, from) => Promise.resolve(from === base ? held : undefined),
+    span: () => Promise.resolve(undefined),
+  };
+  surface = await createSurface({ role: 'agent', version: '0', content });
+  source = new HttpSource('peer', await surface.listen('127.0.0.1', 0), systemClock);
+});
+afterAll(async () => {
+  await source.close();
+  await surface.close(0);
+});
+
+describe('what an honest neighbour says that it holds of a delta', () => {
+  it('is which segments', async () => {
+    expect((await source.deltaHolding(key, base, SEGMENTS))?.encode()).toEqual(held.encode());
+  });
+
+  // The same pair, made once more: fewer segments, more, so many more that the answer is longer, and fewer than its bytes have bits.
+  it.each([1, SEGMENTS - 1, SEGMENTS + 1, 400])('is nothing of use where its delta was made at another time and this one has %i segments, and no lie', async (segments) => {
+    expect(await source.deltaHolding(key, base, segments).catch((error: unknown) => isLie(error))).toBeUndefined();
+  });
+
+  it('is nothing where it knows of no such delta, however short an answer would have been', async () => {
+    expect(await source.deltaHolding(key, another, 3)).toBeUndefined();
+  });
+});
