@@ -5,15 +5,19 @@ import type { ContentKey } from '../core/wire.ts';
 import type { PageSource } from '../merkle/reader.ts';
 import { verifyPage } from '../merkle/verify.ts';
 import type { VerifiedPage } from '../merkle/verify.ts';
+import { OVERDUE_MS } from './in-flight.ts';
 import type { Source } from './source.ts';
 import { PATIENCE_MS } from './standing.ts';
 import type { Standing } from './standing.ts';
 
 /** How long to wait when every source rests, milliseconds. */
 const PAUSE_MS = 250;
-/** A page is late when it takes this long: the next source is asked for it as well. A page is 36 KiB at most. Milliseconds. */
+/**
+ * A page is late when it takes this long: the next source is asked for it as well. A page is 36 KiB at most. A gateway that is
+ * slow is so for a whole site, which would cross the backhaul all at once: it gets as long as for a span. Milliseconds.
+ */
 const LATE_MS = 2_000;
-/** How long a source that was late comes after the others, doubling each time, milliseconds. */
+/** How long a source that was late comes after the others, doubling each time; a gateway at once for the longest. Milliseconds. */
 const LAST_FIRST_MS = 2_000;
 const LAST_MOST_MS = 60_000;
 
@@ -112,7 +116,7 @@ export class FailoverPages implements PageSource {
           return;
         }
         running++;
-        unwatch = this.#clock.after(LATE_MS, () => {
+        unwatch = this.#clock.after(source.kind === 'gateway' ? OVERDUE_MS : LATE_MS, () => {
           this.#wasLate(source);
           next();
         });
@@ -135,8 +139,8 @@ export class FailoverPages implements PageSource {
     return page;
   }
 
-  #wasLate({ name }: Source): void {
-    const ms = Math.min((this.#late.get(name)?.ms ?? LAST_FIRST_MS / 2) * 2, LAST_MOST_MS);
+  #wasLate({ name, kind }: Source): void {
+    const ms = kind === 'gateway' ? LAST_MOST_MS : Math.min((this.#late.get(name)?.ms ?? LAST_FIRST_MS / 2) * 2, LAST_MOST_MS);
     this.#late.set(name, { ms, until: this.#clock.now() + ms });
   }
 }

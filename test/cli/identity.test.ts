@@ -22,7 +22,7 @@ beforeAll(async () => {
   expect(shoal('publish', join(folder, 'image'), '--name', 'os', '--version', '1', '--home', home, '--level', '1').code).toBe(0);
   origin = await serve(['origin', '--home', home, '--tls']);
   servers.push(origin);
-}, 120_000);
+});
 afterAll(async () => {
   for (const server of servers.reverse()) await server.kill('SIGTERM');
   await rm(folder, { recursive: true });
@@ -67,13 +67,13 @@ describe('a fleet on the command line', () => {
     expect((shoal('devices', '--tokens', '--home', home, '--json').last['tokens'] as readonly { readonly note: string; readonly uses: number }[]).map(({ note, uses }) => [note, uses])).toEqual([['', 0], ['a test', 0], ['', 0]]);
 
     expect(shoal('revoke', listed[1]?.device ?? '', '--reason', 'stolen', '--home', home, '--json')).toMatchObject({ code: 0, last: { revoked: [listed[1]?.device] } });
-    await expect.poll(() => fetched(device).last['error'], { timeout: 20_000, interval: 500 }).toMatch(/^HTTP_/);
+    await expect.poll(() => fetched(device).last['error'], { interval: 500 }).toMatch(/^HTTP_/);
     expect(shoal('renew', '--identity', device, '--json')).toMatchObject({ code: 1, last: { error: 'REFUSED' } });
     const audit = shoal('devices', '--audit', '--home', home);
     expect(audit.output).toMatch(/revoked +[0-9a-f]{32} {2}stolen\n.*refused +[0-9a-f]{32} {2}127\.0\.0\.1 {2}renewal: revoked/s);
     // What is at rest or in a log opens nothing.
     expect(audit.output).not.toContain('shoal1.');
-  }, 180_000);
+  });
 
   it('gives operators files that curl and Prometheus take, and them alone the metrics', async () => {
     const operator = enrolled('operator', '--role', 'operator');
@@ -86,7 +86,7 @@ describe('a fleet on the command line', () => {
       }).on('error', reject);
     });
     expect(text).toContain('shoal_http_requests_total');
-  }, 60_000);
+  });
 
   it('says what is wrong, with exit codes', async () => {
     const cases: readonly (readonly [string[], number, string?])[] = [
@@ -112,5 +112,5 @@ describe('a fleet on the command line', () => {
     const own = shoal('init', '--home', join(folder, 'own'), '--fleet-ca', join(home, 'fleet', 'issuer.pem'), '--fleet-key', join(home, 'fleet', 'issuer.key.pem'), '--json');
     expect(own.code).toBe(0);
     expect(await readFile(join(folder, 'own', 'fleet', 'ca.pem'), 'utf8')).toBe(await readFile(join(home, 'fleet', 'ca.pem'), 'utf8'));
-  }, 180_000);
+  });
 });

@@ -66,7 +66,7 @@ describe('upkeep of a home, beside a running origin', () => {
     expect(shoal('verify', '--home', home, '--discard').code).toBe(1);
     expect(publish(two, '3').code).toBe(0);
     expect(shoal('verify', '--home', home, '--json')).toMatchObject({ code: 0, last: { ok: true, releases: 2 } });
-  }, 120_000);
+  });
 
   it('takes nothing from readers while it collects', async () => {
     // Releases in turn, so that what lives and what is dead lie side by side and packs are rewritten.
@@ -90,14 +90,16 @@ describe('upkeep of a home, beside a running origin', () => {
       }
     };
     const readers = [reading(), reading()];
+    await expect.poll(() => read).toBeGreaterThan(1);
+    const before = read;
     const collected = await shoalBeside('gc', '--home', home, '--json');
     collecting = false;
     await Promise.all(readers);
     expect(collected).toMatchObject({ code: 0, last: { ok: true } });
     expect(collected.last['freedBytes']).toBeGreaterThan(2 * MiB);
     expect(collected.last['rewrittenBytes']).toBeGreaterThan(MiB / 2);
-    expect(read).toBeGreaterThan(3);
-  }, 120_000);
+    expect(read).toBeGreaterThan(before);
+  });
 
   it('says what a release, a file, a page, metadata and a home are', async () => {
     const release = shoal('inspect', 'os@3', '--home', home, '--json');
@@ -115,5 +117,5 @@ describe('upkeep of a home, beside a running origin', () => {
     expect(shoal('inspect', join(folder, 'page'), '--json')).toMatchObject({ code: 0, last: { kind: 'page', id: root, page: { level: 1, spans: 1 } } });
     expect(shoal('inspect', 'nothing', '--home', home, '--json')).toMatchObject({ code: 1, last: { error: 'NO_SUCH_RELEASE' } });
     expect(shoal('inspect', folder)).toMatchObject({ code: 1 });
-  }, 60_000);
+  });
 });

@@ -28,10 +28,10 @@ describe.skipIf(process.platform !== 'linux')('the demo', () => {
     const demo = spawn(process.execPath, [DEMO], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, TMPDIR: folder } });
     const ended = new Promise<number | null>((resolve) => demo.once('close', resolve));
     // In the middle of it: origin, gateway and agents are up.
-    await expect.poll(async () => (await processesAt(folder)).filter((line) => line.includes(' agent ')).length, { timeout: 100_000 }).toBeGreaterThan(0);
+    await expect.poll(async () => (await processesAt(folder)).filter((line) => line.includes(' agent ')).length).toBeGreaterThan(0);
     demo.kill('SIGINT');
     expect(await ended).toBe(130);
     await expect.poll(() => processesAt(folder)).toEqual([]);
     expect(await readdir(folder)).toEqual([]);
-  }, 150_000);
+  });
 });

@@ -57,7 +57,7 @@ describe('from a publisher to a device, every role a process', () => {
 
     expect(device('os@1', 'back')).toMatchObject({ code: 1, last: { ok: false, error: 'SEQUENCE_ROLLBACK' } });
     expect(device('nothing', 'none')).toMatchObject({ code: 1, last: { error: 'NO_SUCH_RELEASE' } });
-  }, 180_000);
+  });
 
   it('answers wrong usage with 2 and a sentence, and never with a stack trace', () => {
     for (const args of [['fetch'], ['frobnicate'], ['gateway', '--listen', 'x'], ['publish']]) {
@@ -70,5 +70,5 @@ describe('from a publisher to a device, every role a process', () => {
     expect(absent.code).toBe(1);
     expect(absent.errors).toMatch(/^shoal: /);
     expect(absent.errors).not.toMatch(/^\s+at /m);
-  }, 180_000);
+  });
 });

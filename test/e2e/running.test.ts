@@ -30,17 +30,17 @@ it('makes deltas from the release that most devices say they run, to the origin 
   const has = async (name: string, version: string): Promise<boolean> => (await readFile(at(name, 'image')).catch(() => Buffer.alloc(0))).includes(`version ${version}`);
 
   const stops = [await agent('one'), await agent('two', '--gateway', gateway.url)];
-  await expect.poll(runs, { timeout: 30_000, interval: 500 }).toEqual([['1', 1]]);
-  await expect.poll(() => has('two', '1'), { timeout: 30_000 }).toBe(true);
+  await expect.poll(runs, { interval: 500 }).toEqual([['1', 1]]);
+  await expect.poll(() => has('two', '1')).toBe(true);
   for (const stop of stops) await stop();
   // These two stay on 1; one more updates as releases come.
   const third = await agent('three');
   await publish('2');
   await publish('3');
-  await expect.poll(() => has('three', '3'), { timeout: 30_000 }).toBe(true);
+  await expect.poll(() => has('three', '3')).toBe(true);
   // What a gateway has heard it says at the end, too.
   expect((await gateway.stop()).code).toBe(0);
-  await expect.poll(runs, { timeout: 30_000, interval: 500 }).toEqual([['1', 2], ['3', 1]]);
+  await expect.poll(runs, { interval: 500 }).toEqual([['1', 2], ['3', 1]]);
   const metrics = (await ask(origin.url, '/metrics')).body.toString();
   expect(metrics).toContain('shoal_devices_running{product="os",version="1"} 2');
   expect(metrics).toContain('shoal_devices_running{product="os",version="3"} 1');
@@ -48,4 +48,4 @@ it('makes deltas from the release that most devices say they run, to the origin 
   expect((deltas as readonly { readonly from: string; readonly result: string }[]).map(({ from, result }) => [from, result])).toEqual([['1', 'made']]);
   await third();
   await origin.stop();
-}, 120_000);
+});

@@ -3,11 +3,10 @@ import type { ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { wire } from '../../src/core/wire.ts';
+import { freePort } from '../support/free-port.ts';
 import { needsDebian } from '../support/needs.ts';
 import { Processes } from '../support/processes.ts';
 import { ask } from '../support/raw-http.ts';
@@ -43,7 +42,7 @@ beforeAll(async () => {
     started.child.kill('SIGTERM');
     return started.ended;
   };
-}, 120_000);
+});
 
 afterAll(async () => {
   for (const client of clients) {
@@ -67,15 +66,6 @@ function run(program: string, args: readonly string[]): { readonly child: ChildP
   return { child, ended };
 }
 
-async function freePort(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return String(port);
-}
-
 async function saved(version: string): Promise<string> {
   const { status, headers, body } = await ask(torrents, wire.torrent('os', version));
   expect([status, headers['content-type'], headers['content-disposition']]).toEqual([200, 'application/x-bittorrent', `attachment; filename="os-${version}.torrent"`]);
@@ -97,26 +87,26 @@ describe.skipIf(needsDebian('aria2', 'aria2c'))('aria2c', () => {
   it('downloads a release of one artifact, and one of several, from torrent and web seed', async () => {
     for (const version of ['1', '2']) {
       const folder = at(`aria2-${version}`);
-      const { code, output } = await run('aria2c', [...ALONE, '--seed-time=0', `--listen-port=${await freePort()}`, '-d', folder, await saved(version)]).ended;
+      const { code, output } = await run('aria2c', [...ALONE, '--seed-time=0', `--listen-port=${String(await freePort())}`, '-d', folder, await saved(version)]).ended;
       expect(code, output).toBe(0);
       await same(folder, version);
     }
-  }, 60_000);
+  });
 
   it('finds others by the tracker, and takes all from them where a torrent has no web seed', async () => {
-    const seeding = run('aria2c', [...ALONE, '--seed-ratio=0.0', '--check-integrity=true', '--allow-overwrite=true', `--listen-port=${await freePort()}`, '-d', at('seed'), await saved('1')]);
+    const seeding = run('aria2c', [...ALONE, '--seed-ratio=0.0', '--check-integrity=true', '--allow-overwrite=true', `--listen-port=${String(await freePort())}`, '-d', at('seed'), await saved('1')]);
     const { infoHash } = await processes.must('torrent', 'os@1', '--tracker', torrents + wire.tracker, '-o', at('bare.torrent'), '--home', at('home'));
     const scrape = `${wire.torrents}/scrape?info_hash=${String(infoHash).replace(/../g, '%$&')}`;
     // The seed says to the tracker that it has everything.
-    await expect.poll(async () => (await ask(torrents, scrape)).body.toString('latin1'), { timeout: 30_000 }).toContain('8:completei1e');
+    await expect.poll(async () => (await ask(torrents, scrape)).body.toString('latin1')).toContain('8:completei1e');
     const served = async (): Promise<number> => ((await processes.must('inspect', at('bare.torrent')))['webSeeds'] as readonly string[]).length;
     expect(await served()).toBe(0);
-    const { code, output } = await run('aria2c', [...ALONE, '--seed-time=0', `--listen-port=${await freePort()}`, '-d', at('leech'), at('bare.torrent')]).ended;
+    const { code, output } = await run('aria2c', [...ALONE, '--seed-time=0', `--listen-port=${String(await freePort())}`, '-d', at('leech'), at('bare.torrent')]).ended;
     expect(code, output).toBe(0);
     await same(at('leech'), '1');
     seeding.child.kill('SIGTERM');
     await seeding.ended;
-  }, 90_000);
+  });
 });
 
 describe.skipIf(needsDebian('transmission-cli'))('transmission-cli', () => {
@@ -126,12 +116,12 @@ describe.skipIf(needsDebian('transmission-cli'))('transmission-cli', () => {
     const runs = ['1', '2'].map(async (version) => {
       const folder = at(`transmission-${version}`);
       await mkdir(folder);
-      const { output } = await run('transmission-cli', ['-g', at(`config-${version}`), '-w', folder, '-M', '-p', await freePort(), '-f', at('finish'), await saved(version)]).ended;
+      const { output } = await run('transmission-cli', ['-g', at(`config-${version}`), '-w', folder, '-M', '-p', String(await freePort()), '-f', at('finish'), await saved(version)]).ended;
       expect(await readdir(folder), output).not.toEqual([]);
       await same(folder, version);
     });
     await Promise.all(runs);
-  }, 60_000);
+  });
 });
 
 describe('an origin that is open to stock clients', () => {
@@ -175,5 +165,5 @@ describe('on the command line', () => {
     }
     expect((await processes.run(['torrent', 'nothing', '--home', at('home'), '--json'])).last).toMatchObject({ ok: false, error: 'NO_SUCH_RELEASE' });
     expect((await processes.run(['torrent', 'os', '--origin', 'ftp://x', '--home', at('home'), '--json'])).last).toMatchObject({ ok: false, error: 'BAD_USAGE' });
-  }, 30_000);
+  });
 });

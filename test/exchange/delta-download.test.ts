@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { goldenPair } from '../../fixtures/container/image.ts';
-import { systemClock } from '../../src/core/clock.ts';
 import { encodeDeltaManifest } from '../../src/delta/manifest.ts';
 import { DeltaCache } from '../../src/exchange/delta-cache.ts';
 import type { DeltaSupply } from '../../src/exchange/delta-choice.ts';
@@ -23,6 +22,7 @@ import { PackStore } from '../../src/store/pack/store.ts';
 import { PageFile } from '../../src/store/page-file.ts';
 import { publishPair, rebuilt, supplyOf } from '../support/delta-pair.ts';
 import type { PublishedPair } from '../support/delta-pair.ts';
+import { livedClock } from '../support/lived-clock.ts';
 import { bytesFrom } from '../support/random.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
 
@@ -36,6 +36,7 @@ let pair: PublishedPair;
 let origin: Origin;
 const closing: (() => Promise<unknown>)[] = [];
 let serial = 0;
+const clock = livedClock();
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-delta-download-'));
@@ -43,7 +44,7 @@ beforeAll(async () => {
   const base = bytesFrom(1, SIZE);
   pair = await publishPair(store, folder, base, rebuilt(base));
   origin = await startOrigin({ store, metadata: new DirectoryMetadata(nodeFiles, folder), listen: { host: '127.0.0.1', port: 0 }, version: '0', gcMs: 0 });
-}, 60_000);
+});
 afterAll(async () => {
   await origin.close();
   await rm(folder, { recursive: true });
@@ -53,7 +54,7 @@ afterEach(async () => {
 });
 
 function source(kind: SourceKind, url: string): Source {
-  const made = new HttpSource(kind, url, systemClock);
+  const made = new HttpSource(kind, url, clock);
   closing.push(() => made.close());
   return made;
 }
@@ -74,7 +75,7 @@ async function fetchInto(sources: readonly Source[], deltas: DeltaSupply, more: 
   const slot = await FileSlot.open(nodeFiles, path);
   const pages = await PageFile.open(nodeFiles, `${path}.pages`, what.artifact.root);
   try {
-    const ledger = await download({ namespace: 'default', artifact: what.artifact, sources, slot, clock: systemClock, random: Math.random, bases: [what.basePath], deltas, pages, ...more });
+    const ledger = await download({ namespace: 'default', artifact: what.artifact, sources, slot, clock, random: Math.random, bases: [what.basePath], deltas, pages, ...more });
     await slot.activate(what.artifact.size);
     return { path, ledger };
   } catch (error) {
@@ -124,7 +125,7 @@ describe('a download with a delta', () => {
     closing.push(() => pages.close());
     const again = await FileSlot.open(nodeFiles, `${path}-again`);
     closing.push(() => again.close());
-    const { ledger } = { ledger: await download({ namespace: 'default', artifact: pair.artifact, sources: [], slot: again, clock: systemClock, random: Math.random, bases: [path], pages }) };
+    const { ledger } = { ledger: await download({ namespace: 'default', artifact: pair.artifact, sources: [], slot: again, clock, random: Math.random, bases: [path], pages }) };
     expect(ledger).toMatchObject({ local: SIZE, origin: 0 });
   });
 

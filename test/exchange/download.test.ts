@@ -3,7 +3,6 @@ import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.ts';
 import type { Clock } from '../../src/core/clock.ts';
 import type { ArtifactRecord } from '../../src/core/manifest.ts';
 import { download } from '../../src/exchange/download.ts';
@@ -18,7 +17,8 @@ import type { Origin } from '../../src/roles/origin.ts';
 import { DirectoryMetadata } from '../../src/serve/directory-metadata.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import { PackStore } from '../../src/store/pack/store.ts';
-import { hurriedClock } from '../support/hurried-clock.ts';
+import { livedClock } from '../support/lived-clock.ts';
+import { freePort } from '../support/free-port.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
 
 const MiB = 1024 * 1024;
@@ -29,6 +29,9 @@ const older = Buffer.concat([content.subarray(0, 6 * MiB), randomBytes(100_000),
 let folder: string;
 let artifact: ArtifactRecord;
 const closing: (() => Promise<unknown>)[] = [];
+const usual = livedClock();
+/** For what waits for time-outs. */
+const hurried = livedClock(5);
 let serial = 0;
 
 beforeAll(async () => {
@@ -55,7 +58,7 @@ async function host(port = 0): Promise<Origin> {
   return once;
 }
 
-function source(kind: SourceKind, url: string, clock = systemClock): Source {
+function source(kind: SourceKind, url: string, clock = usual): Source {
   const made = new HttpSource(kind, url, clock);
   closing.push(() => made.close());
   return made;
@@ -77,11 +80,9 @@ interface Options {
   readonly clock?: Clock;
 }
 
-/** For what waits for time-outs. */
-const hurried = hurriedClock(5);
 
 /** A device's whole way: slot, download, activation. */
-async function fetchInto(sources: readonly Source[], { path = join(folder, `out-${String(serial++)}`), bases, lies, onProgress, signal, clock = systemClock }: Options = {}): Promise<{ readonly path: string; readonly ledger: Ledger }> {
+async function fetchInto(sources: readonly Source[], { path = join(folder, `out-${String(serial++)}`), bases, lies, onProgress, signal, clock = usual }: Options = {}): Promise<{ readonly path: string; readonly ledger: Ledger }> {
   const slot = await FileSlot.open(nodeFiles, path);
   try {
     const ledger = await download({
@@ -173,7 +174,7 @@ describe('a download', () => {
     const { path, ledger } = await fetchInto([source('peer', stuck.url, hurried), source('origin', url, hurried)], { clock: hurried });
     expect(await sha256(path)).toBe(artifact.sha256);
     expect(ledger.origin).toBeGreaterThan(10 * MiB);
-  }, 60_000);
+  });
 
   it('does not go on asking a peer that says it has what it has not', async () => {
     const { url } = await host();
@@ -195,8 +196,8 @@ describe('a download', () => {
   it('takes elsewhere what a peer sends a little of now and then', async () => {
     const { url } = await host();
     const [slow, fast, far] = [await proxy(url), await proxy(url), await proxy(url)];
-    const drips: NodeJS.Timeout[] = [];
-    closing.push(() => { for (const drip of drips) clearInterval(drip); return Promise.resolve(); });
+    const stops: (() => void)[] = [];
+    closing.push(() => { for (const stop of stops) stop(); return Promise.resolve(); });
     let [asked, finished, cut] = [0, 0, 0];
     slow.proxy.tamper = ({ path, status, headers, body }, response) => {
       if (!path.includes('/spans/')) return false;
@@ -204,11 +205,14 @@ describe('a download', () => {
       response.writeHead(status, headers);
       let at = 0;
       // Never silent for as long as what is stuck is given, and a minute for a MiB.
-      drips.push(setInterval(() => {
-        if (at >= body.byteLength) return;
-        response.write(body.subarray(at, (at += 64 * 1024)));
-        if (at >= body.byteLength) finished++;
-      }, 800));
+      const drip = (): void => {
+        stops.push(usual.after(800, () => {
+          response.write(body.subarray(at, (at += 64 * 1024)));
+          if (at >= body.byteLength) finished++;
+          else drip();
+        }));
+      };
+      drip();
       response.on('close', () => { if (at < body.byteLength) cut++; });
       return true;
     };
@@ -217,7 +221,7 @@ describe('a download', () => {
     expect(asked).toBeGreaterThan(0);
     await expect.poll(() => cut).toBe(asked);
     expect([finished, ledger.origin]).toEqual([0, 0]);
-  }, 60_000);
+  });
 
   it('lets a gateway on a slow link finish: the origin is not asked for what the site is fetching already', async () => {
     const { url } = await host();
@@ -236,12 +240,12 @@ describe('a download', () => {
     expect(await sha256(path)).toBe(artifact.sha256);
     expect(slow).toBeGreaterThan(0);
     expect(ledger.origin).toBe(0);
-  }, 60_000);
+  });
 
   it('gives a gateway whose processor is busy the time it takes: a site would leave it all at once', async () => {
     const { url } = await host();
     const [near, far] = [await proxy(url), await proxy(url)];
-    const clock = hurriedClock(2);
+    const clock = livedClock(2);
     near.proxy.tamper = async ({ path }) => {
       // Later than a neighbour may be.
       if (path.includes('/spans/')) await new Promise((resolve) => clock.after(6_000, () => { resolve(undefined); }));
@@ -250,7 +254,7 @@ describe('a download', () => {
     const { path, ledger } = await fetchInto([source('gateway', near.url, clock), source('origin', far.url, clock)], { clock });
     expect(await sha256(path)).toBe(artifact.sha256);
     expect(ledger.origin).toBe(0);
-  }, 60_000);
+  });
 
   it('is not held up by a gateway that says nothing', async () => {
     const { url } = await host();
@@ -259,11 +263,11 @@ describe('a download', () => {
     const { path, ledger } = await fetchInto([source('gateway', stuck.url, hurried), source('origin', url, hurried)], { clock: hurried });
     expect(await sha256(path)).toBe(artifact.sha256);
     expect(ledger.origin).toBeGreaterThan(10 * MiB);
-  }, 60_000);
+  });
 
   it('goes on when its only source was away for a while', async () => {
-    const first = await host();
-    const port = Number(new URL(first.url).port);
+    const port = await freePort();
+    const first = await host(port);
     let back: Promise<Origin> | undefined;
     const { path } = await fetchInto([source('origin', first.url, hurried)], {
       clock: hurried,
@@ -273,7 +277,7 @@ describe('a download', () => {
     });
     await back;
     expect(await sha256(path)).toBe(artifact.sha256);
-  }, 60_000);
+  });
 
   it('fetches after an interruption only what is missing, whatever lies in the file', async () => {
     const { url } = await host();
@@ -312,7 +316,7 @@ describe('a download', () => {
     await writeFile(path, 'the old one');
     const other = { ...artifact, root: 'ab'.repeat(32) as ArtifactRecord['root'] };
     const slot = await FileSlot.open(nodeFiles, path);
-    const attempt = download({ namespace: 'default', artifact: other, sources: [source('origin', url)], slot, clock: systemClock, random: Math.random });
+    const attempt = download({ namespace: 'default', artifact: other, sources: [source('origin', url)], slot, clock: usual, random: Math.random });
     await expect(attempt).rejects.toMatchObject({ code: 'NO_SOURCE', message: expect.stringContaining(new URL(url).host) as string });
     await slot.close();
     expect(await readFile(path, 'utf8')).toBe('the old one');

@@ -3,13 +3,14 @@ import net from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { zstdCompressSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.ts';
 import { RateLimiter } from '../../src/core/rate-limiter.ts';
 import { HEADER_MAX_BYTES } from '../../src/core/limits.ts';
 import { HttpClient } from '../../src/exchange/http.ts';
 import { receiveChunks } from '../../src/exchange/receive.ts';
 import { chunkIdOf } from '../../src/merkle/verify.ts';
+import { livedClock } from '../support/lived-clock.ts';
 
+const clock = livedClock();
 const closers: (() => void)[] = [];
 afterEach(() => {
   for (const close of closers.splice(0)) close();
@@ -39,7 +40,7 @@ async function server(answer: (socket: net.Socket, request: number) => void): Pr
 }
 
 function client(): HttpClient {
-  const made = new HttpClient({ clock: systemClock });
+  const made = new HttpClient({ clock });
   closers.push(() => {
     made.close();
   });
@@ -77,13 +78,13 @@ describe('HttpClient', () => {
     const body = 'x'.repeat(size);
     const { url } = await server((socket) => socket.write(ok(body)));
     const rate = 400_000;
-    const http = new HttpClient({ clock: systemClock, limiters: [new RateLimiter(systemClock, () => rate), new RateLimiter(systemClock, () => Infinity)] });
+    const http = new HttpClient({ clock, limiters: [new RateLimiter(clock, () => rate), new RateLimiter(clock, () => Infinity)] });
     closers.push(() => {
       http.close();
     });
     const since = performance.now();
-    // A limit of 10 ms between two bytes would be silence, were it the other side's.
-    const answers = await Promise.all([1, 2, 3].map(() => http.request(url, size, { stallMs: 10 })));
+    // It is held up for a quarter of a second and more at a time: that would be silence, were it the other side's.
+    const answers = await Promise.all([1, 2, 3].map(() => http.request(url, size, { stallMs: 100 })));
     expect(answers.map((answer) => text(answer.body) === body)).toEqual([true, true, true]);
     // A quarter of a second is saved up; what each read last, as much at most, is not waited for.
     expect(performance.now() - since).toBeGreaterThan(((3 * size - 4 * 0.25 * rate) / rate) * 1000 - 20);
@@ -141,11 +142,11 @@ describe('HttpClient', () => {
   it('waits for as long as it is told that the other side is at it', async () => {
     const { url } = await server((socket) => {
       let told = 0;
-      const drip = setInterval(() => {
-        if (++told <= 8) socket.write('HTTP/1.1 102 Processing\r\n\r\n');
-        else socket.write(ok('hello'), () => { clearInterval(drip); });
-      }, 50);
-      closers.push(() => { clearInterval(drip); });
+      const tell = (): void => void clock.after(50, () => {
+        socket.write(++told <= 8 ? 'HTTP/1.1 102 Processing\r\n\r\n' : ok('hello'));
+        if (told <= 8) tell();
+      });
+      tell();
     });
     let heard = 0;
     // Eight times 50 ms is more than any silence may last here.

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Updater } from 'tuf-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.ts';
 import { decodeManifest } from '../../src/core/manifest.ts';
 import { wire } from '../../src/core/wire.ts';
 import { UpstreamMetadata } from '../../src/exchange/upstream-metadata.ts';
@@ -16,6 +15,7 @@ import { trustHome } from '../../src/trust/repository/home.ts';
 import { initHome } from '../../src/trust/repository/init.ts';
 import { renewOnline } from '../../src/trust/repository/online.ts';
 import { device, release } from '../support/trust-homes.ts';
+import { livedClock } from '../support/lived-clock.ts';
 
 let scratch: string;
 let origin: Origin;
@@ -38,7 +38,7 @@ afterAll(async () => {
 
 describe('a release from a running origin', () => {
   it('reaches a device', async () => {
-    const upstream = new HttpUpstream(origin.url, systemClock);
+    const upstream = new HttpUpstream(origin.url, livedClock());
     try {
       const client = await device(join(scratch, 'device'), { trustedRoot: root, fetcher: new UpstreamMetadata([upstream]), now: () => new Date() });
       expect((await client.release('app+x')).manifest.version).toBe('1.0+b1');

@@ -13,6 +13,7 @@ import { needsSmallDisk, smallDisk } from '../support/small-disk.ts';
 const MiB = 1024 * 1024;
 /** A run of some sixty operations is cut into as many parts, with a kill in each. SHOAL_ROUNDS asks for more. */
 const ROUNDS = Number(process.env['SHOAL_ROUNDS'] ?? 12);
+const INTERRUPT = new URL('../support/interrupt-at.ts', import.meta.url).href;
 const images = [1, 2, 3].map((version) => imageVersion(version)) as [Buffer, Buffer, Buffer];
 
 const processes = new Processes();
@@ -27,7 +28,7 @@ async function releases(directory: string): Promise<void> {
   }
 }
 
-beforeAll(() => releases(home), 120_000);
+beforeAll(() => releases(home));
 afterAll(() => processes.close());
 
 /** Rebuilds the newest version by every delta that is listed: whatever is visible is whole. Returns how many there are. */
@@ -55,7 +56,7 @@ describe('making deltas', () => {
     };
     const args = (directory: string): string[] => ['delta', 'os', '--home', directory, '--json'];
     const counted = join(folder, 'operations');
-    const whole = await processes.run(args(await copy('counted')), 60, { imports: [DIE_AT], env: { SHOAL_TEST_OPERATIONS: counted } });
+    const whole = await processes.run(args(await copy('counted')), undefined, { imports: [DIE_AT], env: { SHOAL_TEST_OPERATIONS: counted } });
     expect([whole.code, whole.errors]).toEqual([0, expect.any(String)]);
     expect(await listedAndWhole(join(folder, 'counted'), 'without a kill')).toBe(2);
     const points = new KillPoints(counted, ROUNDS);
@@ -67,11 +68,11 @@ describe('making deltas', () => {
       const killed = processes.start(args(directory), { imports: [DIE_AT], env });
       await killed.ended;
       seen.add(await listedAndWhole(directory, told));
-      const again = await processes.run(args(directory), 60);
+      const again = await processes.run(args(directory));
       expect([again.code, again.errors, told]).toEqual([0, expect.any(String), told]);
       expect(await listedAndWhole(directory, told)).toBe(2);
       // What the kill left behind is nothing that gc would not take, and nothing that it should not.
-      expect((await processes.run(['gc', '--home', directory, '--json'], 60)).code, told).toBe(0);
+      expect((await processes.run(['gc', '--home', directory, '--json'])).code, told).toBe(0);
       expect(await listedAndWhole(directory, told)).toBe(2);
       await rm(directory, { recursive: true });
     }
@@ -81,29 +82,25 @@ describe('making deltas', () => {
   it('ends when it is told to: what was made stays', async () => {
     const directory = join(folder, 'told');
     await cp(home, directory, { recursive: true });
-    const started = processes.start(['delta', 'os', '--home', directory, '--json']);
-    // When it has said what became of the first delta, the second is under way.
-    started.child.stderr?.once('data', () => started.child.kill('SIGINT'));
-    const { code, last, errors } = await started.ended;
+    // When it has said what became of the first delta, the second is next.
+    const { code, last, errors } = await processes.run(['delta', 'os', '--home', directory, '--json'], undefined, { imports: [INTERRUPT] });
     expect([code, last['error'], errors]).toEqual([1, 'INTERRUPTED', expect.stringContaining('no delta 1 → 3 of image: interrupted')]);
     expect(await listedAndWhole(directory, 'interrupted')).toBe(1);
-    expect((await processes.run(['delta', 'os', '--home', directory], 60)).code).toBe(0);
+    expect((await processes.run(['delta', 'os', '--home', directory])).code).toBe(0);
     expect(await listedAndWhole(directory, 'after an interruption')).toBe(2);
-  }, 120_000);
+  });
 
   it('ends a release that waits for them when it is told to: nothing of it is visible, and it can be had again', async () => {
     const directory = join(folder, 'waiting');
     await cp(home, directory, { recursive: true });
     await writeFile(join(folder, 'image'), imageVersion(4));
     const args = ['publish', join(folder, 'image'), '--name', 'os', '--version', '4', '--home', directory, '--level', '1', '--json'];
-    const started = processes.start(args);
-    started.child.stderr?.once('data', () => started.child.kill('SIGINT'));
-    const { code, last, errors } = await started.ended;
+    const { code, last, errors } = await processes.run(args, undefined, { imports: [INTERRUPT] });
     expect([code, last['error'], errors]).toEqual([1, 'INTERRUPTED', expect.stringContaining('nothing was published')]);
     expect((await processes.run(['inspect', 'os@4', '--home', directory])).code).toBe(1);
-    const again = await processes.run(args, 60);
+    const again = await processes.run(args);
     expect([again.code, again.last]).toEqual([0, expect.objectContaining({ published: true, deltas: [expect.objectContaining({ result: 'kept' }), expect.objectContaining({ result: 'made' })] })]);
-  }, 120_000);
+  });
 
   describe.skipIf(needsSmallDisk())('on a full disk', () => {
     it('lists nothing, leaves releases as they are, and is done once there is room', async () => {
@@ -114,17 +111,17 @@ describe('making deltas', () => {
         await releases(directory);
         const before = readFileSync(join(directory, 'metadata', 'timestamp.json'), 'utf8');
         disk.leave(64 * MiB);
-        const full: Ended = await processes.run(['delta', 'os', '--home', directory, '--json'], 60);
+        const full: Ended = await processes.run(['delta', 'os', '--home', directory, '--json']);
         expect([full.code, full.errors]).toEqual([1, expect.stringContaining('no delta 2 → 3')]);
         expect(full.last).toMatchObject({ error: 'DISK_FULL' });
         expect(readFileSync(join(directory, 'metadata', 'timestamp.json'), 'utf8')).toBe(before);
         expect(await listedAndWhole(directory, 'full')).toBe(0);
         disk.empty();
-        expect((await processes.run(['delta', 'os', '--home', directory], 60)).code).toBe(0);
+        expect((await processes.run(['delta', 'os', '--home', directory])).code).toBe(0);
         expect(await listedAndWhole(directory, 'with room again')).toBe(2);
       } finally {
         disk.close();
       }
-    }, 180_000);
+    });
   });
 });

@@ -29,7 +29,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     await writeFile(join(folder, 'image'), content);
     await processes.must('publish', join(folder, 'image'), '--name', 'os', '--version', '1', '--home', home, '--level', '1');
     origin = await processes.serve(['origin', '--home', home]);
-  }, 150_000);
+  });
   afterAll(async () => {
     await processes.close();
     for (const disk of disks) disk.close();
@@ -41,7 +41,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     return made;
   };
   const fetch = (output: string, state: string, ...args: readonly string[]): Promise<Ended> =>
-    processes.run(['fetch', 'os', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', state, '-o', output, '--json', ...args], 80);
+    processes.run(['fetch', 'os', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', state, '-o', output, '--json', ...args]);
   const isWhole = async (path: string): Promise<void> => {
     expect(createHash('sha256').update(await readFile(path)).digest('hex')).toBe(digest);
   };
@@ -62,7 +62,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     const { local, origin: received } = again.last['ledger'] as { readonly local: number; readonly origin: number };
     expect(local).toBeGreaterThan(MiB);
     expect(received).toBeLessThan(content.byteLength - local + 0.1 * MiB);
-  }, 150_000);
+  });
 
   it('a fetch by a delta as well: what it rebuilt is not rebuilt again', async () => {
     const small = disk();
@@ -78,7 +78,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     await writeFile(base, before);
     const output = join(small.path, 'other');
     await writeFile(output, 'the version before');
-    const update = (): Promise<Ended> => processes.run(['fetch', 'other', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, 'state-3'), '-o', output, '--base', base, '--json'], 80);
+    const update = (): Promise<Ended> => processes.run(['fetch', 'other', '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, 'state-3'), '-o', output, '--base', base, '--json']);
     small.leave(14 * MiB);
     const full = await update();
     expect([full.code, full.last['error'], full.errors]).toEqual([1, 'DISK_FULL', expect.stringContaining(small.path)]);
@@ -89,7 +89,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     expect(after.equals(await readFile(output))).toBe(true);
     const { local, origin: received, written } = again.last['ledger'] as { readonly local: number; readonly origin: number; readonly written: number };
     expect([local > 4 * MiB, local + written, received < MiB]).toEqual([true, after.byteLength, true]);
-  }, 150_000);
+  });
 
   it('a fetch whose state finds no room says so and touches nothing', async () => {
     const small = disk();
@@ -99,7 +99,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     const full = await fetch(output, join(small.path, 'state'));
     expect([full.code, full.last['error'], full.errors]).toEqual([1, 'DISK_FULL', expect.stringContaining(small.path)]);
     expect(await readFile(output, 'utf8')).toBe('the version before');
-  }, 150_000);
+  });
 
   it('a gateway goes on: it serves what it can keep, and devices get the rest elsewhere', async () => {
     const small = disk();
@@ -122,7 +122,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     const ended = await gateway.stop();
     expect(ended.code).toBe(0);
     expect(ended.peak).toBeLessThan(300_000_000);
-  }, 150_000);
+  });
 
   it('a gateway whose disk has no room for a byte still brings trust files', async () => {
     const small = disk();
@@ -135,7 +135,7 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     expect((await fetch(output, `${output}-state`, '--gateway', gateway.url)).code).toBe(0);
     await isWhole(output);
     await gateway.stop();
-  }, 150_000);
+  });
 
   it('a publisher says so, and what was published before stays to be had', async () => {
     const small = disk();
@@ -146,13 +146,13 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     await writeFile(image, before);
     await processes.must('publish', image, '--name', 'os', '--version', '1', '--home', own, '--level', '1');
     small.leave(RESERVE + 4 * MiB);
-    const publish = (): Promise<Ended> => processes.run(['publish', join(folder, 'image'), '--name', 'os', '--version', '2', '--home', own, '--level', '1', '--json'], 80);
+    const publish = (): Promise<Ended> => processes.run(['publish', join(folder, 'image'), '--name', 'os', '--version', '2', '--home', own, '--level', '1', '--json']);
     const full = await publish();
     expect([full.code, full.last['error'], full.errors]).toEqual([1, 'DISK_FULL', expect.stringContaining(small.path)]);
     const server = await processes.serve(['origin', '--home', own]);
     const device = async (name: string): Promise<Buffer> => {
       const output = join(folder, name);
-      expect((await processes.run(['fetch', 'os', '--origin', server.url, '--trust', join(own, 'trust', 'root.json'), '--state', join(folder, 'publisher-state'), '-o', output], 30)).code).toBe(0);
+      expect((await processes.run(['fetch', 'os', '--origin', server.url, '--trust', join(own, 'trust', 'root.json'), '--state', join(folder, 'publisher-state'), '-o', output])).code).toBe(0);
       return readFile(output);
     };
     expect(before.equals(await device('before'))).toBe(true);
@@ -161,5 +161,5 @@ describe.skipIf(needsSmallDisk())('on a full disk', () => {
     expect([again.code, again.errors]).toEqual([0, expect.any(String)]);
     expect(content.equals(await device('after'))).toBe(true);
     await server.stop();
-  }, 150_000);
+  });
 });

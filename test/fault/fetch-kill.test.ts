@@ -24,7 +24,7 @@ beforeAll(async () => {
   await writeFile(join(folder, 'image'), content);
   await processes.must('publish', join(folder, 'image'), '--name', 'os', '--version', '1', '--home', home, '--level', '1');
   origin = await processes.serve(['origin', '--home', home]);
-}, 60_000);
+});
 afterAll(() => processes.close());
 
 it('a fetch killed at any write, sync or rename ends right the next time, and fetches only what is missing', async () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostileServer } from '../support/hostile-server.ts';
 import type { Asked, Lie } from '../support/hostile-server.ts';
-import { LastingDevice, MOST_MEMORY, SOON_S } from '../support/lasting-device.ts';
+import { LastingDevice, MOST_MEMORY } from '../support/lasting-device.ts';
 import { LIES, SLOW_LIES } from '../support/lies.ts';
 import { Processes } from '../support/processes.ts';
 import type { Ended, Server } from '../support/processes.ts';
@@ -28,7 +28,7 @@ beforeAll(async () => {
   await writeFile(join(folder, 'image'), content);
   await processes.must('publish', join(folder, 'image'), '--name', 'os', '--version', '1', '--home', home, '--level', '3');
   origin = await processes.serve(['origin', '--home', home]);
-}, 90_000);
+});
 afterAll(async () => {
   for (const server of hostile) await server.close();
   device.close();
@@ -45,15 +45,15 @@ interface Fetched extends Ended {
   readonly output: string;
 }
 
-async function fetch(seconds: number, ...args: readonly string[]): Promise<Fetched> {
-  return fetchBy(device, seconds, ...args);
+async function fetch(...args: readonly string[]): Promise<Fetched> {
+  return fetchBy(device, ...args);
 }
 
 /** By the process that all fetches share which come one after another, or by one of its own. */
-async function fetchBy(runner: Pick<Processes, 'run'>, seconds: number, ...args: readonly string[]): Promise<Fetched> {
+async function fetchBy(runner: Pick<Processes, 'run'>, ...args: readonly string[]): Promise<Fetched> {
   const output = join(folder, `out-${String(serial++)}`);
   await writeFile(output, 'the version before');
-  const ended = await runner.run(['fetch', 'os', '--trust', join(folder, 'home', 'trust', 'root.json'), '--state', `${output}-state`, '-o', output, '--json', ...args], seconds);
+  const ended = await runner.run(['fetch', 'os', '--trust', join(folder, 'home', 'trust', 'root.json'), '--state', `${output}-state`, '-o', output, '--json', ...args]);
   if (ended.peak !== undefined) expect(ended.peak).toBeLessThan(MOST_MEMORY);
   return { ...ended, output };
 }
@@ -67,33 +67,33 @@ const notPassed = ({ asked }: HostileServer, part: string): readonly Asked[] => 
 describe('a peer that, asked for a span,', () => {
   it.each(Object.entries(LIES))('%s costs a device little and changes nothing', async (_name, { code, lie }) => {
     const peer = await liar(onSpans(lie));
-    const { code: exit, errors, output, last } = await fetch(SOON_S, '--origin', origin.url, '--peer', peer.url);
+    const { code: exit, errors, output, last } = await fetch('--origin', origin.url, '--peer', peer.url);
     expect([exit, errors]).toEqual([0, code === undefined ? expect.not.stringContaining('wrong bytes') : expect.stringContaining(`${peer.url} sent wrong bytes`)]);
     if (code !== undefined) expect(/\((\w+):/.exec(errors)?.[1]).toMatch(code);
     expect(await sha256(output)).toBe(digest);
     // It was believed once a connection, and not again: four connections at most are open to one host.
     if (code !== undefined) expect(notPassed(peer, '/spans/').length).toBeLessThanOrEqual(4);
     expect(last).toMatchObject({ ok: true, artifacts: [{ sha256: digest }] });
-  }, 90_000);
+  });
 });
 
 describe('a peer that, asked for an index page,', () => {
   // The receiving code is the same as for spans: one lie of each kind.
   it.each(Object.entries(LIES).filter(([name]) => /bit|less|nothing|middle|never stops|other bytes|says nothing|always fails|redirects to a file|headers/.test(name)))('%s costs a device little and changes nothing', async (_name, { code, lie }) => {
     const peer = await liar(onPages(lie));
-    const { code: exit, errors, output } = await fetch(SOON_S, '--origin', origin.url, '--peer', peer.url);
+    const { code: exit, errors, output } = await fetch('--origin', origin.url, '--peer', peer.url);
     expect([exit, errors]).toEqual([0, code === undefined ? expect.not.stringContaining('wrong bytes') : expect.stringContaining(`${peer.url} sent wrong bytes`)]);
     expect(await sha256(output)).toBe(digest);
-  }, 90_000);
+  });
 });
 
 describe('a gateway that, asked for a span,', () => {
   it.each(Object.entries(LIES).filter(([name]) => /bomb|window|coding|flips|order|chunks$/.test(name)))('%s is left for the origin', async (_name, { code, lie }) => {
     const gateway = await liar(onSpans(lie));
-    const { code: exit, errors, output } = await fetch(SOON_S, '--origin', origin.url, '--gateway', gateway.url);
+    const { code: exit, errors, output } = await fetch('--origin', origin.url, '--gateway', gateway.url);
     expect([exit, errors]).toEqual([0, code === undefined ? expect.not.stringContaining('wrong bytes') : expect.stringContaining(`${gateway.url} sent wrong bytes`)]);
     expect(await sha256(output)).toBe(digest);
-  }, 90_000);
+  });
 });
 
 describe('a peer that lies about what it holds:', () => {
@@ -101,52 +101,52 @@ describe('a peer that lies about what it holds:', () => {
     ...['flips a bit', 'sends less and says so', 'sends nothing', 'never stops, in chunks', 'promises a terabyte', 'hangs up at once', 'sends headers without end', 'redirects to a file'].map((name) => [name, LIES[name]?.lie ?? (() => false)] as const),
   ])('%s', async (_name, lie) => {
     const peer = await liar(onHoldings(lie));
-    const { code, output } = await fetch(SOON_S, '--origin', origin.url, '--peer', peer.url);
+    const { code, output } = await fetch('--origin', origin.url, '--peer', peer.url);
     expect(code).toBe(0);
     expect(await sha256(output)).toBe(digest);
-  }, 90_000);
+  });
 
   it('claims everything and has nothing', async () => {
     const peer = await liar(onSpans((_, __, wire) => { wire.answer(404, {}, Buffer.from('{}')); return true; }));
-    const { code, output } = await fetch(SOON_S, '--origin', origin.url, '--peer', peer.url);
+    const { code, output } = await fetch('--origin', origin.url, '--peer', peer.url);
     expect(code).toBe(0);
     expect(await sha256(output)).toBe(digest);
-  }, 90_000);
+  });
 });
 
 describe('an only source that', () => {
   it.each(Object.entries(LIES).filter(([, { code }]) => code !== undefined))('%s is named, and the output stays what it was', async (_name, { code, lie }) => {
     const only = await liar(onSpans(lie));
-    const { code: exit, last, errors, output } = await fetch(SOON_S, '--origin', only.url);
+    const { code: exit, last, errors, output } = await fetch('--origin', only.url);
     expect(exit).toBe(1);
     expect(last).toMatchObject({ ok: false, error: 'NO_SOURCE', ids: { sources: only.url } });
     expect(errors).toContain(`${only.url} sent wrong bytes`);
     expect(/wrong bytes \((\w+)\)/.exec(String(last['message']))?.[1]).toMatch(code ?? /^$/);
     expect(errors).not.toMatch(/^\s+at /m);
     expect(await readFile(output, 'utf8')).toBe('the version before');
-  }, 90_000);
+  });
 
   it.each(['flips a bit', 'sends less and says so', 'never stops, in chunks'])('%s in an index page is named, and the output stays what it was', async (name) => {
     const only = await liar(onPages(LIES[name]?.lie ?? (() => false)));
-    const { code, last, errors, output } = await fetch(SOON_S, '--origin', only.url);
+    const { code, last, errors, output } = await fetch('--origin', only.url);
     expect(code).toBe(1);
     expect(last).toMatchObject({ ok: false, error: 'NO_SOURCE' });
     expect(errors).toContain(`${only.url} sent wrong bytes`);
     expect(await readFile(output, 'utf8')).toBe('the version before');
     expect(existsSync(`${output}.tmp`)).toBe(false);
-  }, 90_000);
+  });
 });
 
-// These wait for real time to pass, next to each other. 40 s: one stall limit of 20 s, and as much for a busy machine.
+// These wait for real time to pass, next to each other: who is held up by one of these hosts waits for hours.
 describe.concurrent('a host that', () => {
   for (const [name, lie] of Object.entries(SLOW_LIES)) {
     for (const [kind, on] of [['span', onSpans], ['index page', onPages]] as const) {
       it(`${name}, asked for a ${kind} as a peer, holds nobody up`, async ({ expect: check }) => {
         const peer = await liar(on(lie));
-        const { code, output, errors } = await fetchBy(processes, SOON_S, '--origin', origin.url, '--peer', peer.url);
+        const { code, output, errors } = await fetchBy(processes, '--origin', origin.url, '--peer', peer.url);
         check([code, errors]).toEqual([0, check.not.stringContaining('wrong bytes')]);
         check(await sha256(output)).toBe(digest);
-      }, 90_000);
+      });
     }
   }
 });

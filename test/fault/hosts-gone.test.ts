@@ -26,7 +26,7 @@ beforeAll(async () => {
   await writeFile(join(folder, 'image'), content);
   await processes.must('publish', join(folder, 'image'), '--name', 'os', '--version', '1', '--home', home, '--level', '1');
   shared = await newOrigin();
-}, 120_000);
+});
 afterEach(async () => {
   for (const relay of relays.splice(0)) await relay.close();
 });
@@ -48,7 +48,7 @@ async function relay(target: string, then: () => unknown, nth = 6): Promise<Host
 
 async function fetch(...args: readonly string[]): Promise<Ended & { readonly output: string }> {
   const output = join(folder, `out-${String(serial++)}`);
-  const ended = await processes.run(['fetch', 'os', '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`, '-o', output, '--json', ...args], 45);
+  const ended = await processes.run(['fetch', 'os', '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`, '-o', output, '--json', ...args]);
   if (ended.peak !== undefined) expect(ended.peak).toBeLessThan(256_000_000);
   return { ...ended, output };
 }
@@ -63,13 +63,20 @@ describe('a transfer goes on', () => {
     let origin = await newOrigin();
     const before = origin;
     let back: Promise<void> | undefined;
+    let asked: readonly string[] = [];
+    let later = (): readonly string[] => [];
+    const spans = (): string[] => front.asked.map(({ path }) => path).filter((path) => path.includes('/spans/'));
     const front = await relay(origin.url, () => {
+      asked = spans();
       back = (async () => {
         await before.kill();
         // Nothing listens there while it is away.
         await front.down();
+        // Whoever asked between the two got no answer.
+        const silent = spans().length;
         origin = await newOrigin();
         front.target = origin.url;
+        later = () => spans().slice(silent);
         await front.up();
       })();
     });
@@ -77,11 +84,11 @@ describe('a transfer goes on', () => {
     await back;
     await isWhole(fetched);
     // The spans that were here before are not asked for again: ten or so, at most four under way.
-    const asked = front.asked.filter(({ path }) => path.includes('/spans/'));
-    expect(asked.length).toBeLessThan(new Set(asked.map(({ path }) => path)).size + 5);
+    const again = later().filter((path) => asked.includes(path));
+    expect(again.length).toBeLessThan(5);
     expect((fetched.last['ledger'] as { readonly written: number }).written).toBe(content.byteLength);
     await origin.stop();
-  }, 120_000);
+  });
 
   it('from the origin when its gateway is killed', async () => {
     const upstream = await relay(shared.url, () => gateway.kill());
@@ -89,7 +96,7 @@ describe('a transfer goes on', () => {
     const fetched = await fetch('--origin', shared.url, '--gateway', gateway.url);
     await isWhole(fetched);
     expect((fetched.last['ledger'] as { readonly origin: number }).origin).toBeGreaterThan(MiB);
-  }, 120_000);
+  });
 
   it('from peers when its gateway is killed, and leaves the origin alone', async () => {
     const cache = join(folder, `cache-${String(serial++)}`);
@@ -108,7 +115,7 @@ describe('a transfer goes on', () => {
     await isWhole(await fetch('--origin', far.url, '--gateway', again.url));
     expect(far.asked.filter(({ path }) => path.includes('/spans/'))).toEqual([]);
     await Promise.all([neighbour, again].map((each) => each.stop()));
-  }, 120_000);
+  });
 
   it('when a peer is killed', async () => {
     const neighbour = await newOrigin();
@@ -121,7 +128,7 @@ describe('a transfer goes on', () => {
     const { peer, origin: far } = fetched.last['ledger'] as { readonly peer: number; readonly origin: number };
     expect(peer).toBeGreaterThan(MiB);
     expect(far).toBeGreaterThan(MiB);
-  }, 120_000);
+  });
 });
 
 describe('two runs on one output', () => {
@@ -138,28 +145,33 @@ describe('two runs on one output', () => {
     const args = (url: string, state: string): string[] => ['fetch', 'os', '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, state), '-o', output, '--json'];
     const first = processes.start(args(slow.url, 'first'));
     await held.promise;
-    const second = await processes.run(args(shared.url, 'second'), 40);
+    const second = await processes.run(args(shared.url, 'second'));
     expect([second.code, second.last]).toEqual([1, expect.objectContaining({ error: 'SLOT_BUSY', ids: { path: output } })]);
     expect(existsSync(output)).toBe(false);
     first.child.kill('SIGKILL');
     await once(first.child, 'close');
-    const third = await processes.run(args(shared.url, 'second'), 30);
+    const third = await processes.run(args(shared.url, 'second'));
     await isWhole({ ...third, output });
-  }, 120_000);
+  });
 
   it('are told so by Ctrl-C as well: it ends at once and keeps what has arrived', async () => {
     const output = join(folder, 'interrupted');
-    const front = await relay(shared.url, () => device.child.kill('SIGINT'));
+    let told = 0;
+    const front = await relay(shared.url, () => {
+      told = performance.now();
+      device.child.kill('SIGINT');
+    });
     const args = (url: string): string[] => ['fetch', 'os', '--origin', url, '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`, '-o', output, '--json'];
     const device = processes.start(args(front.url));
     const ended = await device.ended;
     expect([ended.code, ended.last]).toEqual([1, expect.objectContaining({ ok: false, error: 'INTERRUPTED' })]);
-    expect(ended.seconds).toBeLessThan(30);
+    // What it was waiting for would have been given up after twenty seconds of silence.
+    expect(performance.now() - told).toBeLessThan(15_000);
     expect(existsSync(output)).toBe(false);
-    const again = await processes.run(args(shared.url), 30);
+    const again = await processes.run(args(shared.url));
     await isWhole({ ...again, output });
     expect((again.last['ledger'] as { readonly local: number }).local).toBeGreaterThan(0);
-  }, 120_000);
+  });
 });
 
 // Each is a process that ends at once, so they run beside each other.
@@ -171,11 +183,11 @@ describe.concurrent('an output that cannot be one', () => {
     ['that is a device', 'BAD_OUTPUT', () => '/dev/null'],
   ])('%s is refused before a byte of content is fetched', async (_name, error, path) => {
     const front = await HostileServer.start(shared.url);
-    const ended = await processes.run(['fetch', 'os', '--origin', front.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, `state-${String(serial++)}`), '-o', path(), '--json'], 40);
+    const ended = await processes.run(['fetch', 'os', '--origin', front.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, `state-${String(serial++)}`), '-o', path(), '--json']);
     expect([ended.code, ended.last]).toEqual([1, expect.objectContaining({ error, ids: { path: path() } })]);
     expect(front.asked.filter(({ path: asked }) => asked.includes('/content/'))).toEqual([]);
     await front.close();
-  }, 120_000);
+  });
 
   it.each([
     [['--origin', 'here'], 'BAD_URL', /"here"/],
@@ -187,20 +199,20 @@ describe.concurrent('an output that cannot be one', () => {
   ])('and neither is %j', async (args, error, named) => {
     const output = join(folder, `out-${String(serial++)}`);
     const given = ['--origin', shared.url, '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`].flatMap((each, at, all) => (at % 2 === 0 && !args.includes(each) ? [each, all[at + 1] ?? ''] : []));
-    const ended = await processes.run(['fetch', 'os', ...given, ...args, '-o', output, '--json'], 40);
+    const ended = await processes.run(['fetch', 'os', ...given, ...args, '-o', output, '--json']);
     expect([ended.code, ended.last]).toEqual([1, expect.objectContaining({ ok: false, error, message: expect.stringMatching(named) })]);
     expect(ended.errors).not.toMatch(/^\s+at /m);
-  }, 120_000);
+  });
 
   it('is wrong usage where a number is none', async () => {
     await Promise.all([['gateway', '--origin', 'http://127.0.0.1:9', '--cache', join(folder, 'x'), '--max-size', '10G'], ['gateway', '--origin', 'http://127.0.0.1:9', '--cache', join(folder, 'x'), '--poll', '-1'], ['publish', join(folder, 'image'), '--name', 'a', '--version', '1', '--level', '99']].map(async (args) => {
-      const ended = await processes.run(args, 40);
+      const ended = await processes.run(args);
       expect([ended.code, ended.errors]).toEqual([2, expect.stringContaining('give a whole number')]);
     }));
-  }, 120_000);
+  });
 
   it('is a taken port, which is named', async () => {
-    const second = await processes.run(['origin', '--home', home, '--listen', new URL(shared.url).host, '--json'], 40);
+    const second = await processes.run(['origin', '--home', home, '--listen', new URL(shared.url).host, '--json']);
     expect([second.code, second.last]).toEqual([1, expect.objectContaining({ error: 'LISTEN', message: expect.stringContaining(new URL(shared.url).port) })]);
-  }, 120_000);
+  });
 });

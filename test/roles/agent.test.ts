@@ -9,6 +9,7 @@ import { startGateway } from '../../src/roles/gateway.ts';
 import { PackCache } from '../../src/store/pack/cache.ts';
 import { fetchRelease } from '../../src/roles/fetch.ts';
 import { startFleet } from '../support/fleet.ts';
+import { livedClock } from '../support/lived-clock.ts';
 import type { Fleet } from '../support/fleet.ts';
 import { ask } from '../support/raw-http.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
@@ -16,6 +17,7 @@ import { TamperingProxy } from '../support/tampering-proxy.ts';
 const MiB = 1024 * 1024;
 const closing: (() => Promise<unknown>)[] = [];
 let fleet: Fleet;
+const clock = livedClock();
 
 beforeEach(async () => {
   fleet = await startFleet();
@@ -44,6 +46,7 @@ async function device(name: string, more: Partial<AgentOptions> = {}): Promise<D
     origin: fleet.origin, trustedRoot: fleet.trustedRoot, state, version: '0',
     listen: { host: '127.0.0.1', port: 0 },
     pollMs: 3_600_000,
+    clock,
     onEvent: (event) => events.push(event),
     onError: (error) => errors.push(error),
     ...more,
@@ -223,7 +226,7 @@ describe('neighbours', () => {
     const image = randomBytes(6 * MiB);
     await fleet.publish('os', '1', { image });
     // Their sites differ: no list tells them of each other. A port of its own, so that tests do not hear each other.
-    const mdns = { interface: '127.0.0.1', udpPort: randomInt(20_000, 60_000) };
+    const mdns = { interface: '127.0.0.1', udpPort: randomInt(10_000, 32_000) };
     const one = await device('one', { site: 'a', mdns });
     await one.agent.poll();
     const two = await device('two', { site: 'b', mdns, origin: fleet.origin });
@@ -232,8 +235,13 @@ describe('neighbours', () => {
     expect(Buffer.compare(await readFile(two.output), image)).toBe(0);
 
     // A gateway joins, and is used without a word to anybody.
-    const gateway = await startGateway({ origin: fleet.origin, directory: join(fleet.folder, 'gateway'), cache: await PackCache.open(join(fleet.folder, 'gateway'), { maxBytes: 1e9 }), listen: { host: '127.0.0.1', port: 0 }, version: '0', pollMs: 0, mdns });
+    const gateway = await startGateway({ origin: fleet.origin, directory: join(fleet.folder, 'gateway'), cache: await PackCache.open(join(fleet.folder, 'gateway'), { maxBytes: 1e9 }), listen: { host: '127.0.0.1', port: 0 }, version: '0', pollMs: 0, mdns, clock });
     closing.push(() => gateway.close());
+    // They have heard of it before there is anything to fetch.
+    await expect.poll(() => Promise.all([one, two].map(async ({ agent }) => {
+      await agent.poll();
+      return (await ask(agent.url, '/metrics')).body.includes('shoal_neighbours{role="gateway"} 1');
+    }))).toEqual([true, true]);
     const next = randomBytes(6 * MiB);
     await fleet.publish('os', '2', { image: next });
     await expect.poll(async () => {
@@ -251,7 +259,7 @@ describe('neighbours', () => {
     const one = await device('one', { site: 'hall' });
     await one.agent.poll();
     const output = join(fleet.folder, 'fetched');
-    const { ledger } = await fetchRelease({ product: 'os', origin: fleet.origin, site: 'hall', trustedRoot: fleet.trustedRoot, state: join(fleet.folder, 'fetch-state'), output });
+    const { ledger } = await fetchRelease({ product: 'os', origin: fleet.origin, site: 'hall', trustedRoot: fleet.trustedRoot, state: join(fleet.folder, 'fetch-state'), output, clock });
     expect(Buffer.compare(await readFile(output), image)).toBe(0);
     expect(ledger).toMatchObject({ origin: 0 });
   });
@@ -264,7 +272,7 @@ describe('neighbours', () => {
     const rates = { otherwise: 1.5 * MiB, daily: [{ from: 0, until: 0, rate: 1 * MiB }] };
     for (const [traffic, more] of [[{ backhaul: rates }, {}], [{ download: rates }, { site: 'hall' }]] as const) {
       const output = join(fleet.folder, `limited-${Object.keys(traffic).join('')}`);
-      const { ledger } = await fetchRelease({ product: 'os', origin: fleet.origin, ...more, trustedRoot: fleet.trustedRoot, state: `${output}-state`, output, traffic });
+      const { ledger } = await fetchRelease({ product: 'os', origin: fleet.origin, ...more, trustedRoot: fleet.trustedRoot, state: `${output}-state`, output, traffic, clock });
       expect(Buffer.compare(await readFile(output), image)).toBe(0);
       // The day's rate, which holds around the clock; a quarter of a second is saved up, and what each of three connections read last is not waited for.
       expect(ledger.seconds).toBeGreaterThan(2 - 0.25 - 3 * 0.25 - 0.1);
@@ -291,7 +299,7 @@ describe('neighbours', () => {
       if (!path.includes('/spans/')) return false;
       requests++;
       crossed += body.byteLength;
-      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      await new Promise((resolve) => { clock.after(1_500, () => { resolve(undefined); }); });
       return false;
     };
     const devices = await Promise.all(['one', 'two', 'three', 'four'].map((name) => device(name)));
@@ -301,7 +309,7 @@ describe('neighbours', () => {
     // Beyond once: three spans at most for each device that set out before it knew the others.
     expect(requests).toBeLessThanOrEqual(spans + 3 * 3);
     expect(crossed).toBeLessThan(4 * image.byteLength / 2);
-  }, 60_000);
+  });
 
   it('serve what they have while they are still downloading', async () => {
     // Three spans at least, of 4 MiB at most.

@@ -37,7 +37,7 @@ describe('deltas made beside a serving origin', () => {
     await again.idle();
     expect([outcomes.length, errors.length]).toEqual([1, 1]);
     await again.close();
-  }, 30_000);
+  });
 
   it('are made by the next run when this one ends before, whatever else lies in the list', async () => {
     const runner = await open();
@@ -53,5 +53,5 @@ describe('deltas made beside a serving origin', () => {
       await (await open()).close();
     }
     expect(errors).toEqual([]);
-  }, 30_000);
+  });
 });

@@ -316,5 +316,5 @@ describe('gateway', () => {
     // A connection of its own for each, in the worst case: 500 bytes of TCP and IP for opening, acknowledging and closing.
     expect(bytes + requests * 500).toBeLessThan(100_000);
     expect(gateway.ledger().upstream.control).toBeLessThan(bytes + 5_000);
-  }, 90_000);
+  });
 });

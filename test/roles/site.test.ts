@@ -7,11 +7,13 @@ import { SiteWatch } from '../../src/roles/site.ts';
 import type { SiteOptions, SiteView } from '../../src/roles/site.ts';
 import { startFleet } from '../support/fleet.ts';
 import type { Fleet } from '../support/fleet.ts';
+import { livedClock } from '../support/lived-clock.ts';
 import { ask } from '../support/raw-http.ts';
 import { shoal } from '../support/shoal.ts';
 
 const MiB = 1024 * 1024;
 let fleet: Fleet;
+const clock = livedClock();
 const closing: (() => Promise<unknown>)[] = [];
 
 beforeEach(async () => {
@@ -25,14 +27,14 @@ afterEach(async () => {
 async function agent(name: string, peers: readonly string[] = []): Promise<Agent> {
   const made = await startAgent({
     products: [{ product: 'os', output: join(fleet.folder, name) }], origin: fleet.origin, trustedRoot: fleet.trustedRoot, state: join(fleet.folder, `${name}-state`), version: '0',
-    listen: { host: '127.0.0.1', port: 0 }, pollMs: 3_600_000, peers,
+    listen: { host: '127.0.0.1', port: 0 }, pollMs: 3_600_000, peers, clock,
   });
   closing.push(() => made.close());
   return made;
 }
 
 async function look(options: SiteOptions): Promise<SiteView> {
-  const watch = await SiteWatch.open(options);
+  const watch = await SiteWatch.open({ clock, ...options });
   try {
     return await watch.look();
   } finally {

@@ -3,7 +3,6 @@ import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { systemClock } from '../../src/core/clock.ts';
 import type { ShoalError } from '../../src/core/errors.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
 import { wire } from '../../src/core/wire.ts';
@@ -22,6 +21,7 @@ import { initHome } from '../../src/trust/repository/init.ts';
 import { listedDeltas } from '../../src/trust/repository/deltas.ts';
 import { imageVersion } from '../support/delta-home.ts';
 import { ask } from '../support/raw-http.ts';
+import { livedClock } from '../support/lived-clock.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const MiB = 1024 * 1024;
@@ -32,6 +32,7 @@ let offline: TrustHome;
 let store: PackStore;
 let origin: Origin;
 let closing: (() => Promise<unknown>)[];
+const clock = livedClock();
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-upload-'));
@@ -48,7 +49,7 @@ afterEach(async () => {
 
 async function start(): Promise<void> {
   store = await PackStore.open(server.paths.store, { level: 3 });
-  origin = await startOrigin({ store, metadata: new RepositoryFiles(server), listen: { host: '127.0.0.1', port: 0 }, version: '0', uploads: { desk: new HomeUploads(server, store, systemClock), tokens: ['another-token-entirely', TOKEN] } });
+  origin = await startOrigin({ store, metadata: new RepositoryFiles(server), listen: { host: '127.0.0.1', port: 0 }, version: '0', uploads: { desk: new HomeUploads(server, store, clock), tokens: ['another-token-entirely', TOKEN] } });
 }
 
 async function stage(version: string, content: Uint8Array, product = 'os'): Promise<string> {
@@ -64,7 +65,7 @@ async function stage(version: string, content: Uint8Array, product = 'os'): Prom
   return staging;
 }
 
-const upload = (staging: string, url = origin.url, more: Partial<Parameters<typeof uploadRelease>[0]> = {}): ReturnType<typeof uploadRelease> => uploadRelease({ staging, origin: url, token: TOKEN, ...more });
+const upload = (staging: string, url = origin.url, more: Partial<Parameters<typeof uploadRelease>[0]> = {}): ReturnType<typeof uploadRelease> => uploadRelease({ staging, origin: url, token: TOKEN, clock, ...more });
 
 async function proxy(): Promise<{ readonly wire: TcpProxy; readonly url: string }> {
   const between = new TcpProxy();
@@ -91,8 +92,8 @@ describe('deltas of an upload', () => {
     expect(await listedDeltas(server)).toHaveLength(1);
     expect(await upload(await stage('3', imageVersion(3)), origin.url, { deltasLater: true })).toMatchObject({ changed: true, deltas: 0 });
     // From 2 and from 1, as soon as the process that makes them gets to it.
-    await expect.poll(async () => (await listedDeltas(server)).length, { timeout: 30_000 }).toBe(3);
-  }, 60_000);
+    await expect.poll(async () => (await listedDeltas(server)).length).toBe(3);
+  });
 
   it('are waited for beside other uploads, with nothing visible before, whatever becomes of them', async () => {
     await origin.close();
@@ -112,9 +113,9 @@ describe('deltas of an upload', () => {
       },
       after: async () => { steps.push(`after ${String(await visible())}`); },
     };
-    // Answers come after 10 ms instead of ten seconds.
-    const clock = { now: systemClock.now, after: (ms: number, run: () => void) => systemClock.after(ms / 1_000, run) };
-    origin = await startOrigin({ store, metadata: new RepositoryFiles(server), listen: { host: '127.0.0.1', port: 0 }, version: '0', uploads: { desk: new HomeUploads(server, store, clock, hooks), tokens: [TOKEN] } });
+    // Answers come after 10 ms instead of ten seconds; whatever takes longer than that takes as long as ever.
+    const hasty = { now: clock.now, after: (ms: number, run: () => void) => clock.after(ms > 10_000 ? ms : ms / 1_000, run) };
+    origin = await startOrigin({ store, metadata: new RepositoryFiles(server), listen: { host: '127.0.0.1', port: 0 }, version: '0', uploads: { desk: new HomeUploads(server, store, hasty, hooks), tokens: [TOKEN] } });
     let told = 0;
     const one = await stage('1', randomBytes(2 * MiB));
     const running = upload(one, origin.url, { onDeltas: () => { told++; } });
@@ -126,7 +127,7 @@ describe('deltas of an upload', () => {
     expect(await running).toMatchObject({ changed: true, releases: [{ version: '1' }] });
     expect((await again).releases.length).toBeLessThanOrEqual(1);
     expect(steps).toEqual(['before 404 true', 'after 200']);
-  }, 30_000);
+  });
 
   it('do not keep a release from coming out when they cannot be made at all', async () => {
     await startHome();
@@ -135,7 +136,7 @@ describe('deltas of an upload', () => {
     const config = join(server.directory, 'config.json');
     await writeFile(config, JSON.stringify({ ...(JSON.parse(await readFile(config, 'utf8')) as object), deltas: { from: 'nonsense!' } }));
     expect(await upload(await stage('2', imageVersion(2)))).toMatchObject({ changed: true, deltas: 0, releases: [{ version: '2' }] });
-  }, 60_000);
+  });
 });
 
 describe('an upload', () => {
@@ -174,7 +175,7 @@ describe('an upload', () => {
     await vi.waitFor(async () => {
       expect(cuts).toBeGreaterThan(1);
       expect(await store.artifacts()).toEqual([]);
-    }, { interval: 1, timeout: 10_000 });
+    }, { interval: 1, timeout: 90_000 });
     expect((await running).changed).toBe(true);
     expect(Buffer.compare(await artifact(), content)).toBe(0);
   });

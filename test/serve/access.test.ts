@@ -27,6 +27,7 @@ import { makeSample, publishSample } from '../support/artifact.ts';
 import type { Sample } from '../support/artifact.ts';
 import { clientOf, makeFleet, makeMember } from '../support/fleet-tls.ts';
 import type { TestMember } from '../support/fleet-tls.ts';
+import { livedClock } from '../support/lived-clock.ts';
 
 /** A part of a delta to the sample. */
 const DELTA = Buffer.from('a payload');
@@ -310,7 +311,7 @@ describe('a listener with certificates of the fleet', () => {
   });
 
   it('leaves connections for others when a device, or strangers who may enrol, hold many', async () => {
-    const { url } = await host(await makeMember(fleet, { role: 'origin', products: 'all' }), { open: ['/v1/fleet/enroll'], admits: () => true });
+    const { url } = await host(await makeMember(fleet, { role: 'origin', products: 'all' }), { open: ['/v1/fleet/enroll'], admits: () => true }, { limits: { requestMs: 300_000 } });
     const greedy = await device();
     const held = async (count: number, options: tls.ConnectionOptions): Promise<readonly tls.TLSSocket[]> => {
       const sockets: tls.TLSSocket[] = [];
@@ -344,11 +345,9 @@ describe('a listener with certificates of the fleet', () => {
       await once(socket, 'connect');
       return socket;
     }));
-    const started = systemClock.now();
-    // A member came from there before: the flood from the same address does not shut it out.
+    // A member came from there before: the flood from the same address does not shut it out. A handshake takes some
+    // milliseconds; ten seconds would be its limit, and `status` waits for five.
     expect(await status(talk(await device()), path)).toBe(200);
-    // A handshake takes some milliseconds; ten seconds would be its limit.
-    expect(systemClock.now() - started).toBeLessThan(5_000);
     for (const socket of idle) socket.destroy();
   });
 
@@ -356,12 +355,13 @@ describe('a listener with certificates of the fleet', () => {
     const { url } = await host(await device());
     const path = url + wire.page(sample.key, sample.key.root);
     const member = await device();
+    const lived = livedClock();
     const turn = async (): Promise<number> => {
       const client = talk(member);
-      const from = systemClock.now();
+      const from = lived.now();
       expect(await status(client, path)).toBe(200);
       client.close();
-      return systemClock.now() - from;
+      return lived.now() - from;
     };
     const median = (times: readonly number[]): number => times.toSorted((a, b) => a - b)[times.length >> 1] ?? NaN;
     const measured = async (): Promise<number> => {
@@ -387,7 +387,7 @@ describe('a listener with certificates of the fleet', () => {
     });
     const from = systemClock.now();
     const flooded = await measured();
-    await expect.poll(() => cut, { timeout: 15_000 }).toBeGreaterThan(200);
+    await expect.poll(() => cut).toBeGreaterThan(200);
     const seconds = (systemClock.now() - from) / 1000;
     stop = true;
     await Promise.all(flood);

@@ -1,8 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -14,18 +12,10 @@ import type { Surface } from '../../src/serve/surface.ts';
 import type { MetadataProvider } from '../../src/serve/content.ts';
 import { makeSample } from '../support/artifact.ts';
 import type { Sample } from '../support/artifact.ts';
+import { freePort } from '../support/free-port.ts';
 import { FrameStore } from '../support/memory-cache.ts';
 import { needsDebian } from '../support/needs.ts';
 import { ask } from '../support/raw-http.ts';
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 const requests = async (surface: Surface): Promise<number> => Promise.resolve(surface.metrics.totals.requests);
 
@@ -61,7 +51,7 @@ describe.skipIf(needsDebian('nginx'))('an ordinary nginx cache in front of an or
       await gone;
     });
     front = `http://${address}`;
-    await vi.waitFor(async () => expect((await ask(front, wire.health)).status).toBe(200), { timeout: 10_000, interval: 50 });
+    await vi.waitFor(async () => expect((await ask(front, wire.health)).status).toBe(200), { timeout: 90_000, interval: 50 });
   });
   afterAll(async () => {
     for (const close of closing.reverse()) await close();

@@ -147,5 +147,5 @@ describe.each(makers)('publish, read, gc, forget, lease and crash in any order: 
       }),
       { numRuns: 300 },
     );
-  }, 120_000);
+  });
 });

@@ -1,4 +1,3 @@
-import { systemClock } from '../../src/core/clock.ts';
 import { FleetAuthority } from '../../src/identity/authority.ts';
 import { Fleet } from '../../src/identity/fleet.ts';
 import type { Holder } from '../../src/identity/holder.ts';
@@ -8,6 +7,9 @@ import { FleetClient } from '../../src/identity/tls.ts';
 import type { Expected, Member } from '../../src/identity/tls.ts';
 import { HttpClient } from '../../src/exchange/http.ts';
 import { nodeFiles } from '../../src/store/files.ts';
+import { livedClock } from './lived-clock.ts';
+
+const clock = livedClock();
 
 /** A fleet for a test, in a directory of its own. */
 export async function makeFleet(directory: string, now = Date.now()): Promise<Fleet> {
@@ -47,5 +49,5 @@ export async function makeMember({ authority }: Fleet, scope: Pick<Holder, 'role
 }
 
 export function clientOf(member: Member, expected: Expected = 'neighbour'): HttpClient {
-  return new HttpClient({ clock: systemClock, tls: new FleetClient(member).optionsFor(expected) });
+  return new HttpClient({ clock, tls: new FleetClient(member).optionsFor(expected) });
 }

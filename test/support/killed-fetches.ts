@@ -52,7 +52,7 @@ export async function killFetches(processes: Processes, { args, content, ends, j
     return sum + (partial.subarray(begin, end).equals(content.subarray(begin, end)) ? end - begin : 0);
   }, 0);
   const counted = join(folder, 'operations');
-  const whole = await processes.run(args('counted'), 60, { imports: [DIE_AT], env: { SHOAL_TEST_OPERATIONS: counted } });
+  const whole = await processes.run(args('counted'), undefined, { imports: [DIE_AT], env: { SHOAL_TEST_OPERATIONS: counted } });
   expect([whole.code, whole.errors]).toEqual([0, expect.any(String)]);
   const points = new KillPoints(counted, rounds);
   let hits = 0;
@@ -71,7 +71,7 @@ export async function killFetches(processes: Processes, { args, content, ends, j
     if (!placed) expect([there.toString('utf8').slice(0, 40), told]).toEqual(['the version before', told]);
     const partial = join(folder, `.${name}.shoal-partial`);
     const right = existsSync(partial) ? rightBytes(await readFile(partial)) : 0;
-    const again = await processes.run(args(name), 60);
+    const again = await processes.run(args(name));
     expect([again.code, again.errors, told]).toEqual([0, expect.any(String), told]);
     expect([(await readFile(output)).equals(content), told]).toEqual([true, told]);
     if (!placed) judge(again.last['ledger'] as Ledger, right, told, whole.last['ledger'] as Ledger);

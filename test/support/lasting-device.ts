@@ -2,23 +2,21 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import { lastJson } from './processes.ts';
+import { HANG_S, lastJson } from './processes.ts';
 import type { Ended } from './processes.ts';
 
 const CHILD = fileURLToPath(new URL('./program-child.ts', import.meta.url));
 
 /** A device with 256 MB has to live through all of it, bytes. */
 export const MOST_MEMORY = 256_000_000;
-/** Lies cost a request each, not a time-out; this is for a machine that is busy with ten other things, seconds. */
-export const SOON_S = 40;
 
 /** One process that fetches again and again, one after another: whatever it meets on the way, it lives and its memory is bounded. */
 export class LastingDevice {
   readonly #child = spawn(process.execPath, [CHILD], { stdio: ['pipe', 'pipe', 'inherit'] });
   readonly #lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
 
-  /** Runs `shoal fetch …` to its end, which must come within `seconds`. */
-  async run(args: readonly string[], seconds: number): Promise<Ended> {
+  /** Runs `shoal fetch …` to its end. `seconds` is a guard against hanging. */
+  async run(args: readonly string[], seconds = HANG_S): Promise<Ended> {
     const began = performance.now();
     const bound = setTimeout(() => this.#child.kill('SIGKILL'), seconds * 1000);
     this.#child.stdin.write(`${JSON.stringify(args)}\n`);

@@ -68,7 +68,7 @@ describe('power cuts', () => {
       }
     }
     expect(checked).toBeGreaterThan(500);
-  }, 120_000);
+  });
 
   it('never cost a device its protection against older states, and never its ability to update', async () => {
     const served = new CrashFiles();
@@ -103,7 +103,7 @@ describe('power cuts', () => {
       }
     }
     expect(refused).toBeGreaterThan(50);
-  }, 120_000);
+  });
 
   it('and rotten bytes in any one file of a device change nothing', async () => {
     const served = new CrashFiles();
