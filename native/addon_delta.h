@@ -270,7 +270,8 @@ napi_value DeltaSpent(napi_env env, napi_callback_info info) {
 struct EncodeWork : Work {
   const uint8_t *base, *target;
   size_t baseSize, targetSize;
-  std::vector<uint64_t> ends, units;
+  std::vector<uint64_t> begins, ends, units;
+  std::vector<shoal_delta_stream> streams;
   shoal_delta_options options = {};
   shoal_delta_result made = {};
   void run() override {
@@ -308,25 +309,28 @@ struct EncodeWork : Work {
   }
 };
 
-// deltaEncode(base, target: Uint8Array, ends, units: Float64Array, memoryCap, segmentPayload, threads: number,
-//   control: BigUint64Array): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
-// control[0]: progress, of about 3 * target bytes; control[1]: not 0 cancels.
+// deltaEncode(base, target: Uint8Array, ends, units: Float64Array, memoryCap, segmentPayload, threads: number, control: BigUint64Array,
+//   begins, streams: Float64Array): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
+// control[0]: progress, of about 3 * target bytes; control[1]: not 0 cancels. begins: one for each end, where there are units.
+// streams: at, held, size of each.
 napi_value DeltaEncode(napi_env env, napi_callback_info info) {
-  napi_value args[8];
-  size_t count = 8, baseSize, targetSize, endCount, unitCount, controls;
+  napi_value args[10];
+  size_t count = 10, baseSize, targetSize, endCount, unitCount, controls, beginCount, streamNumbers;
   const uint8_t *base, *target;
-  const double *ends, *units;
+  const double *ends, *units, *begins, *streams;
   double cap;
   uint32_t payload, threads;
   uint64_t* control;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 8 ||
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 10 ||
       !Array(env, args[0], napi_uint8_array, &base, &baseSize) ||
       !Array(env, args[1], napi_uint8_array, &target, &targetSize) ||
       !Array(env, args[2], napi_float64_array, &ends, &endCount) ||
       !Array(env, args[3], napi_float64_array, &units, &unitCount) || napi_get_value_double(env, args[4], &cap) != napi_ok ||
       !Whole(cap) || napi_get_value_uint32(env, args[5], &payload) != napi_ok ||
       napi_get_value_uint32(env, args[6], &threads) != napi_ok ||
-      !Array(env, args[7], napi_biguint64_array, &control, &controls) || controls < 2)
+      !Array(env, args[7], napi_biguint64_array, &control, &controls) || controls < 2 ||
+      !Array(env, args[8], napi_float64_array, &begins, &beginCount) || !Array(env, args[9], napi_float64_array, &streams, &streamNumbers) ||
+      beginCount != (unitCount == 0 ? 0 : endCount) || streamNumbers % 3 != 0)
     return Refuse(env, "deltaEncode: a wrong argument");
   EncodeWork* work = new (std::nothrow) EncodeWork;
   if (work == nullptr) return Refuse(env, "no memory");
@@ -334,10 +338,16 @@ napi_value DeltaEncode(napi_env env, napi_callback_info info) {
   work->baseSize = baseSize;
   work->target = target;
   work->targetSize = targetSize;
-  for (size_t i = 0; i < endCount; i++) work->ends.push_back(Whole(ends[i]) ? static_cast<uint64_t>(ends[i]) : 0);
-  for (size_t i = 0; i < unitCount; i++) work->units.push_back(Whole(units[i]) ? static_cast<uint64_t>(units[i]) : 0);
-  work->options.unit_ends = work->units.data();
+  auto whole = [](double v) { return Whole(v) ? static_cast<uint64_t>(v) : 0; };
+  for (size_t i = 0; i < endCount; i++) work->ends.push_back(whole(ends[i]));
+  for (size_t i = 0; i < unitCount; i++) work->units.push_back(whole(units[i]));
+  for (size_t i = 0; i < beginCount; i++) work->begins.push_back(whole(begins[i]));
+  for (size_t i = 0; i < streamNumbers; i += 3) work->streams.push_back({whole(streams[i]), whole(streams[i + 1]), whole(streams[i + 2])});
+  work->options.span_begins = work->begins.data();
+  work->options.unit_spans = work->units.data();
   work->options.unit_count = work->units.size();
+  work->options.streams = work->streams.data();
+  work->options.stream_count = work->streams.size();
   work->options.memory_cap = static_cast<uint64_t>(cap);
   work->options.segment_payload = payload;
   work->options.threads = threads;

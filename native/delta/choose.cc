@@ -6,10 +6,10 @@
 
 namespace shoal::delta {
 
-void Chooser::find(const std::vector<ImagePair>& images, const std::vector<Cover>& covers) {
+void Chooser::find(const std::vector<ImagePair>& images, const std::vector<Cover>& covers, const std::vector<Cover>& all) {
   findReferences(images, found_);
   addMapped(images, covers);
-  if (!found_.rules.empty()) shifts_.build(covers.data(), covers.size(), baseSize_);
+  if (!found_.rules.empty()) shifts_.build(all.data(), all.size(), baseSize_);
 }
 
 // Rules of types and relocations: their numbers are those of what was found.
@@ -28,25 +28,25 @@ void Chooser::addMapped(const std::vector<ImagePair>& images, const std::vector<
   std::stable_sort(found_.rules.begin(), found_.rules.end(), [](const FoundRule& a, const FoundRule& b) { return a.begin < b.begin; });
 }
 
-Rules Chooser::rulesFor(const shoal_delta_segment& segment, const std::vector<uint8_t>& prediction, const std::vector<Piece>& pieces) const {
+Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& prediction, const std::vector<Piece>& pieces) const {
   constexpr size_t kLeastMoved = 24;  // bytes that a rule must bring
   constexpr size_t kValueCosts = 4;   // and for each value of its maps
   Rules used;
   std::vector<uint8_t> work(prediction);
   std::vector<uint32_t> numbers(found_.spaces.size(), UINT32_MAX);
-  const uint8_t* target = target_ + segment.target_begin;
+  const uint8_t* target = target_ + from;
   std::vector<const TypesFound*> types;
   size_t valuesLeft = kMostValues / 2;  // the rest is for what is shared
   if (!types_.sections.empty()) used.maps.resize(2);
   for (const FoundRule& f : found_.rules) {
-    if (f.begin >= segment.target_end) break;
-    if (f.end <= segment.target_begin) continue;
+    if (f.begin >= to) break;
+    if (f.end <= from) continue;
     Rule rule = f.rule;
     const uint32_t unit = rule.kind == kPointers ? rule.stride : rule.kind == kCodeX86 ? 1 : rule.kind == kRelocations ? kRelocation : 4;
-    const uint64_t begin = f.begin + (std::max(f.begin, segment.target_begin) - f.begin + unit - 1) / unit * unit;
-    const uint64_t end = std::min(f.end, segment.target_end);
+    const uint64_t begin = f.begin + (std::max(f.begin, from) - f.begin + unit - 1) / unit * unit;
+    const uint64_t end = std::min(f.end, to);
     if (begin >= end || used.rules.size() == kMostRules) continue;
-    rule.begin = static_cast<uint32_t>(begin - segment.target_begin);
+    rule.begin = static_cast<uint32_t>(begin - from);
     rule.size = static_cast<uint32_t>(end - begin);
     const size_t before = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
     if (before == rule.size) continue;
@@ -74,7 +74,7 @@ Rules Chooser::rulesFor(const shoal_delta_segment& segment, const std::vector<ui
       alone.space = 0;
     }
     const std::vector<uint8_t> kept(work.begin() + rule.begin, work.begin() + rule.begin + rule.size);
-    moveReferences(one, shifts_, work.data(), static_cast<uint32_t>(segment.target_begin), pieces.data(), pieces.size());
+    moveReferences(one, shifts_, work.data(), static_cast<uint32_t>(from), pieces.data(), pieces.size());
     const size_t after = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
     const bool full = rule.kind < kTypes ? numbers[rule.space] == UINT32_MAX && used.spaces.size() == kMostSpaces
                                          : values > valuesLeft || used.maps.size() + one.maps.size() > kMostMaps;

@@ -23,10 +23,10 @@ class Chooser {
 
   // Filled when covers are made.
   AllTypes& types() { return types_; }
-  // Once covers are what they will be.
-  void find(const std::vector<ImagePair>& images, const std::vector<Cover>& covers);
-  // Of the rules that reach into the segment those that make more bytes right.
-  Rules rulesFor(const shoal_delta_segment& segment, const std::vector<uint8_t>& prediction, const std::vector<Piece>& pieces) const;
+  // Once covers are what they will be. `all`: those that a decoder has.
+  void find(const std::vector<ImagePair>& images, const std::vector<Cover>& covers, const std::vector<Cover>& all);
+  // Of the rules that reach into target bytes [from, to) those that make more bytes right.
+  Rules rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& prediction, const std::vector<Piece>& pieces) const;
   const Shifts& shifts() const { return shifts_; }
 
  private:

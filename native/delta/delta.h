@@ -70,16 +70,26 @@ typedef struct {
   uint32_t size, covers;
 } shoal_delta_page;
 
+/* Target bytes [at, at + held) took `size` bytes where they come from: places in executables around them count those. */
+typedef struct {
+  uint64_t at, held, size;
+} shoal_delta_stream;
+
 typedef struct {
   uint64_t memory_cap;      /* bytes the match index may take; 0: two per base byte */
   uint32_t segment_payload; /* estimated payload bytes at which a segment is closed; 0: 262144 */
   uint32_t threads;         /* 0 or 1: only the calling one; the result does not depend on it */
   volatile uint64_t* progress;     /* of about 3 * target_size; may be null; written atomically */
   const volatile uint32_t* cancel; /* non-zero: stop soon; may be null; read atomically */
-  /* When unit_count is not 0: every span is a segment, and pages end only where units do. Ascending, each the end of a span,
-   * the last one target_size; no unit longer than SHOAL_DELTA_MAX_UNIT. */
-  const uint64_t* unit_ends;
+  /* When unit_count is not 0: every span is a segment, and pages end only where units do. Units are so many spans each, which
+   * follow each other and are no longer than SHOAL_DELTA_MAX_UNIT together; the next unit may begin before the last one ends.
+   * Segments and pages of the result count as if each span lay behind the one before. */
+  const uint64_t* span_begins;
+  const uint64_t* unit_spans;
   size_t unit_count;
+  /* What of the target was compressed where it comes from. Ascending, without overlap, within the target. */
+  const shoal_delta_stream* streams;
+  size_t stream_count;
 } shoal_delta_options;
 
 typedef struct {
@@ -91,7 +101,7 @@ typedef struct {
   void* owner;
 } shoal_delta_result;
 
-/* span_ends: strictly ascending, the last one target_size, no two further apart than SHOAL_DELTA_MAX_SEGMENT.
+/* span_ends: strictly ascending (with units: ascending), the last one target_size, no span longer than SHOAL_DELTA_MAX_SEGMENT.
  * On success `result` must be released. */
 int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_t* target, uint64_t target_size,
                            const uint64_t* span_ends, size_t span_count, const shoal_delta_options* options,

@@ -35,29 +35,38 @@ class Encoder {
       : base_(base), baseSize_(baseSize), target_(target), targetSize_(targetSize), progress_(progress),
         threads_(threads), chooser_(base, baseSize, target) {}
 
-  int32_t run(const uint64_t* ends, size_t count, const uint64_t* units, size_t unitCount, const MatchOptions& match,
-              uint32_t segmentPayload, Owned& out) {
+  int32_t run(const uint64_t* ends, size_t count, const shoal_delta_options& options, const MatchOptions& match, uint32_t segmentPayload, Owned& out) {
+    const size_t unitCount = options.unit_count;
     if (!findCovers(base_, baseSize_, target_, targetSize_, match, progress_, covers_)) return SHOAL_DELTA_CANCELLED;
     coverTables(base_, baseSize_, target_, targetSize_, covers_);
-    // What is expanded is made part by part.
-    if (unitCount == 0) images_ = pairImages(base_, baseSize_, target_, targetSize_, covers_);
+    images_ = pairImages(base_, baseSize_, target_, targetSize_, Opened(options.streams, options.stream_count), covers_);
     coverTypes(base_, target_, images_, covers_, chooser_.types());
     coverRelocations(base_, target_, images_, covers_);
+    std::vector<Cover> flat;
     if (unitCount > 0) {
-      thin(units, unitCount);
-      for (size_t i = 0; i < count; i++) out.segments.push_back({i == 0 ? 0 : ends[i - 1], ends[i], 0, 0, 0, 0});
+      std::vector<uint64_t> unitEnds;
+      for (size_t i = 0, last = 0; i < unitCount; i++) {
+        last += static_cast<size_t>(options.unit_spans[i]);
+        if (unitEnds.empty() || unitEnds.back() < ends[last - 1]) unitEnds.push_back(ends[last - 1]);
+      }
+      thin(unitEnds.data(), unitEnds.size());
+      flat = covers_;
+      layOut(options.span_begins, ends, count, out);
     } else {
       thin(ends, count);
       cut(ends, count, segmentPayload, out);
     }
     alignTables(out);
-    layPages(units, unitCount, out);
-    if (covers_.size() <= SHOAL_DELTA_MAX_MAP_COVERS) chooser_.find(images_, covers_);
+    layPages(options.unit_spans, unitCount, out);
+    for (size_t i = places_.size(); i < out.segments.size(); i++) places_.push_back(out.segments[i].target_begin);
+    const std::vector<Cover> placed = unitCount > 0 ? putBack(out) : std::vector<Cover>();
+    const std::vector<Cover>& all = unitCount > 0 ? placed : covers_;
+    if (all.size() <= SHOAL_DELTA_MAX_MAP_COVERS) chooser_.find(images_, unitCount > 0 ? flat : covers_, all);
     payloads_.resize(out.segments.size());
     std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
     parallelFor(out.segments.size(), threads_, [&](size_t i) {
       if (progress_.cancelled()) return;
-      status[i] = encode(out.segments[i], payloads_[i]);
+      status[i] = encode(out.segments[i], places_[i], payloads_[i]);
       progress_.add(out.segments[i].target_end - out.segments[i].target_begin);
     });
     if (progress_.cancelled()) return SHOAL_DELTA_CANCELLED;
@@ -158,6 +167,45 @@ class Encoder {
     if (targetSize_ > begin) out.segments.push_back({begin, targetSize_, 0, 0, 0, 0});
   }
 
+  // Each span behind the one before, with its covers.
+  void layOut(const uint64_t* begins, const uint64_t* ends, size_t count, Owned& out) {
+    std::vector<Cover> laid;
+    uint64_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+      for (size_t k = coverAt(begins[i]); k < covers_.size() && covers_[k].target < ends[i]; k++) {
+        const Cover& c = covers_[k];
+        uint64_t from = std::max(begins[i], c.target);
+        const uint64_t to = std::min(ends[i], c.target + c.length);
+        if (c.base & kTable) from = c.target + (from - c.target + 7) / 8 * 8;
+        if (from < to) laid.push_back({at + (from - begins[i]), c.base & kFill ? c.base : c.base + (from - c.target), to - from});
+      }
+      out.segments.push_back({at, at + (ends[i] - begins[i]), 0, 0, 0, 0});
+      places_.push_back(begins[i]);
+      at = out.segments.back().target_end;
+    }
+    covers_.swap(laid);
+  }
+
+  // The covers as they are on pages, where they lie in the target: what begins in one unit and goes on in another that begins
+  // before the end of the first is two of them.
+  std::vector<Cover> putBack(const Owned& out) const {
+    std::vector<Cover> placed;
+    size_t s = 0;
+    for (Cover c : covers_) {
+      auto moved = [&](size_t i) { return places_[i] - out.segments[i].target_begin; };
+      while (out.segments[s].target_end <= c.target) s++;
+      for (size_t i = s; i + 1 < out.segments.size() && out.segments[i].target_end < c.target + c.length; i++) {
+        if (moved(i) == moved(i + 1)) continue;
+        const uint64_t here = out.segments[i].target_end - c.target;
+        placed.push_back({c.target + moved(i), c.base, here});
+        c = {c.target + here, c.base & kFill ? c.base : c.base + here, c.length - here};
+        s = i + 1;
+      }
+      placed.push_back({c.target + moved(s), c.base, c.length});
+    }
+    return placed;
+  }
+
   // A segment's part of a table begins with a pair: up to seven bytes give way where a segment ends within one.
   void alignTables(const Owned& out) {
     std::vector<Cover> cut;
@@ -174,9 +222,10 @@ class Encoder {
     covers_.swap(cut);
   }
 
-  int32_t encode(shoal_delta_segment& segment, std::vector<uint8_t>& payload) const {
+  // `place`: where its bytes lie in the target.
+  int32_t encode(shoal_delta_segment& segment, uint64_t place, std::vector<uint8_t>& payload) const {
     const size_t size = static_cast<size_t>(segment.target_end - segment.target_begin);
-    const uint8_t* target = target_ + segment.target_begin;
+    const uint8_t* target = target_ + place;
     std::vector<uint8_t> buffer(size);
     std::vector<Piece> pieces;
     predict(segment.target_begin, segment.target_end, buffer.data(), pieces);
@@ -184,10 +233,11 @@ class Encoder {
       segment.codec = SHOAL_DELTA_COPY;
       return SHOAL_DELTA_OK;
     }
-    const Rules rules = chooser_.rulesFor(segment, buffer, pieces);
-    if (!rules.rules.empty()) moveReferences(rules, chooser_.shifts(), buffer.data(), static_cast<uint32_t>(segment.target_begin), pieces.data(), pieces.size());
-    if (!encodePayload(buffer.data(), target, size, static_cast<uint32_t>(segment.target_begin), pieces.data(),
-                       pieces.size(), payload))
+    const Rules rules = chooser_.rulesFor(place, place + size, buffer, pieces);
+    // What moves counts from where it lies in the target.
+    const uint32_t origin = static_cast<uint32_t>(rules.rules.empty() ? segment.target_begin : place);
+    if (!rules.rules.empty()) moveReferences(rules, chooser_.shifts(), buffer.data(), origin, pieces.data(), pieces.size());
+    if (!encodePayload(buffer.data(), target, size, origin, pieces.data(), pieces.size(), payload))
       return SHOAL_DELTA_NO_MEMORY;
     segment.codec = SHOAL_DELTA_SITES;
     if (!rules.rules.empty()) {
@@ -230,7 +280,7 @@ class Encoder {
           c.length = end - c.target;
           own.push_back(c);
         }
-      } while (unitCount > 0 && out.segments[next - 1].target_end < units[unit]);
+      } while (unitCount > 0 && next < i + units[unit]);
       unit++;
       if (all.size() > from && all.size() - from + own.size() > kPageCovers) flush(i);
       for (const Cover& c : own) {
@@ -274,7 +324,34 @@ class Encoder {
   std::vector<ImagePair> images_;
   Chooser chooser_;
   std::vector<std::vector<uint8_t>> payloads_;
+  std::vector<uint64_t> places_;  // of segments in the target
 };
+
+// What the options say of units follows from the spans.
+bool unitsAreRight(const uint64_t* ends, size_t count, uint64_t size, const shoal_delta_options& options) {
+  size_t span = 0;
+  uint64_t at = 0, sum = 0;
+  for (size_t i = 0; i < options.unit_count; i++) {
+    if (options.unit_spans[i] == 0 || options.unit_spans[i] > count - span) return false;
+    uint64_t unit = 0;
+    for (uint64_t k = options.unit_spans[i]; k > 0; k--, span++) {
+      const uint64_t begin = options.span_begins[span], end = ends[span];
+      const bool follows = unit == 0 ? begin <= at : begin == ends[span - 1];
+      if (!follows || end <= begin || end - begin > SHOAL_DELTA_MAX_SEGMENT) return false;
+      unit += end - begin;
+    }
+    if (unit > SHOAL_DELTA_MAX_UNIT || ends[span - 1] < at) return false;
+    at = ends[span - 1];
+    sum += unit;
+  }
+  uint64_t last = 0;
+  for (size_t i = 0; i < options.stream_count; i++) {
+    const shoal_delta_stream& s = options.streams[i];
+    if (s.at < last || s.at > size || s.held > size - s.at || s.size > s.held) return false;
+    last = s.at + s.held;
+  }
+  return span == count && at == size && sum <= SHOAL_DELTA_MAX_SIZE;
+}
 
 }  // namespace
 }  // namespace shoal::delta
@@ -288,21 +365,13 @@ int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_
       (target == nullptr && target_size != 0) || (span_ends == nullptr && span_count != 0) ||
       base_size > SHOAL_DELTA_MAX_SIZE || target_size > SHOAL_DELTA_MAX_SIZE)
     return SHOAL_DELTA_BAD_ARGUMENT;
+  if (options->unit_count > 0 && !shoal::delta::unitsAreRight(span_ends, span_count, target_size, *options)) return SHOAL_DELTA_BAD_ARGUMENT;
   uint64_t at = 0;
-  for (size_t i = 0; i < span_count; i++) {
+  for (size_t i = 0; i < span_count && options->unit_count == 0; i++) {
     if (span_ends[i] <= at || span_ends[i] - at > SHOAL_DELTA_MAX_SEGMENT) return SHOAL_DELTA_BAD_ARGUMENT;
     at = span_ends[i];
   }
-  if (at != target_size) return SHOAL_DELTA_BAD_ARGUMENT;
-  const size_t unit_count = options->unit_count;
-  at = 0;
-  for (size_t i = 0, span = 0; i < unit_count; i++) {
-    if (options->unit_ends[i] <= at || options->unit_ends[i] - at > SHOAL_DELTA_MAX_UNIT) return SHOAL_DELTA_BAD_ARGUMENT;
-    at = options->unit_ends[i];
-    while (span < span_count && span_ends[span] < at) span++;
-    if (span == span_count || span_ends[span] != at) return SHOAL_DELTA_BAD_ARGUMENT;
-  }
-  if (unit_count > 0 && at != target_size) return SHOAL_DELTA_BAD_ARGUMENT;
+  if (at != target_size && options->unit_count == 0) return SHOAL_DELTA_BAD_ARGUMENT;
   Owned* owned = new (std::nothrow) Owned;
   if (owned == nullptr) return SHOAL_DELTA_NO_MEMORY;
   const shoal::delta::Progress progress{options->progress, options->cancel};
@@ -311,8 +380,7 @@ int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_
   match.memoryCap = options->memory_cap;
   match.threads = threads;
   shoal::delta::Encoder encoder(base, base_size, target, target_size, progress, threads);
-  const int32_t status = encoder.run(span_ends, span_count, options->unit_ends, unit_count, match,
-                                     options->segment_payload == 0 ? 262144 : options->segment_payload, *owned);
+  const int32_t status = encoder.run(span_ends, span_count, *options, match, options->segment_payload == 0 ? 262144 : options->segment_payload, *owned);
   if (status != SHOAL_DELTA_OK) {
     delete owned;
     return status;

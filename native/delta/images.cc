@@ -16,14 +16,14 @@ constexpr uint64_t kAlloc = 2;
 constexpr size_t kNested = 16;  // images before a place of which one may hold it
 constexpr uint32_t kRelocatable = 1, kShared = 3;  // executables lie between
 
-bool readImage(const uint8_t* bytes, size_t size, size_t at, Image& image) {
+bool readImage(const uint8_t* bytes, size_t size, size_t at, const Opened& opened, Image& image) {
   const uint8_t* p = bytes + at;
   const uint64_t left = size - at;
   if (left < 64 || p[4] != 2 || p[5] != 1 || p[6] != 1) return false;
   const uint32_t type = load16(p + 16);
   image.at = at;
   image.machine = static_cast<uint16_t>(load16(p + 18));
-  const uint64_t programs = load64(p + 32), sections = load64(p + 40);
+  const uint64_t programs = opened.offset(at, load64(p + 32)), sections = opened.offset(at, load64(p + 40));
   const uint32_t programSize = load16(p + 54), programCount = load16(p + 56), sectionSize = load16(p + 58),
                  sectionCount = load16(p + 60), names = load16(p + 62);
   if (type < kRelocatable || type > kShared || (programCount > 0 && programSize != 56) || sectionSize != 64 || names >= sectionCount) return false;
@@ -33,12 +33,12 @@ bool readImage(const uint8_t* bytes, size_t size, size_t at, Image& image) {
   for (uint32_t i = 0; i < programCount; i++) {
     const uint8_t* h = p + programs + i * 56;
     if (load32(h) != 1) continue;
-    const Load l = {load64(h + 8), load64(h + 16), load64(h + 32), load64(h + 40), load32(h + 4)};
+    const Load l = {opened.offset(at, load64(h + 8)), load64(h + 16), load64(h + 32), load64(h + 40), load32(h + 4)};
     if (l.offset > left || l.fileSize > left - l.offset || l.memorySize < l.fileSize || l.address >> 52 || l.memorySize >> 40) return false;
     image.loads.push_back(l);
   }
   const uint8_t* table = p + sections;
-  const uint64_t text = load64(table + names * 64 + 24), textSize = load64(table + names * 64 + 32);
+  const uint64_t text = opened.offset(at, load64(table + names * 64 + 24)), textSize = load64(table + names * 64 + 32);
   if (text > left || textSize > left - text) return false;
   for (uint32_t i = 0; i < sectionCount; i++) {
     const uint8_t* h = table + i * 64;
@@ -48,21 +48,23 @@ bool readImage(const uint8_t* bytes, size_t size, size_t at, Image& image) {
       const char* from = reinterpret_cast<const char*>(p + text + name);
       s.name = {from, strnlen(from, textSize - name)};
     }
-    // Sections without bytes, and what is out of bounds, keep their number.
-    if (s.type == 8 || s.offset > left || s.size > left - s.offset) s.size = 0;
+    const uint64_t last = s.offset + s.size;
+    s.offset = opened.offset(at, s.offset);
+    // Sections without bytes, and what is out of bounds or was compressed, keep their number.
+    if (s.type == 8 || s.offset > left || s.size > left - s.offset || opened.offset(at, last) - s.offset != s.size) s.size = 0;
     image.sections.push_back(s);
   }
   return true;
 }
 
-std::vector<Image> imagesIn(const uint8_t* bytes, size_t size) {
+std::vector<Image> imagesIn(const uint8_t* bytes, size_t size, const Opened& opened) {
   std::vector<Image> found;
   for (size_t at = 0; at + 64 <= size && found.size() < kMostImages;) {
     const void* next = memmem(bytes + at, size - at, "\x7f" "ELF", 4);
     if (next == nullptr) break;
     at = static_cast<size_t>(static_cast<const uint8_t*>(next) - bytes);
     Image image;
-    if (readImage(bytes, size, at, image)) found.push_back(std::move(image));
+    if (readImage(bytes, size, at, opened, image)) found.push_back(std::move(image));
     at += 4;
   }
   return found;
@@ -83,12 +85,37 @@ bool comesFrom(const std::vector<Cover>& covers, uint64_t begin, uint64_t end, u
 
 }  // namespace
 
-std::vector<ImagePair> pairImages(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize,
+Opened::Opened(const shoal_delta_stream* streams, size_t count) {
+  uint64_t raw = 0, at = 0;
+  for (size_t i = 0; i < count; i++) {
+    raw += streams[i].at - at;
+    streams_.push_back({streams[i].at, streams[i].held, raw, streams[i].size});
+    raw += streams[i].size;
+    at = streams[i].at + streams[i].held;
+  }
+}
+
+uint64_t Opened::offset(uint64_t at, uint64_t offset) const {
+  // The last that begins at or before it: what lies in one counts what it holds.
+  auto next = std::partition_point(streams_.begin(), streams_.end(), [&](const Stream& s) { return s.at <= at; });
+  if (next != streams_.begin() && at - (next - 1)->at < (next - 1)->held) return offset;
+  if (next == streams_.end()) return offset;
+  const uint64_t raw = next->raw - (next->at - at) + offset;
+  if (raw < offset) return UINT64_MAX;
+  next = std::partition_point(next, streams_.end(), [&](const Stream& s) { return s.raw + s.size <= raw; });
+  if (next == streams_.end()) {
+    const Stream& last = streams_.back();
+    return last.at + last.held + (raw - last.raw - last.size) - at;
+  }
+  return raw > next->raw ? UINT64_MAX : next->at - (next->raw - raw) - at;
+}
+
+std::vector<ImagePair> pairImages(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize, const Opened& opened,
                                   const std::vector<Cover>& covers) {
   std::vector<ImagePair> pairs;
-  std::vector<Image> wanted = imagesIn(target, targetSize);
+  std::vector<Image> wanted = imagesIn(target, targetSize, opened);
   if (wanted.empty()) return pairs;
-  const std::vector<Image> given = imagesIn(base, baseSize);
+  const std::vector<Image> given = imagesIn(base, baseSize, Opened());
   for (Image& t : wanted) {
     const Section* largest = nullptr;
     for (const Section& s : t.sections)

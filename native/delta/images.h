@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "delta.h"
 #include "match.h"
 
 namespace shoal::delta {
@@ -38,7 +39,23 @@ struct ImagePair {
   Image base, target;
 };
 
-std::vector<ImagePair> pairImages(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize,
+// What of an artifact was compressed, by where it lies now: offsets in executables count the bytes that were there.
+class Opened {
+ public:
+  Opened() = default;
+  Opened(const shoal_delta_stream* streams, size_t count);
+  // Where the byte `offset` bytes behind the place `at` lies, counted from `at`; UINT64_MAX: in a stream.
+  uint64_t offset(uint64_t at, uint64_t offset) const;
+
+ private:
+  struct Stream {
+    uint64_t at, held, raw, size;
+  };
+  std::vector<Stream> streams_;
+};
+
+// `opened`: of the target.
+std::vector<ImagePair> pairImages(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize, const Opened& opened,
                                   const std::vector<Cover>& covers);
 
 }  // namespace shoal::delta

@@ -1,7 +1,9 @@
 import { blake3 } from '../kernel/hash.ts';
+import { unchangedInExecutables } from './executables.ts';
 import { findStreams } from './find.ts';
-import { partsOf, unitsOf } from './layout.ts';
-import type { Part } from './layout.ts';
+import { openedItems, partsOf, unitsOf } from './layout.ts';
+import type { Item, Part } from './layout.ts';
+import { opener } from './opened.ts';
 import { contentOf, proveStreams } from './prove.ts';
 import { codingOf, heldBytes, pick } from './streams.ts';
 import type { Streams } from './streams.ts';
@@ -12,7 +14,7 @@ export interface Expansion {
   readonly views: Views;
   /** The base, and behind it what its streams hold. */
   readonly base: Uint8Array;
-  /** The target's segments, expanded, one after another. */
+  /** The opened target: each of its streams replaced by what it holds. */
   readonly target: Uint8Array;
   readonly units: readonly Unit[];
 }
@@ -21,8 +23,10 @@ export interface Expansion {
 export interface Unit {
   readonly begin: number;
   readonly end: number;
-  /** Where it begins when all are expanded. */
+  /** Where it begins when all are expanded, one after another, what crosses their ends in both. */
   readonly expanded: number;
+  /** Where it begins in the opened target. */
+  readonly opened: number;
   readonly parts: readonly Part[];
 }
 
@@ -50,7 +54,8 @@ export interface ExpandOptions {
 
 /**
  * Finds the streams of both, proves which of the target's can be made again, and expands both. No `expansion` where it gains
- * nothing or there is no memory for it. Streams that did not change stay as they are: the base has their very bytes.
+ * nothing or there is no memory for it. Streams that did not change stay as they are, the base has their very bytes, but for those in
+ * executables of which others did change.
  */
 export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], { mostBytes, signal }: ExpandOptions): Promise<{ readonly census: StreamCensus; readonly expansion: Expansion | undefined }> {
   const options = signal === undefined ? {} : { signal };
@@ -61,22 +66,25 @@ export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: rea
   const before = await findStreams(base, options);
   const known = new Set(Array.from(before.at.keys(), (n) => nameOf(base, before, n)));
   const changed = Array.from(found.at.keys(), (n) => !known.has(nameOf(target, found, n)));
-  const proven = await proveStreams(target, found, (n) => changed[n] === true, signal);
+  const opened = new Set(await unchangedInExecutables(target, found, changed, signal));
+  const proven = await proveStreams(target, found, (n) => changed[n] === true || opened.has(n), signal);
   const { ends, streams } = unitsOf(pick(proven, (n) => (codingOf(proven.coding[n] as number)?.level ?? 0) > 0), spanEnds);
   const bytesOf = (wanted: (n: number) => boolean): number => found.size.reduce((sum, size, n) => (wanted(n) ? sum + size : sum), 0);
   const census = { found: foundBytes, unchanged: bytesOf((n) => changed[n] !== true), made: streams.size.reduce((sum, size) => sum + size, 0) };
   const units = layOut(streams, ends);
-  const expandedTarget = units.reduce((sum, { parts }) => sum + parts.reduce((all, { length }) => all + length, 0), 0);
+  const items = openedItems(streams, target.length);
+  const openedTarget = items.reduce((sum, { length }) => sum + length, 0);
   const expandedBase = base.length + heldBytes(before);
-  if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + expandedTarget > mostBytes) return { census, expansion: undefined };
-  return { census, expansion: { views: { base: before, target: streams }, base: await expandBase(base, before, expandedBase), target: await expandTarget(target, streams, units, expandedTarget), units } };
+  if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + openedTarget > mostBytes) return { census, expansion: undefined };
+  return { census, expansion: { views: { base: before, target: streams }, base: await expandBase(base, before, expandedBase), target: await openTarget(target, streams, items, openedTarget), units } };
 }
 
 function layOut(streams: Streams, ends: readonly number[]): readonly Unit[] {
   let begin = 0;
   let expanded = 0;
+  const openedAt = opener(streams);
   return ends.map((end) => {
-    const unit = { begin, end, expanded, parts: partsOf(streams, begin, end) };
+    const unit = { begin, end, expanded, opened: openedAt(begin), parts: partsOf(streams, begin, end) };
     begin = end;
     expanded += unit.parts.reduce((sum, { length }) => sum + length, 0);
     return unit;
@@ -100,17 +108,13 @@ async function expandBase(base: Uint8Array, streams: Streams, size: number): Pro
   return out;
 }
 
-async function expandTarget(target: Uint8Array, streams: Streams, units: readonly Unit[], size: number): Promise<Uint8Array> {
+async function openTarget(target: Uint8Array, streams: Streams, items: readonly Item[], size: number): Promise<Uint8Array> {
   const out = Buffer.allocUnsafeSlow(size);
   let at = 0;
-  for (const { parts } of units) {
-    await new Promise(setImmediate);
-    for (const { items } of parts) {
-      for (const { stream, at: place, length } of items) {
-        out.set(stream < 0 ? target.subarray(place, place + length) : contentOf(target, streams, stream), at);
-        at += length;
-      }
-    }
+  for (const [number, { stream, at: place, length }] of items.entries()) {
+    if (number % AT_ONCE === 0) await new Promise(setImmediate);
+    out.set(stream < 0 ? target.subarray(place, place + length) : contentOf(target, streams, stream), at);
+    at += length;
   }
   return out;
 }

@@ -37,6 +37,11 @@ function itemsOf(streams: Streams, begin: number, end: number): Item[] {
   return items;
 }
 
+/** The whole target, opened. */
+export function openedItems(streams: Streams, size: number): readonly Item[] {
+  return itemsOf(streams, 0, size);
+}
+
 /** How many bytes target bytes [begin, end) are when they are expanded. */
 export function expandedBytes(streams: Streams, begin: number, end: number): number {
   return itemsOf(streams, begin, end).reduce((sum, { length }) => sum + length, 0);

@@ -2,6 +2,7 @@ import { assemble } from '../container/assemble.ts';
 import { ExpandedBase } from '../container/expanded-base.ts';
 import { expandedBytes, partsOf } from '../container/layout.ts';
 import type { Part } from '../container/layout.ts';
+import { openedCovers, opener } from '../container/opened.ts';
 import { NO_STREAMS, heldBytes } from '../container/streams.ts';
 import type { Views } from '../container/views.ts';
 import { ShoalError } from '../core/errors.ts';
@@ -12,7 +13,7 @@ import { blake3 } from '../kernel/hash.ts';
 import { checkOf } from './check.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
 import type { PlacesMoved } from './kernel.ts';
-import { PREDICTION_BYTES } from './manifest.ts';
+import { PREDICTION_BYTES, canMove } from './manifest.ts';
 import type { DeltaOutline, DeltaPage, OutlinedSegment } from './manifest.ts';
 import { decodeParts } from './parts.ts';
 import { Windows, predict } from './predict.ts';
@@ -45,11 +46,14 @@ export interface PlacedSegment extends OutlinedSegment {
   readonly page: number;
   /** Where it begins in what pages and models see: the expanded target where there are containers. */
   readonly expanded: number;
+  /** Where what it begins with lies in the opened target. */
+  readonly opened: number;
 }
 
 interface PlacedPage extends DeltaPage {
   readonly begin: number;
   readonly end: number;
+  readonly firstSegment: number;
 }
 
 /**
@@ -89,14 +93,16 @@ export class DeltaApplier {
     const pages: PlacedPage[] = [];
     let at = 0;
     let expanded = 0;
+    const openedAt = opener(views?.target ?? NO_STREAMS);
     outline.pages.forEach((page, number) => {
       const begin = expanded;
+      const firstSegment = segments.length;
       for (const segment of outline.segments.slice(segments.length, segments.length + page.segments)) {
-        segments.push({ ...segment, begin: at, page: number, expanded });
+        segments.push({ ...segment, begin: at, page: number, expanded, opened: openedAt(at) });
         expanded += views === undefined ? segment.length : expandedLength(views, segment, at);
         at += segment.length;
       }
-      pages.push({ ...page, begin, end: expanded });
+      pages.push({ ...page, begin, end: expanded, firstSegment });
     });
     this.segments = segments;
     this.#longest = segments.reduce((most, { codec, payload }) => (codec === Codec.RAW ? most : Math.max(most, payload?.size ?? 0)), 0);
@@ -127,7 +133,7 @@ export class DeltaApplier {
       try {
         const payload = await this.#object(segment.payload, 'payload', room.subarray(0, segment.payload.size));
         const moved = segment.codec === Codec.MOVED ? await this.#placesMoved() : undefined;
-        await decodeSegment(segment.codec, payload, into, segment.expanded, await this.#predict(segment, into), moved);
+        await decodeSegment(segment.codec, payload, into, moved === undefined ? segment.expanded : segment.opened, await this.#predict(segment, into), moved);
       } finally {
         this.#rooms.push(room);
       }
@@ -197,7 +203,8 @@ export class DeltaApplier {
       await this.#eachPart(segment, async (part, at, made, number, covers) => {
         const { codec, payload } = payloads[number] ?? { codec: Codec.COPY, payload: NOTHING };
         const pieces = codec === Codec.RAW ? NO_PIECES : await predict(covers, at, made, this.#base, this.#windows);
-        await decodeSegment(codec, payload, made, at, pieces);
+        const moved = codec === Codec.MOVED ? await this.#placesMoved() : undefined;
+        await decodeSegment(codec, payload, made, moved === undefined ? at : at - segment.expanded + segment.opened, pieces, moved);
         await assemble(target, part, made, into, segment.begin);
       });
     } finally {
@@ -237,9 +244,14 @@ export class DeltaApplier {
   #placesMoved(): Promise<PlacesMoved> {
     if (this.#moved !== undefined) return this.#moved;
     const made = (async () => {
+      // A part says only now that it needs them.
+      if (!canMove(this.#pages)) throw new ShoalError('DELTA_DAMAGED', 'the map of this delta is too large to move references by', { retry: 'elsewhere' });
       const pages: Covers[] = [];
-      for (const number of this.#pages.keys()) pages.push(await this.#covers(number));
-      return placesMoved(pages, this.#outline.base.size);
+      for (const [number, { firstSegment, segments }] of this.#pages.entries()) {
+        const covers = await this.#covers(number);
+        pages.push(this.#outline.views === undefined ? covers : openedCovers(covers, this.segments.slice(firstSegment, firstSegment + segments)));
+      }
+      return placesMoved(pages, this.#baseSize);
     })();
     this.#moved = made;
     made.catch(() => {

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import type { Streams } from '../container/streams.ts';
 import { ShoalError } from '../core/errors.ts';
 import { DELTA_SEGMENT_MAX_BYTES } from '../core/limits.ts';
 import { native } from '../kernel/native.ts';
@@ -13,13 +14,21 @@ export interface EncodeOptions {
   readonly indexBytes?: number;
   /** Payload bytes at which a segment closes; default 256 KiB. */
   readonly segmentPayload?: number;
-  /** When given: every span is a segment, and pages end only where units do. Ends of spans, the last one the target's length. */
-  readonly unitEnds?: readonly number[];
+  /** When given: the target is opened (docs/containers.md), each part is a segment, and pages end only where units do. */
+  readonly opened?: OpenedTarget;
   /** Threads of the native tier; default 2. The result does not depend on it. */
   readonly threads?: number;
   readonly signal?: AbortSignal;
   /** Called now and then with 0 … 1. */
   readonly onProgress?: (done: number) => void;
+}
+
+/** Of an opened target. */
+export interface OpenedTarget {
+  /** Each begins within or at the end of the one before; segments and pages count as if it began behind that. */
+  readonly units: readonly { readonly opened: number; readonly parts: readonly { readonly length: number }[] }[];
+  /** Its streams: `at` counts bytes of the target as it is. */
+  readonly streams: Streams;
 }
 
 export interface EncodedSegment {
@@ -54,7 +63,7 @@ const CANCELLED = 4;
  * Matches `target` against `base` and codes what differs, in segments that end on span ends. The two must not change
  * meanwhile.
  *
- * @param spanEnds ascending, the last one `target.length`, no two further apart than `DELTA_SEGMENT_MAX_BYTES`
+ * @param spanEnds ascending, the last one `target.length`, no two further apart than `DELTA_SEGMENT_MAX_BYTES`; of an opened target none
  * @throws ShoalError `NO_MEMORY`; the reason of `signal` when it aborts
  */
 export async function encodeDelta(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], options: EncodeOptions = {}): Promise<EncodedDelta> {
@@ -69,8 +78,12 @@ async function viaNative(addon: NonNullable<typeof native>, base: Uint8Array, ta
   };
   options.signal?.addEventListener('abort', cancel, { once: true });
   const timer = setInterval(() => options.onProgress?.(Math.min(1, Number(control[0]) / Math.max(1, 3 * target.length))), PROGRESS_MS);
+  const units = options.opened?.units ?? [];
+  const parts = options.opened === undefined ? spanEnds.map((end) => ({ begin: 0, end })) : partsOf(units);
+  const begins = options.opened === undefined ? [] : parts.map(({ begin }) => begin);
+  const streams = options.opened === undefined ? [] : openedStreams(options.opened.streams);
   try {
-    const made = await addon.deltaEncode(base, target, Float64Array.from(spanEnds), Float64Array.from(options.unitEnds ?? []), options.indexBytes ?? 0, options.segmentPayload ?? 0, options.threads ?? 2, control);
+    const made = await addon.deltaEncode(base, target, Float64Array.from(parts, ({ end }) => end), Float64Array.from(units, (unit) => unit.parts.length), options.indexBytes ?? 0, options.segmentPayload ?? 0, options.threads ?? 2, control, Float64Array.from(begins), Float64Array.from(streams));
     options.signal?.throwIfAborted();
     if (typeof made === 'number') {
       if (made === CANCELLED) throw new ShoalError('CANCELLED', 'encoding a delta was cancelled', { retry: 'again' });
@@ -96,17 +109,46 @@ async function viaNative(addon: NonNullable<typeof native>, base: Uint8Array, ta
   }
 }
 
+interface PlacedPart {
+  /** In the opened target. */
+  readonly begin: number;
+  readonly end: number;
+  readonly unit: number;
+}
+
+function partsOf(units: OpenedTarget['units']): readonly PlacedPart[] {
+  return units.flatMap(({ opened, parts }, unit) => {
+    let at = opened;
+    return parts.map(({ length }) => ({ begin: at, end: (at += length), unit }));
+  });
+}
+
+/** Where each begins in the opened target, what it holds, what it took. */
+function openedStreams({ at, size, held }: Streams): readonly number[] {
+  const flat: number[] = [];
+  let grown = 0;
+  for (let n = 0; n < at.length; n++) {
+    flat.push((at[n] as number) + grown, held[n] as number, size[n] as number);
+    grown += (held[n] as number) - (size[n] as number);
+  }
+  return flat;
+}
+
 async function portable(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], options: EncodeOptions): Promise<EncodedDelta> {
-  const units = options.unitEnds ?? [];
-  const covers = thin(findCovers(base, target, options.signal), units.length > 0 ? units : spanEnds);
-  const cuts = units.length > 0 ? spanEnds.map((end, i) => [spanEnds[i - 1] ?? 0, end] as const) : cut(base, target, covers, spanEnds, options.segmentPayload ?? SEGMENT_PAYLOAD);
-  const segments: { begin: number; end: number; codec: CodecId; payload: Uint8Array; covers: Cover[] }[] = [];
-  for (const [begin, end] of cuts) {
+  const parts = options.opened === undefined ? undefined : partsOf(options.opened.units);
+  const covers = thin(findCovers(base, target, options.signal), parts === undefined ? spanEnds : options.opened?.units.map(({ opened, parts: own }) => own.reduce((at, { length }) => at + length, opened)) ?? []);
+  const cuts = parts ?? [...cut(base, target, covers, spanEnds, options.segmentPayload ?? SEGMENT_PAYLOAD)].map(([begin, end], unit) => ({ begin, end, unit }));
+  const segments: { begin: number; end: number; unit: number; codec: CodecId; payload: Uint8Array; covers: Cover[] }[] = [];
+  let behind = 0;
+  for (const { begin, end, unit } of cuts) {
     // Hundreds of milliseconds each: let others run in between.
     await setImmediate();
     options.signal?.throwIfAborted();
-    const own = clip(covers, begin, end);
-    segments.push({ begin, end, ...encodeSegment(base, target, own, begin, end) });
+    // Behind the part before, wherever it lies.
+    const at = behind;
+    behind += end - begin;
+    const { covers: own, ...coded } = encodeSegment(base, target, clip(covers, begin, end), begin, end, at);
+    segments.push({ begin: at, end: behind, unit, ...coded, covers: own.map((cover) => ({ ...cover, target: cover.target - begin + at })) });
     options.onProgress?.(end / target.length);
   }
   const pages: EncodedPage[] = [];
@@ -116,11 +158,11 @@ async function portable(base: Uint8Array, target: Uint8Array, spanEnds: readonly
     const list: Cover[] = [];
     let end = first.begin;
     while (i < segments.length) {
-      const unit = units.find((each) => each > end) ?? 0;
-      const group = segments.slice(i, i + 1);
-      while ((group.at(-1)?.end ?? unit) < unit) group.push(segments[i + group.length] as (typeof segments)[number]);
+      let next = i + 1;
+      while (segments[next]?.unit === segments[i]?.unit && next < segments.length) next++;
+      const group = segments.slice(i, next);
       if (list.length > 0 && list.length + group.reduce((sum, { covers: own }) => sum + own.length, 0) > PAGE_COVERS) break;
-      for (const { covers: own, ...segment } of group) {
+      for (const { covers: own, unit: _unit, ...segment } of group) {
         for (const cover of own) append(list, cover);
         end = segment.end;
         numbered.push({ ...segment, page: pages.length });
@@ -197,7 +239,8 @@ function* cut(base: Uint8Array, target: Uint8Array, covers: readonly Cover[], sp
   if (target.length > begin) yield [begin, target.length];
 }
 
-function encodeSegment(base: Uint8Array, target: Uint8Array, own: Cover[], begin: number, end: number): { codec: CodecId; payload: Uint8Array; covers: Cover[] } {
+/** `origin`: where it begins in what pages see. */
+function encodeSegment(base: Uint8Array, target: Uint8Array, own: Cover[], begin: number, end: number, origin: number): { codec: CodecId; payload: Uint8Array; covers: Cover[] } {
   const wanted = target.subarray(begin, end);
   const prediction = Buffer.alloc(end - begin);
   const pieces: number[] = [];
@@ -212,6 +255,6 @@ function encodeSegment(base: Uint8Array, target: Uint8Array, own: Cover[], begin
   }
   if (end > at) pieces.push(end - at, PieceKind.LITERAL, 0, 0);
   if (prediction.equals(wanted)) return { codec: Codec.COPY, payload: new Uint8Array(0), covers: own };
-  const payload = encodePayload(prediction, wanted, begin % 2 ** 32, Uint32Array.from(pieces));
+  const payload = encodePayload(prediction, wanted, origin % 2 ** 32, Uint32Array.from(pieces));
   return payload.length < wanted.length ? { codec: Codec.SITES, payload, covers: own } : { codec: Codec.RAW, payload: Uint8Array.from(wanted), covers: [] };
 }

@@ -1,4 +1,5 @@
 import { ShoalError } from '../core/errors.ts';
+import { DELTA_MOVED_MAX_COVERS } from '../core/limits.ts';
 import { native } from '../kernel/native.ts';
 import type { NativeShifts } from '../kernel/native.ts';
 import { decodeMapPage } from './map.ts';
@@ -39,8 +40,13 @@ export async function decodePage(page: Uint8Array, begin: number, end: number, b
 /** Where places of a base went: what codec MOVED needs. */
 export type PlacesMoved = NativeShifts | Shifts;
 
-/** `pages`: the covers of all pages of a delta, in order. */
+/**
+ * `pages`: the covers of all pages of a delta, in order.
+ *
+ * @throws ShoalError `DELTA_DAMAGED` when there are too many; `NO_MEMORY`
+ */
 export async function placesMoved(pages: readonly Covers[], baseSize: number): Promise<PlacesMoved> {
+  if (pages.reduce((sum, { length }) => sum + length / 4, 0) > DELTA_MOVED_MAX_COVERS) throw damaged('the map');
   if (native === undefined) return new Shifts(pages, baseSize);
   const made = await native.deltaShifts(pages, baseSize);
   if (typeof made === 'number') throw new ShoalError('NO_MEMORY', 'no memory to decode a delta', { retry: 'again' });

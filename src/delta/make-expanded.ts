@@ -22,11 +22,7 @@ const LANES = 2;
 
 /** As `makeDelta`, between expanded artifacts (docs/containers.md). Proven by what a device does: decoding, and compressing again. */
 export async function makeExpanded(base: DeltaInput, target: DeltaInput, spanEnds: readonly number[], { views, units, ...whole }: Expansion, options: EncodeOptions): Promise<Omit<MadeDelta, 'census'>> {
-  const partEnds = units.flatMap(({ expanded, parts }) => {
-    let at = expanded;
-    return parts.map(({ length }) => (at += length));
-  });
-  const made = await encodeDelta(whole.base, whole.target, partEnds, { ...options, unitEnds: units.map(endOf) });
+  const made = await encodeDelta(whole.base, whole.target, [], { ...options, opened: { units, streams: views.target } });
   const objects = new Map<ObjectId, Uint8Array>();
   const keep = (bytes: Uint8Array): ObjectId => {
     const id = idFromBytes(blake3(bytes));
@@ -57,10 +53,6 @@ export async function makeExpanded(base: DeltaInput, target: DeltaInput, spanEnd
   await prove(manifest, objects, base, target, options.signal);
   const manifestBytes = encodeDeltaManifest(manifest);
   return { manifest, manifestBytes, objects, bytes: deltaBytes(manifest, manifestBytes.length) };
-}
-
-function endOf({ expanded, parts }: Unit): number {
-  return parts.reduce((at, { length }) => at + length, expanded);
 }
 
 /** The map page of each unit. */

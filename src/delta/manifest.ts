@@ -159,17 +159,21 @@ export function whatIsWrong({ base, target, pages, segments }: DeltaSizes, featu
   const segment = segments.findIndex((each) => !isLawful(each, feature === CONTAINER_FEATURE));
   if (segment >= 0) return `segment ${String(segment)} is out of bounds`;
   if (sum(segments, ({ length }) => length) !== target.size) return 'its segments do not make the target';
-  const tooLarge = sum(pages, ({ covers }) => covers) > DELTA_MOVED_MAX_COVERS || sum(pages, ({ size }) => size) > DELTA_MOVED_MAX_BYTES;
-  if (tooLarge && segments.some(({ codec }) => codec === Codec.MOVED)) return 'its map is too large to move references by';
+  if (!canMove(pages) && segments.some(({ codec }) => codec === Codec.MOVED)) return 'its map is too large to move references by';
   return undefined;
+}
+
+/** Whether references may be moved by the map of these pages: a device keeps all of it. */
+export function canMove(pages: readonly Omit<DeltaPage, 'id'>[]): boolean {
+  const sum = (what: 'covers' | 'size'): number => pages.reduce((all, page) => all + page[what], 0);
+  return sum('covers') <= DELTA_MOVED_MAX_COVERS && sum('size') <= DELTA_MOVED_MAX_BYTES;
 }
 
 function isLawful({ length, codec, size }: DeltaSizes['segments'][number], parts: boolean): boolean {
   if (length === 0 || length > DELTA_SEGMENT_MAX_BYTES) return false;
   if (codec === Codec.COPY) return size === 0;
   if (codec === Codec.RAW) return size === length;
-  // Feature 2 has no references: they would be moved between expanded places.
-  return (codec === Codec.SITES || codec === (parts ? Codec.PARTS : Codec.MOVED)) && size > 0 && size < length;
+  return (codec === Codec.SITES || codec === Codec.MOVED || (codec === Codec.PARTS && parts)) && size > 0 && size < length;
 }
 
 function readSegment(input: ByteReader, number: number): DeltaSegment {

@@ -27,7 +27,7 @@ export function decodeParts(bytes: Uint8Array, lengths: readonly number[]): read
   const heads = lengths.map((length) => {
     const head = { codec: input.uint(1) as CodecId, size: input.uint(3) };
     const { codec, size } = head;
-    const lawful = codec === Codec.COPY ? size === 0 : codec === Codec.RAW ? size === length : codec === Codec.SITES && size > 0 && size < length;
+    const lawful = codec === Codec.COPY ? size === 0 : codec === Codec.RAW ? size === length : (codec === Codec.SITES || codec === Codec.MOVED) && size > 0 && size < length;
     if (!lawful) throw new ShoalError('DELTA_DAMAGED', 'a part of a segment of the delta is out of bounds', { retry: 'elsewhere' });
     return head;
   });

@@ -4,7 +4,7 @@ import { DELTA_DRIFT_LEAST, DELTA_MAX_FAILURES, DELTA_PAGES_OPEN } from '../core
 import type { ContentKey } from '../core/wire.ts';
 import { DeltaApplier } from '../delta/apply.ts';
 import type { PlacedSegment } from '../delta/apply.ts';
-import { decodeDeltaManifest, deltaBytes } from '../delta/manifest.ts';
+import { canMove, decodeDeltaManifest, deltaBytes } from '../delta/manifest.ts';
 import type { DeltaManifest } from '../delta/manifest.ts';
 import { Codec } from '../delta/types.ts';
 import type { IndexReader } from '../merkle/reader.ts';
@@ -52,7 +52,7 @@ export class DeltaRoad {
     this.#onDropped = onDropped;
     this.applier = new DeltaApplier(manifest, { object: (id) => this.#object(id) }, byteReader(choice.base.file));
     this.segments = this.applier.segments;
-    this.#moves = manifest.segments.some(({ codec }) => codec === Codec.MOVED);
+    this.#moves = manifest.segments.some(({ codec }) => codec === Codec.MOVED || codec === Codec.PARTS) && canMove(manifest.pages);
     let segments = 0;
     this.#pageFirsts = manifest.pages.map((page) => (segments += page.segments) - page.segments);
     cache.note(key, manifest);
@@ -118,7 +118,9 @@ export class DeltaRoad {
 
   /** Whether what says how a segment is predicted is here: its page, or all of them where references are moved. */
   ready(segment: number): boolean {
-    if (this.segments[segment]?.codec === Codec.MOVED) return this.#pages.size === this.manifest.pages.length;
+    const codec = this.segments[segment]?.codec;
+    // Parts say only when they are decoded whether they are moved.
+    if (this.#moves && (codec === Codec.MOVED || codec === Codec.PARTS)) return this.#pages.size === this.manifest.pages.length;
     return this.hasPage(this.pageOf(segment));
   }
 

@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { goldenPair } from '../../fixtures/container/image.ts';
+import { goldenPair, movedPair } from '../../fixtures/container/image.ts';
+import { partsOf } from '../../src/container/layout.ts';
+import { NO_STREAMS } from '../../src/container/streams.ts';
 import { isShoalError } from '../../src/core/errors.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
+import { decodeParts } from '../../src/delta/parts.ts';
 import { memoryBase } from '../../src/delta/predict.ts';
 import { Codec } from '../../src/delta/types.ts';
 import { rebuild } from '../support/rebuild.ts';
@@ -17,6 +20,19 @@ describe('vectors of docs/containers.md', () => {
     expect(outline.views?.target.at.length).toBeGreaterThan(5);
     expect(outline.segments.map(({ codec }) => codec)).toContain(Codec.PARTS);
     expect((await rebuild(file, base)).equals(target)).toBe(true);
+  });
+
+  test('so does the one whose references are moved', async () => {
+    const pair = movedPair();
+    const bytes = readFileSync(new URL('../../fixtures/container/golden-2-moved.delta', import.meta.url));
+    const { outline, ...objects } = await openDeltaFile(memoryBase(bytes), bytes.length);
+    const payloads = await Promise.all(outline.segments.map(async ({ payload }) => (payload === undefined ? new Uint8Array(0) : objects.object(payload.id, payload.size))));
+    const parts = outline.segments.flatMap(({ codec, length }, n) => {
+      const begin = outline.segments.slice(0, n).reduce((sum, each) => sum + each.length, 0);
+      return codec === Codec.PARTS ? decodeParts(payloads[n] as Uint8Array, partsOf(outline.views?.target ?? NO_STREAMS, begin, begin + length).map((part) => part.length)) : [];
+    });
+    expect(parts.map(({ codec }) => codec)).toContain(Codec.MOVED);
+    expect((await rebuild(bytes, pair.base)).equals(pair.target)).toBe(true);
   });
 
   test('with a byte changed or cut off it is refused by name, or rebuilds the target all the same', async () => {

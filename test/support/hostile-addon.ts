@@ -75,8 +75,11 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
   deltaEncode: () => {
     const target = bytes(below(20_000));
     const ends = new Float64Array(random() < 0.8 ? [below(target.byteLength + 1), target.byteLength] : [random() * 1e5, -1, NaN]);
-    const units = random() < 0.5 ? new Float64Array(0) : random() < 0.8 ? ends.slice(below(2)) : new Float64Array([random() * 1e5, -1]);
-    return [bytes(below(20_000)), target, ends, units, below(2 ** 20), below(4000), below(4), new BigUint64Array(random() < 0.8 ? 2 : below(3))];
+    const units = random() < 0.5 ? new Float64Array(0) : random() < 0.8 ? new Float64Array(random() < 0.5 ? [ends.length] : Array.from(ends, () => 1)) : new Float64Array([random() * 1e5, -1]);
+    // What follows from the ends, or nearly.
+    const begins = Float64Array.from(units.length === 0 && random() < 0.9 ? [] : ends, (_, i) => (random() < 0.8 ? (ends[i - 1] ?? 0) : below(target.byteLength + 1)));
+    const streams = Float64Array.from({ length: 3 * below(3) }, (_, i) => (random() < 0.9 ? [1000 * Math.floor(i / 3), below(1200), below(600)][i % 3] as number : random() * 1e9 - 100));
+    return [bytes(below(20_000)), target, ends, units, below(2 ** 20), below(4000), below(4), new BigUint64Array(random() < 0.8 ? 2 : below(3)), begins, streams];
   },
   inflate: () => [bytes(below(3000)), bytes(below(20_000)), random() < 0.5],
   deflateStreams: () => {

@@ -1,0 +1,62 @@
+import { contentOf } from './prove.ts';
+import type { Streams } from './streams.ts';
+
+/**
+ * Executables that lie in several streams, one after another, as a file does in the blocks of a file system. References are moved
+ * where an executable is in one piece: its blocks that did not change are opened with those that did.
+ */
+
+/** Of an ELF file's header: 64 bits, little-endian; where its section headers lie, their size and number (System V ABI, "Object Files"). */
+const MAGIC = Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+const HEADER_BYTES = 64;
+const SECTIONS_AT = 40;
+const SECTION_SIZE_AT = 58;
+const SECTION_COUNT_AT = 60;
+
+/** Streams that did not change and lie in an executable of which others did. */
+export async function unchangedInExecutables(whole: Uint8Array, streams: Streams, changed: readonly boolean[], signal?: AbortSignal): Promise<readonly number[]> {
+  const found: number[] = [];
+  // The executable that reaches furthest, of those that began before: its streams so far, and whether any changed.
+  let end = 0;
+  let own: number[] = [];
+  let at = 0;
+  const close = (): void => {
+    if (own.some((n) => changed[n] === true)) found.push(...own.filter((n) => changed[n] !== true));
+    own = [];
+  };
+  for (let n = 0; n < streams.at.length; n++) {
+    const begin = streams.at[n] as number;
+    // Bytes between streams belong to the file as they are: blocks that did not compress.
+    if (n > 0) at += begin - (streams.at[n - 1] as number) - (streams.size[n - 1] as number);
+    if (at >= end) close();
+    if (n % 16 === 0) {
+      await new Promise(setImmediate);
+      signal?.throwIfAborted();
+    }
+    const last = at + (streams.held[n] as number);
+    if (at < end) own.push(n);
+    const content = contentOf(whole, streams, n);
+    for (const length of lengthsIn(content)) {
+      const reaches = at + length.at + length.bytes;
+      if (reaches <= Math.max(end, last)) continue;
+      if (own.at(-1) !== n) {
+        close();
+        own.push(n);
+      }
+      end = reaches;
+    }
+    at = last;
+  }
+  close();
+  return found;
+}
+
+/** Where executables begin in `content`, and how long they are. */
+function* lengthsIn(content: Uint8Array): Generator<{ readonly at: number; readonly bytes: number }> {
+  const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  for (let at = bytes.indexOf(MAGIC); at >= 0 && at + HEADER_BYTES <= bytes.length; at = bytes.indexOf(MAGIC, at + MAGIC.length)) {
+    const sections = Number(bytes.readBigUInt64LE(at + SECTIONS_AT));
+    // Sections' headers come last.
+    yield { at, bytes: sections + bytes.readUInt16LE(at + SECTION_SIZE_AT) * bytes.readUInt16LE(at + SECTION_COUNT_AT) };
+  }
+}
