@@ -33,9 +33,9 @@ export function addVerify(program: Command): void {
     .summary('read and hash everything that is stored')
     .description('Read and hash everything in the store, and look for every artifact of every live release.')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
-    .option('--discard', 'forget what is damaged, so that publishing it again heals the store')
+    .option('--discard', 'forget what is damaged, so that whoever asks for it hears at once that it is not here')
     .option('--json', 'one JSON object on standard output')
-    .addHelpText('after', '\nExit code 1 when anything is damaged or missing; the report names it.\n\nExamples:\n  shoal verify --home fleet\n  shoal verify --home fleet --discard && shoal publish …')
+    .addHelpText('after', '\nExit code 1 when anything is damaged or missing; the report names it.\n\nExamples:\n  shoal verify --home fleet\n  shoal verify --home fleet || shoal publish …     (what is published again is written again where it is damaged)')
     .action(async (options: { home: string; discard?: boolean; json?: boolean }) => {
       const { trustHome } = await import('../trust/repository/home.ts');
       const { PackStore } = await import('../store/pack/store.ts');
@@ -54,7 +54,7 @@ export function addVerify(program: Command): void {
         for (const { base, target } of absentDeltas) say(`not whole: the delta from ${base} to ${target}; "shoal delta" makes it again`);
         const sound = damaged.length + incomplete.length + absent.length + absentDeltas.length === 0;
         say(`${String(releases)} releases, ${String(chunks)} chunks, ${String(objects)} pages and objects, ${formatBytes(bytes)} read: ${sound ? 'all as it should be.' : 'NOT sound.'}`);
-        if (!sound && options.discard !== true) say('       Run it with --discard, then publish the releases concerned again.');
+        if (!sound) say('       Publish the files concerned again: what is damaged is written again.');
         if (options.json === true) emit({ ok: sound, ...(sound ? {} : { error: 'STORE_DAMAGED' }), ...report });
         if (!sound) process.exitCode = 1;
       } finally {

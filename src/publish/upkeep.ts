@@ -121,7 +121,15 @@ async function wantedDeltas(home: TrustHome): Promise<ReadonlyMap<ObjectId, Read
 /** Whether all of a listed delta is in the store, and none of it among `damaged`. */
 export async function isWhole(home: TrustHome, store: DeltaReader, entry: DeltaEntry, damaged: ReadonlySet<ObjectId> = new Set()): Promise<boolean> {
   const ids = await deltaObjects(home, entry);
-  for (const id of ids) if (damaged.has(id) || (await store.deltaOf(entry.target, id)) === undefined) return false;
+  const here = async (id: ObjectId): Promise<boolean> => {
+    try {
+      return (await store.deltaOf(entry.target, id)) !== undefined;
+    } catch (error) {
+      if (isShoalError(error, 'STORE_DAMAGED')) return false;
+      throw error;
+    }
+  };
+  for (const id of ids) if (damaged.has(id) || !(await here(id))) return false;
   return ids.length > 0;
 }
 

@@ -16,6 +16,8 @@ interface Kept {
 export class MemoryStore implements PrunableStore {
   readonly #chunks = new Map<ObjectId, Kept>();
   readonly #objects = new Map<string, Kept>();
+  /** Chunks that verify found damaged: they are as good as not here. */
+  readonly #damaged = new Set<ObjectId>();
   readonly #artifacts = new Map<string, StoredArtifact>();
   readonly #leases = new Map<symbol, { readonly root: ObjectId; readonly until: number }>();
   /** What unfinished batches, and those that ended during a gc, have put or relied on. */
@@ -29,7 +31,7 @@ export class MemoryStore implements PrunableStore {
   }
 
   has(ids: readonly ObjectId[]): Promise<readonly boolean[]> {
-    return Promise.resolve(ids.map((id) => this.#chunks.has(id)));
+    return Promise.resolve(ids.map((id) => this.#chunks.has(id) && !this.#damaged.has(id)));
   }
 
   chunk(id: ObjectId): Promise<Uint8Array | undefined> {
@@ -77,7 +79,10 @@ export class MemoryStore implements PrunableStore {
       check();
       const key = `${kind} ${id}`;
       pins.add(key);
-      const kept = this.#objects.get(key) ?? { bytes: Uint8Array.from(bytes), ...(owner === undefined ? {} : { owners: new Set() }) };
+      const known = this.#objects.get(key);
+      const owners = known?.owners ?? (owner === undefined ? undefined : new Set<ObjectId>());
+      const sound = known !== undefined && objectIsIntact(kind, id, known.bytes);
+      const kept = sound ? known : { bytes: Uint8Array.from(bytes), ...(owners === undefined ? {} : { owners }) };
       if (owner !== undefined) kept.owners?.add(owner);
       this.#objects.set(key, kept);
     };
@@ -87,7 +92,8 @@ export class MemoryStore implements PrunableStore {
         let added = 0;
         for (const { id, bytes } of chunks) {
           pins.add(id);
-          if (this.#chunks.has(id)) continue;
+          if (this.#chunks.has(id) && !this.#damaged.has(id)) continue;
+          this.#damaged.delete(id);
           this.#chunks.set(id, { bytes: Uint8Array.from(bytes) });
           added += bytes.byteLength;
         }
@@ -183,6 +189,7 @@ export class MemoryStore implements PrunableStore {
       if (chunkIdOf(kept.bytes) === id) continue;
       damaged.push(id);
       if (options.discard === true) this.#chunks.delete(id);
+      else this.#damaged.add(id);
     }
     for (const [key, kept] of this.#objects) {
       bytes += kept.bytes.byteLength;

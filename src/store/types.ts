@@ -23,7 +23,7 @@ export interface Run {
 }
 
 export interface ChunkReader {
-  /** Which of `ids` are here, in the same order. */
+  /** Which of `ids` are here, in the same order. What was found damaged before, by `verify` or a reader, and is so still, is not. */
   has(ids: readonly ObjectId[]): Promise<readonly boolean[]>;
   /** Raw bytes of one chunk, or undefined when it is not here. */
   chunk(id: ObjectId): Promise<Uint8Array | undefined>;
@@ -69,7 +69,7 @@ export interface StoredArtifact {
  */
 export interface StoreBatch {
   /**
-   * Keeps the chunks that are not yet here, together as one block. Returns how many bytes that took. `frame` is one zstd
+   * Keeps the chunks that are not yet here, or were found damaged, together as one block. Returns how many bytes that took. `frame` is one zstd
    * frame that decodes to exactly these chunks, in order: where all of them are new it may be kept as it is, instead of
    * compressing again.
    */
@@ -126,7 +126,7 @@ export interface VerifyReport {
 export interface VerifyOptions {
   /** Called now and then with stored bytes done and to do. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Forget what is damaged, so that publishing or fetching it again heals the store. Default false. */
+  /** Forget what is damaged, instead of noting it: either way it is written again when it is put again. Default false. */
   readonly discard?: boolean;
 }
 

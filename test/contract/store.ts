@@ -277,6 +277,27 @@ export function storeContract(name: string, lasting: boolean, make: () => Promis
       expect(await store.verify()).toMatchObject({ damaged: [], incomplete: [] });
     });
 
+    it('takes what was found damaged for what is not here, and what is put again for good', async () => {
+      const { store, corrupt } = await fresh();
+      const artifact = await sampleArtifact([[1, 3, 5], [7, 9]]);
+      await publish(store, artifact);
+      const [victim, other] = [sampleChunk(3), sampleChunk(7)];
+      await corrupt(victim.id);
+      await store.verify();
+      expect(await store.has([victim.id, other.id])).toEqual([false, true]);
+      const batch = await store.begin();
+      const added = await batch.putSpan([victim, other]);
+      expect([added >= victim.bytes.byteLength, added < victim.bytes.byteLength + other.bytes.byteLength]).toEqual([true, true]);
+      for (const chunks of artifact.spansOfChunks) await batch.putSpan(chunks);
+      expect(await batch.putSpan(artifact.spansOfChunks.flat())).toBe(0);
+      await batch.commit([]);
+      expect(await store.has([victim.id, other.id])).toEqual([true, true]);
+      expect(await missingFrom(store, artifact)).toEqual([]);
+      expect(await store.verify()).toMatchObject({ damaged: [], incomplete: [] });
+      await store.gc();
+      expect(await missingFrom(store, artifact)).toEqual([]);
+    });
+
     if (lasting) it('is the same after it was closed and opened', async () => {
       const subject = await fresh();
       if (subject.reopen === undefined) throw new Error('a lasting store can be opened again');

@@ -34,6 +34,60 @@ describe('pack files', () => {
     await store.close();
   });
 
+  it('is healed by publishing again, once somebody has met the damage: a reader will do, and another process', async () => {
+    const origin = await PackStore.open(directory);
+    const artifact = await sampleArtifact([[2, 4, 6], [1, 3]]);
+    await publish(origin, artifact);
+    for (const path of await packs()) await edit(path, (bytes) => bytes.fill(0xff, 160, 170));
+    await expect(origin.chunk(sampleChunk(4).id)).rejects.toMatchObject({ code: 'STORE_DAMAGED' });
+    const publisher = await PackStore.open(directory);
+    // The reader notes it beside its reading.
+    await expect.poll(async () => {
+      const other = await PackStore.open(directory);
+      const here = await other.has([4, 1].map((seed) => sampleChunk(seed).id));
+      await other.close();
+      return here;
+    }).toEqual([false, true]);
+    await publish(publisher, artifact);
+    await publisher.close();
+    expect(await missingFrom(origin, artifact)).toEqual([]);
+    expect(await origin.verify()).toMatchObject({ damaged: [], incomplete: [] });
+    await origin.close();
+    // Also when the index has to be made from the packs again, where the damaged block still lies.
+    await rm(join(directory, 'index.sqlite'));
+    const store = await PackStore.open(directory);
+    expect(await missingFrom(store, artifact)).toEqual([]);
+    await store.close();
+  });
+
+  it('writes a damaged index page again, though nobody has met the damage', async () => {
+    const store = await PackStore.open(directory);
+    const artifact = await sampleArtifact([[1], [3]]);
+    await publish(store, artifact);
+    const page = artifact.pages[0] ?? expect.fail();
+    for (const path of await packs()) await edit(path, (bytes) => bytes.fill(0xff, bytes.indexOf(page.encoded) + 8, bytes.indexOf(page.encoded) + 12));
+    await publish(store, artifact);
+    expect(await missingFrom(store, artifact)).toEqual([]);
+    expect(await store.verify()).toMatchObject({ damaged: [], incomplete: [] });
+    await store.close();
+  });
+
+  it('keeps what was doubted and turns out to be sound', async () => {
+    const store = await PackStore.open(directory);
+    const artifact = await sampleArtifact([[1, 3]]);
+    await publish(store, artifact);
+    const flip = async (): Promise<void> => { for (const path of await packs()) await edit(path, (bytes) => { bytes[300] = (bytes[300] ?? 0) ^ 1; }); };
+    await flip();
+    expect((await store.verify()).damaged.length).toBeGreaterThan(0);
+    // It was the cable.
+    await flip();
+    const batch = await store.begin();
+    expect(await batch.putSpan(artifact.spansOfChunks[0] ?? [])).toBe(0);
+    await batch.abort();
+    expect(await store.verify()).toMatchObject({ damaged: [], incomplete: [] });
+    await store.close();
+  });
+
   it('is made whole from the packs when the index is lost, garbage, or of another store', async () => {
     const artifact = await sampleArtifact([[1, 2, 3], [4, 5]]);
     let store = await PackStore.open(directory);

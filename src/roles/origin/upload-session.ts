@@ -137,7 +137,11 @@ export class UploadSession {
   #open({ root, size }: UploadArtifact): Promise<IndexReader> {
     return IndexReader.open(root, size, {
       page: async (id) => {
-        const encoded = await this.#store.object('page', id);
+        const encoded = await this.#store.object('page', id).catch((error: unknown) => {
+          // It is sent again, and written again.
+          if (isShoalError(error, 'STORE_DAMAGED')) return undefined;
+          throw error;
+        });
         if (encoded === undefined) throw new Absent(id);
         return encoded;
       },

@@ -10,8 +10,8 @@ export abstract class EngineReader implements StoreReader, DeltaReader {
     this.engine = engine;
   }
 
-  async has(ids: readonly ObjectId[]): Promise<readonly boolean[]> {
-    return Promise.resolve(this.engine.reader.has(ids));
+  has(ids: readonly ObjectId[]): Promise<readonly boolean[]> {
+    return this.engine.reader.has(ids);
   }
 
   chunk(id: ObjectId): Promise<Uint8Array | undefined> {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { ShoalError } from '../../core/errors.ts';
 import { makeDirectories, removeTemporaries } from '../durable.ts';
 import type { Files } from '../files.ts';
 import { nodeFiles } from '../files.ts';
@@ -7,6 +8,7 @@ import { ProcessLock } from '../process-lock.ts';
 import { Serial } from '../serial.ts';
 import { Appender } from './appender.ts';
 import { PackIndex } from './index-db.ts';
+import type { Doubt } from './index-db.ts';
 import { PinBoard } from './pins.ts';
 import { PackPool } from './pool.ts';
 import { Putter } from './put.ts';
@@ -63,6 +65,8 @@ export class PackEngine {
   #thorough = true;
   #sweeper: NodeJS.Timeout | undefined;
   readonly #prepare: () => Promise<void>;
+  readonly #noting = new Set<string>();
+  #closed = false;
 
   /** `prepare` runs in every session after recovery of the packs and before anything is written. */
   static async open(directory: string, options: PackOptions, prepare: (engine: PackEngine) => Promise<void>, touch?: Touch): Promise<PackEngine> {
@@ -92,11 +96,11 @@ export class PackEngine {
     this.#lock = new ProcessLock(indexPath === ':memory:' || files !== nodeFiles ? undefined : join(directory, 'writer.lock'));
     this.#level = settings.level;
     this.#graceMs = settings.graceMs;
-    this.reader = new PackReader(this.index, this.#pool, settings.decodedBytes, touch);
+    this.reader = new PackReader(this.index, this.#pool, settings.decodedBytes, (kind, number) => { this.#doubt(kind, number); }, touch);
     this.appender = new Appender({
       files, directory: packs, index: this.index, pool: this.#pool, packBytes: settings.packBytes, reserveBytes: settings.reserveBytes, randomBytes: this.randomBytes, onCommit: options.onCommit,
     });
-    this.putter = new Putter(this.index, this.appender, settings.level);
+    this.putter = new Putter(this.index, this.reader, this.appender, settings.level);
     this.#prepare = () => prepare(this);
   }
 
@@ -116,6 +120,7 @@ export class PackEngine {
   /** Begins writing. Every `enter` that returned needs one `leave`. */
   enter(): Promise<void> {
     return this.#turns.run(async () => {
+      if (this.#closed) throw new ShoalError('STORE_STOPPED', 'the store was closed', { retry: 'never' });
       if (this.#writers === 0) await this.#begin();
       this.#writers++;
     });
@@ -149,12 +154,22 @@ export class PackEngine {
     this.#sweeper = waiting ? setTimeout(() => void this.writing(() => this.removeRetired()).catch(() => undefined), this.#graceMs + 1).unref() : undefined;
   }
 
+  /** Notes beside reading what was found damaged, for whoever puts it again; it is found again when that fails. */
+  #doubt(kind: Doubt, number: number): void {
+    if (this.#closed || this.index.isDoubted(kind, number) || this.#noting.has(`${kind} ${String(number)}`)) return;
+    this.#noting.add(`${kind} ${String(number)}`);
+    void this.writing(async () => Promise.resolve(this.index.doubt(kind, number)))
+      .catch(() => undefined)
+      .finally(() => this.#noting.delete(`${kind} ${String(number)}`));
+  }
+
   /** Bytes of all packs, retired ones and what is not yet synced included. */
   bytes(): number {
     return this.index.bytes() + this.appender.unsynced;
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#sweeper);
     await this.#turns.run(() => Promise.resolve());
     if (this.#writers > 0) {

@@ -8,7 +8,7 @@ import type { ContentKey } from '../../core/wire.ts';
 import type { ObjectKind, StoredArtifact } from '../types.ts';
 import { codingNumber, objectKindNumber, objectKindOf } from './format.ts';
 import type { BlockHead, ObjectHead } from './format.ts';
-import { SCHEMA, blockOf, idOf, objectOf, packOf } from './index-rows.ts';
+import { DOUBTS, SCHEMA, blockOf, idOf, objectOf, packOf } from './index-rows.ts';
 import type { BlockRow, ChunkRow, ClaimRow, ObjectRow, PackRow, Row } from './index-rows.ts';
 
 /**
@@ -18,6 +18,12 @@ import type { BlockRow, ChunkRow, ClaimRow, ObjectRow, PackRow, Row } from './in
  */
 
 const VERSION = 1;
+
+/** What can be found damaged. */
+export type Doubt = 'block' | 'object';
+
+const doubtOf = (kind: Doubt, number: number): string => `${kind} ${String(number)}`;
+
 /** KiB of SQLite page cache. */
 const CACHE_KIB = 32 * 1024;
 
@@ -26,6 +32,8 @@ export class PackIndex {
   readonly #statements = new Map<string, StatementSync>();
   #writing = false;
   #nextChunk = 0;
+  /** What is in doubt, if anything: nearly always it is nothing, and then nobody looks further. */
+  #doubts: ReadonlySet<string> = new Set();
 
   /** `path` is a file, or `:memory:`. A file that is no index, or one of another version, is replaced by an empty index. */
   static open(path: string): PackIndex {
@@ -55,6 +63,33 @@ export class PackIndex {
   /** Takes note of what other processes wrote. */
   refresh(): void {
     this.#nextChunk = (this.#get('SELECT coalesce(max(first + count), 0) AS next FROM blocks')?.next as number | undefined) ?? 0;
+    // Stores that were made before there were doubts have no table for them until there is one.
+    const known = this.#get("SELECT 1 AS one FROM sqlite_master WHERE type = 'table' AND name = 'doubts'") !== undefined;
+    this.#doubts = new Set(known ? this.#all('SELECT kind, number FROM doubts').map(({ kind, number }) => doubtOf(kind as Doubt, number as number)) : []);
+  }
+
+  /** Whether a block or object was found damaged, and has not been looked at since. */
+  isDoubted(kind: Doubt, number: number): boolean {
+    return this.#doubts.size > 0 && this.#doubts.has(doubtOf(kind, number));
+  }
+
+  get hasDoubts(): boolean {
+    return this.#doubts.size > 0;
+  }
+
+  /** Notes that a block or object was found damaged: whoever puts what it holds looks whether it is. */
+  doubt(kind: Doubt, number: number): void {
+    this.#doubts = new Set(this.#doubts).add(doubtOf(kind, number));
+    this.#run(DOUBTS);
+    this.#run('INSERT OR IGNORE INTO doubts VALUES (?, ?)', kind, number);
+  }
+
+  /** It turned out to be sound, or is somewhere else now. */
+  settle(kind: Doubt, number: number): void {
+    const left = new Set(this.#doubts);
+    if (!left.delete(doubtOf(kind, number))) return;
+    this.#doubts = left;
+    this.#run('DELETE FROM doubts WHERE kind = ? AND number = ?', kind, number);
   }
 
   chunk(id: ObjectId): ChunkRow | undefined {
@@ -157,6 +192,7 @@ export class PackIndex {
 
   /** Forgets every chunk and object in a pack. */
   dropContents(pack: number): void {
+    if (this.hasDoubts) for (const { id } of this.blocksOf(pack)) this.settle('block', id);
     this.#run('DELETE FROM chunks WHERE block IN (SELECT id FROM blocks WHERE pack = ?)', pack);
     this.#run('DELETE FROM blocks WHERE pack = ?', pack);
     this.#run('DELETE FROM objects WHERE pack = ?', pack);
@@ -164,7 +200,8 @@ export class PackIndex {
 
   /** Forgets everything but the artifacts: the packs are about to be read again. */
   clear(): void {
-    for (const table of ['chunks', 'blocks', 'objects', 'claims', 'packs']) this.#run(`DELETE FROM ${table}`);
+    for (const table of ['chunks', 'blocks', 'objects', 'claims', 'packs', ...(this.hasDoubts ? ['doubts'] : [])]) this.#run(`DELETE FROM ${table}`);
+    this.#doubts = new Set();
   }
 
   /** Adds a block and those of its chunks that are nowhere else. Returns its number. */
@@ -184,6 +221,7 @@ export class PackIndex {
 
   /** Points a block at its copy elsewhere. Its chunks may be fewer than before: the ones left out have no rows any more. */
   moveBlock(id: number, pack: number, offset: number, head: BlockHead): void {
+    this.settle('block', id);
     this.#run('UPDATE blocks SET pack = ?, offset = ?, head = ?, stored = ?, raw = ?, coding = ?, crc = ?, count = ? WHERE id = ?',
       pack, offset, head.head, head.stored, head.raw, codingNumber(head.coding), head.crc, head.chunks.length, id);
     let at = 0;
@@ -198,6 +236,7 @@ export class PackIndex {
   }
 
   removeBlock(id: number): void {
+    this.settle('block', id);
     this.#run('DELETE FROM blocks WHERE id = ?', id);
   }
 

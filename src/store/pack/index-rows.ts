@@ -19,6 +19,9 @@ export const SCHEMA = `
   CREATE TABLE IF NOT EXISTS artifacts (namespace TEXT NOT NULL, root BLOB NOT NULL, size INTEGER NOT NULL, spans INTEGER NOT NULL, PRIMARY KEY (namespace, root)) WITHOUT ROWID;
 `;
 
+/** Blocks and objects that were found damaged: made when the first one is. */
+export const DOUBTS = 'CREATE TABLE IF NOT EXISTS doubts (kind TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (kind, number)) WITHOUT ROWID';
+
 export interface PackRow {
   readonly number: number;
   readonly uid: Uint8Array;

@@ -5,18 +5,25 @@ import type { Appender } from './appender.ts';
 import { encodeBlock, keepFrame } from './encode.ts';
 import type { BlockHead, ObjectHead } from './format.ts';
 import type { PackIndex } from './index-db.ts';
+import type { ChunkRow, ObjectRow } from './index-rows.ts';
 import type { Pins } from './pins.ts';
+import type { PackReader } from './reader.ts';
 
-/** Puts chunks and objects, each once, whoever else is putting the same ones at the time. */
+/**
+ * Puts chunks and objects, each once, whoever else is putting the same ones at the time. What is here and damaged is written
+ * again: looked for where something is in doubt, and in pages, which are small and which no commit does without.
+ */
 export class Putter {
   readonly #index: PackIndex;
+  readonly #reader: PackReader;
   readonly #appender: Appender;
   readonly #level: number;
   /** What is being compressed and written; resolves (never rejects) when that has ended one way or the other. */
   readonly #pending = new Map<string, Promise<void>>();
 
-  constructor(index: PackIndex, appender: Appender, level: number) {
+  constructor(index: PackIndex, reader: PackReader, appender: Appender, level: number) {
     this.#index = index;
+    this.#reader = reader;
     this.#appender = appender;
     this.#level = level;
   }
@@ -27,14 +34,25 @@ export class Putter {
     for (let left = new Map(chunks.map((chunk) => [chunk.id, chunk])); left.size > 0; ) {
       const waits = new Map<ObjectId, Promise<void>>();
       const fresh: VerifiedChunk[] = [];
+      const doubted: (readonly [VerifiedChunk, ChunkRow])[] = [];
+      const damaged = new Map<ObjectId, number>();
       for (const chunk of left.values()) {
         const row = this.#index.chunk(chunk.id);
         const pending = this.#pending.get(chunk.id);
-        if (row !== undefined) pins.blocks.add(row.block);
-        else if (pending !== undefined) waits.set(chunk.id, pending);
+        if (row !== undefined) {
+          pins.blocks.add(row.block);
+          if (this.#index.isDoubted('block', row.block)) doubted.push([chunk, row]);
+        } else if (pending !== undefined) waits.set(chunk.id, pending);
         else fresh.push(chunk);
       }
-      if (fresh.length > 0) added += await this.#claim(fresh.map(({ id }) => id), () => this.#store(fresh, pins, fresh.length === chunks.length ? frame : undefined));
+      for (const [chunk, row] of doubted) {
+        if (await this.#reader.isSound(chunk.id, row)) continue;
+        fresh.push(chunk);
+        damaged.set(chunk.id, row.block);
+      }
+      // In the order of the span, which is that of the frame.
+      const together = damaged.size === 0 ? fresh : chunks.filter((chunk) => fresh.includes(chunk));
+      if (fresh.length > 0) added += await this.#claim(together.map(({ id }) => id), () => this.#store(together, pins, together.length === chunks.length ? frame : undefined, damaged));
       await Promise.all(waits.values());
       // Somebody else's write may have failed: look again.
       left = new Map([...left].filter(([id]) => waits.has(id)));
@@ -54,11 +72,13 @@ export class Putter {
 
   async #object(kind: ObjectKind, id: ObjectId, bytes: Uint8Array, owner: ObjectId | undefined, pins: Pins): Promise<void> {
     const key = `${kind} ${id}`;
+    let row: ObjectRow | undefined;
     for (;;) {
-      const row = this.#index.object(kind, id);
+      row = this.#index.object(kind, id);
       if (row !== undefined) {
         pins.objects.add(row.number);
-        return;
+        const looked = kind === 'page' || this.#index.isDoubted('object', row.number);
+        if (!looked || (await this.#reader.isSoundObject(row))) return;
       }
       const pending = this.#pending.get(key);
       if (pending === undefined) break;
@@ -66,16 +86,23 @@ export class Putter {
     }
     await this.#claim([key], () =>
       this.#appender.appendNew({ kind: 'object', object: kind, id, owner, payload: bytes }, (pack, offset, head: ObjectHead) => {
-        pins.objects.add(this.#index.addObject(pack, offset, head));
+        if (row === undefined) {
+          pins.objects.add(this.#index.addObject(pack, offset, head));
+          return;
+        }
+        this.#index.moveObject(row.number, pack, offset, head);
+        this.#index.settle('object', row.number);
       }),
     );
   }
 
-  async #store(chunks: readonly VerifiedChunk[], pins: Pins, frame: Uint8Array | undefined): Promise<number> {
+  /** `damaged`: the blocks that hold them already, in vain. */
+  async #store(chunks: readonly VerifiedChunk[], pins: Pins, frame: Uint8Array | undefined, damaged: ReadonlyMap<ObjectId, number>): Promise<number> {
     const raw = sideBySide(chunks) ?? Buffer.concat(chunks.map(({ bytes }) => bytes));
     const { coding, payload } = frame === undefined ? await encodeBlock(raw, this.#level) : keepFrame(raw, frame);
     const refs = chunks.map(({ id, bytes }) => ({ id, length: bytes.byteLength }));
     return this.#appender.appendNew({ kind: 'block', coding, raw: raw.byteLength, chunks: refs, payload }, (pack, offset, head: BlockHead) => {
+      for (const [id, block] of damaged) this.#index.removeChunk(id, block);
       pins.blocks.add(this.#index.addBlock(pack, offset, head));
       return head.head + head.stored;
     });

@@ -2,12 +2,14 @@ import { crc32 } from 'node:zlib';
 import { ShoalError, isShoalError } from '../../core/errors.ts';
 import type { ObjectId } from '../../core/ids.ts';
 import { zstdCompressAsync, zstdDecompressAsync } from '../../kernel/zstd.ts';
+import { chunkIdOf } from '../../merkle/verify.ts';
 import { ByteLru } from '../lru.ts';
+import { objectIsIntact } from '../reach.ts';
 import type { Coding, ObjectKind, Run } from '../types.ts';
 import { rawFrame, rawFrameLength } from '../zstd-frame.ts';
 import { damaged } from './format.ts';
-import type { PackIndex } from './index-db.ts';
-import type { BlockRow, Place } from './index-rows.ts';
+import type { Doubt, PackIndex } from './index-db.ts';
+import type { BlockRow, ChunkRow, ObjectRow, Place } from './index-rows.ts';
 import type { PackPool } from './pool.ts';
 
 /** Bytes read from the medium and handed on at a time. */
@@ -39,16 +41,39 @@ export class PackReader {
   readonly #decoded: ByteLru<string, Uint8Array>;
   readonly #decoding = new Map<string, Promise<Uint8Array>>();
   readonly #spare: Uint8Array[] = [];
+  readonly #onDamage: (kind: Doubt, number: number) => void;
 
-  constructor(index: PackIndex, pool: PackPool, cacheBytes: number, touch?: Touch) {
+  /** `onDamage` is told what was read and is not what was written. */
+  constructor(index: PackIndex, pool: PackPool, cacheBytes: number, onDamage: (kind: Doubt, number: number) => void, touch?: Touch) {
+    this.#onDamage = onDamage;
     this.#index = index;
     this.#pool = pool;
     this.#decoded = new ByteLru(cacheBytes);
     this.#touch = touch;
   }
 
-  has(ids: readonly ObjectId[]): readonly boolean[] {
-    return ids.map((id) => this.#index.chunk(id) !== undefined);
+  /** What lies in a block that is in doubt is looked at: a chunk that is damaged is not here. */
+  async has(ids: readonly ObjectId[]): Promise<readonly boolean[]> {
+    const rows = ids.map((id) => this.#index.chunk(id));
+    if (!this.#index.hasDoubts) return rows.map((row) => row !== undefined);
+    const here: boolean[] = [];
+    for (const [at, row] of rows.entries()) here.push(row !== undefined && (await this.isSound(ids[at] as ObjectId, row)));
+    return here;
+  }
+
+  /** Whether a chunk can be read: known without looking unless its block is in doubt. */
+  async isSound(id: ObjectId, { block: number, offset, length }: ChunkRow): Promise<boolean> {
+    const block = this.#index.isDoubted('block', number) ? this.#index.block(number) : undefined;
+    if (block === undefined) return true;
+    // Past the decoded blocks: what counts is what lies on the medium.
+    const raw = await unlessDamaged(this.readBlock(block));
+    return raw !== undefined && chunkIdOf(raw.subarray(offset, offset + length)) === id;
+  }
+
+  /** Whether an object can be read; looked at in any case. */
+  async isSoundObject(row: ObjectRow): Promise<boolean> {
+    const stored = await unlessDamaged(this.payload(row, 'an object'));
+    return stored !== undefined && objectIsIntact(row.kind, row.id, stored);
   }
 
   chunk(id: ObjectId): Promise<Uint8Array | undefined> {
@@ -66,7 +91,7 @@ export class PackReader {
       const row = this.#index.object(kind, id);
       if (row === undefined) return undefined;
       this.#touch?.object(row.number);
-      return this.payload(row, `object ${id.slice(0, 12)}…`);
+      return this.#noting('object', row.number, () => this.payload(row, `object ${id.slice(0, 12)}…`));
     });
   }
 
@@ -108,7 +133,7 @@ export class PackReader {
     if (known !== undefined) return known;
     let work = this.#decoding.get(key);
     if (work === undefined) {
-      work = this.readBlock(block).finally(() => this.#decoding.delete(key));
+      work = this.#noting('block', block.id, () => this.readBlock(block)).finally(() => this.#decoding.delete(key));
       this.#decoding.set(key, work);
       work.then((raw) => this.#decoded.set(key, raw), () => undefined);
     }
@@ -201,10 +226,20 @@ export class PackReader {
         }
       });
     } catch (cause) {
+      if (isDamage(cause)) this.#onDamage('block', block.id);
       if (!isShoalError(cause, 'NO_SUCH_FILE')) throw cause;
       throw new ShoalError('RUN_EXPIRED', 'the stored bytes were moved since they were looked up; look them up again', { cause, retry: 'again' });
     } finally {
       if (this.#spare.length < SPARE) this.#spare.push(buffer);
+    }
+  }
+
+  async #noting<T>(kind: Doubt, number: number, read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      if (isDamage(error)) this.#onDamage(kind, number);
+      throw error;
     }
   }
 
@@ -217,6 +252,21 @@ export class PackReader {
         if (attempt === 3 || !isShoalError(error, 'NO_SUCH_FILE')) throw error;
       }
     }
+  }
+}
+
+/** The bytes are not what was written: an error of the medium that says so itself may be over the next time. */
+function isDamage(error: unknown): boolean {
+  return ['STORE_DAMAGED', 'ZSTD_CORRUPT', 'ZSTD_TOO_LARGE'].some((code) => isShoalError(error, code));
+}
+
+/** Undefined for what cannot be read as it was written, whatever the reason. */
+export async function unlessDamaged<T>(read: Promise<T | undefined>): Promise<T | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (isDamage(error) || isShoalError(error, 'NO_SUCH_FILE') || isShoalError(error, 'FILE_IO')) return undefined;
+    throw error;
   }
 }
 

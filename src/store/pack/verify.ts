@@ -1,12 +1,12 @@
-import { isShoalError } from '../../core/errors.ts';
 import type { ObjectId } from '../../core/ids.ts';
 import { chunkIdOf } from '../../merkle/verify.ts';
-import { objectIsIntact, whatIsMissing } from '../reach.ts';
+import { whatIsMissing } from '../reach.ts';
 import type { IncompleteArtifact, VerifyOptions, VerifyReport } from '../types.ts';
 import { markerOf } from './format.ts';
-import type { PackIndex } from './index-db.ts';
+import type { Doubt, PackIndex } from './index-db.ts';
 import type { BlockRow, PackRow } from './index-rows.ts';
 import type { PackPool } from './pool.ts';
+import { unlessDamaged } from './reader.ts';
 import type { PackReader } from './reader.ts';
 import { readHead } from './scan.ts';
 
@@ -25,6 +25,11 @@ export async function verifyStore(parts: Parts, options: VerifyOptions): Promise
   let bytes = 0;
   let chunks = 0;
   let objects = 0;
+  // Whoever puts it again, writes it again: it need not be forgotten for that.
+  const note = (kind: Doubt, number: number, isBad: boolean): void => {
+    if (!isBad) index.settle(kind, number);
+    else if (!index.isDoubted(kind, number)) index.doubt(kind, number);
+  };
   for (const pack of packs) {
     for (const block of index.blocksOf(pack.number)) {
       const result = await checkBlock(parts, pack, block);
@@ -34,12 +39,14 @@ export async function verifyStore(parts: Parts, options: VerifyOptions): Promise
         damaged.add(id);
         if (options.discard === true) index.removeChunk(id, block.id);
       }
+      note('block', block.id, result.bad.length > 0 && options.discard !== true);
       options.onProgress?.(bytes, total);
     }
     for (const object of index.objectsOf(pack.number)) {
-      const stored = await unlessDamaged(reader.payload(object, 'an object'));
+      const sound = await reader.isSoundObject(object);
       bytes += object.stored;
-      if (stored !== undefined && objectIsIntact(object.kind, object.id, stored)) {
+      note('object', object.number, !sound && options.discard !== true);
+      if (sound) {
         objects++;
         continue;
       }
@@ -73,13 +80,4 @@ async function checkBlock({ index, pool, reader }: Parts, pack: PackRow, block: 
   if (raw === undefined) return { good: 0, bad: here.map(({ id }) => id) };
   const bad = here.filter(({ id, offset, length }) => chunkIdOf(raw.subarray(offset, offset + length)) !== id).map(({ id }) => id);
   return { good: here.length - bad.length, bad };
-}
-
-async function unlessDamaged<T>(read: Promise<T | undefined>): Promise<T | undefined> {
-  try {
-    return await read;
-  } catch (error) {
-    if (['STORE_DAMAGED', 'ZSTD_CORRUPT', 'ZSTD_TOO_LARGE', 'NO_SUCH_FILE', 'FILE_IO'].some((code) => isShoalError(error, code))) return undefined;
-    throw error;
-  }
 }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { NEIGHBOURS_MAX } from '../../../src/core/limits.ts';
 import type { ObjectId } from '../../../src/core/ids.ts';
@@ -11,7 +10,7 @@ import { ManualClock } from '../../support/manual-clock.ts';
 it('of 200 devices at a site each looks at so many, among them those that bring things, and the same of these', async () => {
   const clock = new ManualClock();
   const root = 'ab'.repeat(32) as ObjectId;
-  const site: readonly Seen[] = Array.from({ length: 200 }, (_, at) => ({ instance: randomUUID(), url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
+  const site: readonly Seen[] = Array.from({ length: 200 }, (_, at) => ({ instance: `device-${String(at)}`, url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
   let asked = 0;
   const views = site.slice(0, 40).map((self) => new Neighbours({
     hosts: () => [], site: 'hall', self, clock,
