@@ -3,6 +3,7 @@
 #include "addon_call.h"
 #include "addon_deflate.h"
 #include "addon_delta.h"
+#include "addon_scratch.h"
 #include "chunk/chunk.h"
 #include "hash/hash.h"
 #include "walk/walk.h"
@@ -10,7 +11,7 @@
 namespace {
 
 // Raised when an exported function changes meaning, so that a stale build is never mistaken for a current one.
-constexpr int32_t kAbi = 11;
+constexpr int32_t kAbi = 12;
 
 napi_value Abi(napi_env env, napi_callback_info) {
   napi_value value;
@@ -232,7 +233,9 @@ NAPI_MODULE_INIT() {
       !Export(env, exports, "deltaCopy", DeltaCopy) ||
       !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) || !Export(env, exports, "deltaSpent", DeltaSpent) ||
       !Export(env, exports, "deltaEncode", DeltaEncode) || !Export(env, exports, "deflateStreams", DeflateStreams) ||
-      !Export(env, exports, "inflate", Inflate)) {
+      !Export(env, exports, "inflate", Inflate) ||
+      !Export(env, exports, "scratchMemory", ScratchMemory) ||
+      !Export(env, exports, "scratchKeepBelow", ScratchKeepBelow)) {
     napi_throw_error(env, "SHOAL_NATIVE", "cannot register the native kernels");
     return nullptr;
   }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 11;
+const ABI = 12;
 
 /** A native object, and nothing else will do. */
 export interface NativeShifts {
@@ -58,6 +58,10 @@ export interface NativeAddon {
   /** Decodes raw deflate that fills `out` exactly. With `later` on a thread of the pool: nobody touches the buffers until the answer. Returns a status. */
   inflate(data: Uint8Array, out: Uint8Array, later: false): number;
   inflate(data: Uint8Array, out: Uint8Array, later: true): Promise<number>;
+  /** `size` bytes, more than 0, of a file that is made at `path` and has no name afterwards (native/scratch/scratch.h); or why not. */
+  scratchMemory(path: string, size: number): Uint8Array | string;
+  /** Pages of scratch memory leave the process while it has more than `bytes` in memory; 0: no longer. False: not on this system. */
+  scratchKeepBelow(bytes: number): boolean;
 }
 
 interface Loaded {

@@ -1,11 +1,13 @@
+import { dirname } from 'node:path';
 import { adviceFor } from '../container/advise.ts';
 import type { Advice } from '../container/advise.ts';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import { DELTA_MAX_BYTES, METADATA_MAX_BYTES } from '../core/limits.ts';
-import { indexBudget } from '../delta/budget.ts';
+import { memoryPlan } from '../delta/budget.ts';
 import { makeDelta } from '../delta/make.ts';
 import type { MadeDelta } from '../delta/make.ts';
+import { canScratch, keepBelow, scratchMemory } from '../kernel/scratch.ts';
 import type { PrunableStore } from '../store/types.ts';
 import { listedDeltas, needDeltasKey } from '../trust/repository/deltas.ts';
 import type { DeltaEntry } from '../trust/repository/deltas.ts';
@@ -77,6 +79,8 @@ class Workshop {
   readonly #options: MakeDeltasOptions & { readonly signal: AbortSignal };
   #target: { readonly root: string; readonly bytes: Buffer; readonly spanEnds: readonly number[] } | undefined;
   #base: Buffer = Buffer.alloc(0);
+  /** Where scratch memory for them lies; undefined while they are in memory. */
+  #folder: string | undefined;
   #listed: Promise<Listed> | undefined;
 
   constructor(home: TrustHome, store: PrunableStore, options: MakeDeltasOptions & { readonly signal: AbortSignal }) {
@@ -105,14 +109,16 @@ class Workshop {
     // What verify has discarded is made again.
     if (entry !== undefined && (await isWhole(this.#home, this.#store, entry))) return { result: 'kept', bytes: entry.bytes, contentBytes: undefined, seconds: seconds() };
     if (Math.max(base.size, target.size) > DELTA_MAX_BYTES) throw new ShoalError('ARTIFACT_TOO_LARGE', `deltas are made of at most ${String(DELTA_MAX_BYTES)} bytes`);
-    const indexBytes = indexBudget(memoryBytes, base.size, target.size, `${artifact} of ${from} and ${to}`, STORE_BYTES);
+    const { indexBytes, below } = memoryPlan(memoryBytes, base.size, target.size, canScratch, `${artifact} of ${from} and ${to}`, STORE_BYTES);
     const contentBytes = await contentCost(this.#store, base.root, target.root, signal);
     if (contentBytes <= LEAST_BYTES) return { result: 'useless', bytes: undefined, contentBytes, seconds: seconds() };
-    const spanEnds = await this.#load(base, target, signal);
+    const make = async (): Promise<MadeDelta> => {
+      const spanEnds = await this.#load(base, target, below === undefined ? undefined : dirname(this.#home.paths.config), signal);
+      const inputs = [{ root: base.root, bytes: this.#base.subarray(0, base.size) }, { root: target.root, bytes: this.#target?.bytes ?? Buffer.alloc(0) }] as const;
+      return makeDelta(...inputs, spanEnds, { indexBytes, signal, onProgress: onShare, ...(threads === undefined ? {} : { threads }) });
+    };
+    const made = below === undefined ? await make() : await keepBelow(below, make);
     const bytes = this.#target?.bytes ?? Buffer.alloc(0);
-    const made = await makeDelta({ root: base.root, bytes: this.#base.subarray(0, base.size) }, { root: target.root, bytes }, spanEnds, {
-      indexBytes, signal, onProgress: onShare, ...(threads === undefined ? {} : { threads }),
-    });
     // A delta of a quarter of the artifact is a poor one: something is in the way.
     const found = made.bytes > target.size * POOR_SHARE ? adviceFor(bytes, made.census) : undefined;
     const advice = found === undefined ? {} : { advice: found };
@@ -127,16 +133,23 @@ class Workshop {
     return new Map((await listedDeltas(this.#home)).map((entry) => [`${entry.base} ${entry.target}`, entry]));
   }
 
-  async #load(base: DeltaPair['base'], target: DeltaPair['target'], signal: AbortSignal): Promise<readonly number[]> {
+  /** Reads both out of the store; into scratch memory in `folder` when that is given. */
+  async #load(base: DeltaPair['base'], target: DeltaPair['target'], folder: string | undefined, signal: AbortSignal): Promise<readonly number[]> {
+    const room = (size: number): Buffer => (folder === undefined ? Buffer.allocUnsafeSlow(size) : scratchMemory(folder, size));
+    if (folder !== this.#folder) {
+      this.#target = undefined;
+      this.#base = Buffer.alloc(0);
+      this.#folder = folder;
+    }
     if (this.#target?.root !== target.root) {
       this.#target = undefined;
-      const bytes = Buffer.allocUnsafeSlow(target.size);
+      const bytes = room(target.size);
       this.#target = { root: target.root, bytes, spanEnds: await readStored(this.#store, target.root, bytes, signal) };
     }
     if (this.#base.byteLength < base.size) {
       // The smaller one first, so that both are never there.
       this.#base = Buffer.alloc(0);
-      this.#base = Buffer.allocUnsafeSlow(base.size);
+      this.#base = room(base.size);
     }
     await readStored(this.#store, base.root, this.#base.subarray(0, base.size), signal);
     return this.#target.spanEnds;

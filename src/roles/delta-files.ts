@@ -6,7 +6,7 @@ import { ShoalError, messageOf } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MAX_BYTES } from '../core/limits.ts';
 import { DeltaApplier } from '../delta/apply.ts';
-import { indexBudget } from '../delta/budget.ts';
+import { memoryPlan } from '../delta/budget.ts';
 import { fileBase } from '../delta/file-base.ts';
 import { deltaFileParts, openDeltaFile } from '../delta/file.ts';
 import { inLanes } from '../delta/lanes.ts';
@@ -14,6 +14,7 @@ import { makeDelta } from '../delta/make.ts';
 import type { DeltaOutline } from '../delta/manifest.ts';
 import { spending } from '../delta/spent.ts';
 import type { Spending } from '../delta/spent.ts';
+import { canScratch, keepBelow, scratchMemory } from '../kernel/scratch.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { OpenFile } from '../store/files.ts';
 
@@ -53,12 +54,13 @@ async function sizeOf(path: string): Promise<number> {
   }
 }
 
-async function loaded(path: string): Promise<Buffer> {
+/** The bytes of a file; in scratch memory in `folder` when that is given. */
+async function loaded(path: string, folder: string | undefined): Promise<Buffer> {
   const file = await opened(path);
   try {
     const { size } = await file.stat();
     if (size > DELTA_MAX_BYTES) throw new ShoalError('ARTIFACT_TOO_LARGE', `${path} has ${String(size)} bytes; deltas are made of at most ${String(DELTA_MAX_BYTES)}`, { ids: { path } });
-    const bytes = Buffer.allocUnsafeSlow(size);
+    const bytes = folder === undefined ? Buffer.allocUnsafeSlow(size) : scratchMemory(folder, size);
     for (let done = 0; done < size; ) {
       // One read fills at most 2 GiB.
       const { bytesRead } = await file.read(bytes, done, Math.min(size - done, 2 ** 30), done);
@@ -82,13 +84,21 @@ export interface DiffReport {
 /**
  * Writes one self-contained delta file, proven by decoding it before anything is written.
  *
- * @throws ShoalError `UNREADABLE`, `FILE_CHANGED`, `MEMORY_CAP` when the two files alone exceed `memoryBytes`; what
+ * Where the two files do not fit into `memoryBytes`, copies of them lie beside the delta meanwhile.
+ *
+ * @throws ShoalError `UNREADABLE`, `FILE_CHANGED`, `MEMORY_CAP`, `NO_SCRATCH` when there is no room for these; what
  * `makeDelta` and the file layer throw
  */
 export async function diffFiles(oldPath: string, newPath: string, deltaPath: string, options: DiffOptions = {}): Promise<DiffReport> {
-  const indexBytes = options.memoryBytes === undefined ? undefined : indexBudget(options.memoryBytes, await sizeOf(oldPath), await sizeOf(newPath));
-  const base = await loaded(oldPath);
-  const target = await loaded(newPath);
+  if (options.memoryBytes === undefined) return diffWithin(undefined, undefined, oldPath, newPath, deltaPath, options);
+  const { indexBytes, below } = memoryPlan(options.memoryBytes, await sizeOf(oldPath), await sizeOf(newPath), canScratch);
+  if (below === undefined) return diffWithin(indexBytes, undefined, oldPath, newPath, deltaPath, options);
+  return keepBelow(below, () => diffWithin(indexBytes, dirname(deltaPath), oldPath, newPath, deltaPath, options));
+}
+
+async function diffWithin(indexBytes: number | undefined, scratch: string | undefined, oldPath: string, newPath: string, deltaPath: string, options: DiffOptions): Promise<DiffReport> {
+  const base = await loaded(oldPath, scratch);
+  const target = await loaded(newPath, scratch);
   const spanEnds = Array.from({ length: Math.ceil(target.length / SPAN_BYTES) }, (_, i) => Math.min(target.length, (i + 1) * SPAN_BYTES));
   options.signal?.throwIfAborted();
   const made = await makeDelta({ root: NO_ROOT, bytes: base }, { root: NO_ROOT, bytes: target }, spanEnds, {

@@ -1,0 +1,35 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, describe, expect, test } from 'vitest';
+import { canScratch, keepBelow, scratchMemory } from '../../src/kernel/scratch.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'shoal-scratch-'));
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+describe.skipIf(!canScratch)('scratch memory', () => {
+  test('keeps what is written while its pages leave the process, and leaves no name behind', async () => {
+    // Enough to be seen among what a process does meanwhile.
+    const size = 64 * 2 ** 20;
+    const bytes = scratchMemory(folder, size);
+    expect(readdirSync(folder)).toEqual([]);
+    bytes.fill(7);
+    bytes[size - 1] = 9;
+    const before = process.memoryUsage.rss();
+    await keepBelow(before - size / 2, async () => {
+      // Looked at every two milliseconds.
+      for (let n = 0; n < 500 && process.memoryUsage.rss() > before - size / 2; n++) await setTimeout(2);
+    });
+    expect(process.memoryUsage.rss()).toBeLessThan(before - size / 2);
+    expect(bytes.subarray(0, size - 1).equals(Buffer.alloc(size - 1, 7))).toBe(true);
+    expect(bytes[size - 1]).toBe(9);
+  });
+
+  test('of nothing is nothing; where no file can be made it is refused by name', () => {
+    expect(scratchMemory(folder, 0)).toHaveLength(0);
+    expect(() => scratchMemory(join(folder, 'not-there'), 10)).toThrow(expect.objectContaining({ code: 'NO_SCRATCH' }) as Error);
+  });
+});
