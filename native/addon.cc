@@ -235,7 +235,7 @@ NAPI_MODULE_INIT() {
       !Export(env, exports, "deltaEncode", DeltaEncode) || !Export(env, exports, "deflateStreams", DeflateStreams) ||
       !Export(env, exports, "inflate", Inflate) ||
       !Export(env, exports, "scratchMemory", ScratchMemory) ||
-      !Export(env, exports, "scratchKeepBelow", ScratchKeepBelow)) {
+      !Export(env, exports, "scratchKeepBelow", ScratchKeepBelow) || !Export(env, exports, "scratchCheck", ScratchCheck)) {
     napi_throw_error(env, "SHOAL_NATIVE", "cannot register the native kernels");
     return nullptr;
   }

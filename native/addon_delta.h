@@ -7,6 +7,7 @@
 #include "addon_call.h"
 #include "delta/delta.h"
 #include "delta/plan.h"
+#include "scratch/scratch.h"
 
 namespace {
 
@@ -75,6 +76,7 @@ struct PlanWork : Work {
   uint8_t* into;
   shoal::delta::Plan plan;
   void run() override {
+    shoal_scratch_check();
     if (!shoal::delta::makePlan(covers, count, begin, into, size, plan)) status = SHOAL_DELTA_BAD_ARGUMENT;
   }
   napi_value result(napi_env env) override {
@@ -192,6 +194,8 @@ struct SegmentWork : Work {
   size_t payloadSize, size;
   std::vector<shoal_delta_piece> pieces;
   void run() override {
+    // Comparing what is made with the target, and what the next one reads, lies between two calls.
+    shoal_scratch_check();
     status = shoal_delta_decode_segment(codec, payload, payloadSize, buffer, size, origin, pieces.data(), pieces.size(), shifts);
   }
   napi_value result(napi_env) override { return nullptr; }

@@ -54,5 +54,11 @@ napi_value ScratchKeepBelow(napi_env env, napi_callback_info info) {
   return napi_get_boolean(env, shoal_scratch_keep_below(static_cast<uint64_t>(bytes)) != 0, &value) == napi_ok ? value : nullptr;
 }
 
+// scratchCheck(): now, not when the thread that keeps it comes to run.
+napi_value ScratchCheck(napi_env, napi_callback_info) {
+  shoal_scratch_check();
+  return nullptr;
+}
+
 }  // namespace
 #endif

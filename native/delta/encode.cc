@@ -12,6 +12,7 @@
 #include "relocations.h"
 #include "residual.h"
 #include "tables.h"
+#include "touch.h"
 #include "types.h"
 
 namespace shoal::delta {
@@ -90,6 +91,7 @@ class Encoder {
 
   void predict(uint64_t begin, uint64_t end, uint8_t* out, std::vector<Piece>& pieces) const {
     uint64_t at = begin;
+    Touch touch;
     for (size_t i = coverAt(begin); i < covers_.size() && covers_[i].target < end; i++) {
       const Cover& c = covers_[i];
       const uint64_t from = std::max(begin, c.target), to = std::min(end, c.target + c.length);
@@ -103,6 +105,8 @@ class Encoder {
         pieces.push_back({length, SHOAL_DELTA_FILL, 0});
       } else {
         const uint64_t place = (c.base & ~kTable) + (from - c.target);
+        touch.place();
+        touch(length);
         memcpy(out + (from - begin), base_ + place, length);
         pieces.push_back({length, c.base & kTable ? SHOAL_DELTA_TABLE : SHOAL_DELTA_BASE, place});
       }
@@ -228,6 +232,7 @@ class Encoder {
     const uint8_t* target = target_ + place;
     std::vector<uint8_t> buffer(size);
     std::vector<Piece> pieces;
+    Touch()(size);
     predict(segment.target_begin, segment.target_end, buffer.data(), pieces);
     if (memcmp(buffer.data(), target, size) == 0) {
       segment.codec = SHOAL_DELTA_COPY;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "bytes.h"
+#include "touch.h"
 
 namespace shoal::delta {
 namespace {
@@ -12,6 +13,7 @@ constexpr size_t kLeastGain = 26;    // equal minus unequal bytes a cover on a n
 constexpr size_t kFillRun = 64;
 constexpr size_t kLeastBetter = 8;   // equal bytes that a cover must have beyond those of the one before it, went that on
 constexpr size_t kShadowed = 1 << 16;  // longer covers are better for sure
+constexpr uint64_t kPiece = 1 << 20;
 constexpr int64_t kGrowDrop = 256;  // how far growth looks past unequal bytes
 
 class Grower {
@@ -20,9 +22,11 @@ class Grower {
       : b_(base), n_(baseSize), t_(target), m_(targetSize), progress_(progress) {}
 
   void extend(const std::vector<Cover>& seeds, std::vector<Cover>& covers) const {
+    Touch touch;
     for (size_t i = 0; i < seeds.size(); i++) {
       if ((i & 1023) == 0 && progress_.cancelled()) return;
       Cover c = seeds[i];
+      touch.place();
       const size_t previousStop = covers.empty() ? 0 : covers.back().target + covers.back().length;
       // Forward growth of the previous cover and backward growth of this one share the gap between them.
       const size_t gapBegin = previousStop, gapEnd = c.target;
@@ -49,6 +53,7 @@ class Grower {
         forward = best - gapBegin;
         backward = gapEnd - best;
       }
+      touch(forward + backward);
       if (!covers.empty()) covers.back().length += forward;
       c.target -= backward;
       c.base -= backward;
@@ -64,8 +69,15 @@ class Grower {
   // A cover costs a few bytes of map: those that save less are dropped, and their neighbours grow over them.
   void prune(const std::vector<Cover>& grown, std::vector<Cover>& kept) const {
     kept.clear();
+    Touch touch;
     for (const Cover& c : grown) {
-      const size_t same = countEqual(b_ + c.base, t_ + c.target, c.length);
+      touch.place();
+      size_t same = 0;
+      for (size_t at = 0; at < c.length; at += kPiece) {
+        const size_t length = std::min(c.length - at, kPiece);
+        touch(2 * length);
+        same += countEqual(b_ + c.base + at, t_ + c.target + at, length);
+      }
       if (!kept.empty() && c.length <= kShadowed && same < onOther(kept.back(), c) + kLeastBetter) continue;
       const bool onDiagonal = !kept.empty() && kept.back().base - kept.back().target == c.base - c.target;
       const size_t wrong = c.length - same;
@@ -89,7 +101,9 @@ class Grower {
   void addFills(const std::vector<Cover>& grown, std::vector<Cover>& covers) const {
     covers.reserve(grown.size());
     size_t at = 0;
+    Touch touch;
     auto gap = [&](size_t end) {
+      touch(end - at);
       while (at + kFillRun <= end) {
         size_t length = 1;
         while (at + length < end && t_[at + length] == t_[at]) length++;

@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "change.h"
+#include "touch.h"
 
 // Field names and numbers: System V ABI, "Object Files".
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr size_t kMostImages = 1 << 16;
 constexpr uint64_t kAlloc = 2;
+constexpr size_t kPiece = 1 << 20;
 constexpr size_t kNested = 16;  // images before a place of which one may hold it
 constexpr uint32_t kRelocatable = 1, kShared = 3;  // executables lie between
 
@@ -59,12 +61,20 @@ bool readImage(const uint8_t* bytes, size_t size, size_t at, const Opened& opene
 
 std::vector<Image> imagesIn(const uint8_t* bytes, size_t size, const Opened& opened) {
   std::vector<Image> found;
+  Touch touch;
   for (size_t at = 0; at + 64 <= size && found.size() < kMostImages;) {
-    const void* next = memmem(bytes + at, size - at, "\x7f" "ELF", 4);
-    if (next == nullptr) break;
+    // Piece by piece, for what was gone through may have to go.
+    const size_t piece = std::min(size - at, kPiece);
+    touch(piece);
+    const void* next = memmem(bytes + at, piece, "\x7f" "ELF", 4);
+    if (next == nullptr) {
+      at += piece - 3;
+      continue;
+    }
     at = static_cast<size_t>(static_cast<const uint8_t*>(next) - bytes);
     Image image;
     if (readImage(bytes, size, at, opened, image)) found.push_back(std::move(image));
+    touch.place();
     at += 4;
   }
   return found;

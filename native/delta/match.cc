@@ -6,6 +6,7 @@
 #include "bytes.h"
 #include "grow.h"
 #include "parallel.h"
+#include "touch.h"
 
 // Three passes. (1) Blocks of 64 bytes of the base are hashed and the target is rolled over them: this finds the long
 // identical runs that make up most of a rebuilt file. (2) What is left of the base is indexed at every byte by short
@@ -109,7 +110,9 @@ class Matcher {
       for (size_t i = 0; i < kBlock; i++) h = h * kRoll + p[i] + 1;
       return h;
     };
+    Touch touch;
     for (size_t i = 0; i + kBlock <= n_; i += stride) {
+      touch(stride);
       if (load64(b_ + i) == load64(b_ + i + 8) && memcmp(b_ + i, b_ + i + 8, kBlock - 8) == 0) continue;
       const uint64_t h = mix(hashBlock(b_ + i));
       filter[h >> filterShift >> 6] |= uint64_t{1} << (h >> filterShift & 63);
@@ -123,6 +126,8 @@ class Matcher {
       std::vector<Cover>& out = runs_[slice];
       size_t t = begin, done = begin;
       bool fresh = true;
+      Touch touch;
+      touch(kSlice);
       uint64_t h = 0;
       size_t lastBase = SIZE_MAX, lastTarget = 0;
       while (t + kBlock <= end) {
@@ -137,6 +142,7 @@ class Matcher {
               if (len >= kMinRun) break;
             }
             if (len >= kMinRun && skip <= 64) {
+              touch(len);
               out.push_back({t + skip, p + skip, len});
               t += skip + len;
               done = t;
@@ -153,10 +159,12 @@ class Matcher {
         const uint32_t slot = maybe ? table[mixed >> shift] : 0;
         if (slot != 0) {
           const size_t p = static_cast<size_t>(slot - 1) * kBlock;
+          touch.place();
           if (memcmp(b_ + p, t_ + t, kBlock) == 0) {
             const size_t back = equalBackward(b_ + p, t_ + t, std::min(p, t - done));
             const size_t len = back + kBlock +
                                equalForward(b_ + p + kBlock, t_ + t + kBlock, std::min(n_ - p, end - t) - kBlock);
+            touch(len);
             if (len >= kMinRun) {
               out.push_back({t - back, p - back, len});
               lastBase = p;
@@ -204,9 +212,11 @@ class Matcher {
     longShift_ = 64 - longBits;
     shortShift_ = 64 - shortBits;
     parallelFor(2, options_.threads, [&](size_t which) {
+      Touch touch;
       if (which == 0) {
         long_.assign(size_t{1} << longBits, 0);
         for (size_t i = 0; i + kLong <= n_; i += longStep_) {
+          touch(longStep_);
           uint32_t& slot = long_[hashLong(b_ + i) >> longShift_];
           if (slot == 0) slot = static_cast<uint32_t>(i / longStep_ + 1);
         }
@@ -215,6 +225,7 @@ class Matcher {
         for (const auto& f : free_) {
           if (progress_.cancelled()) return;
           for (size_t i = (f.begin + shortStep_ - 1) / shortStep_ * shortStep_; i + kShort <= f.end; i += shortStep_) {
+            touch(shortStep_);
             const uint64_t v = load64(b_ + i);
             if (v == (v << 8 | v >> 56)) continue;  // a run of one byte value says nothing about where
             uint32_t* way = &short_[(hashShort(b_ + i) >> shortShift_) * kShortWays];
@@ -262,9 +273,11 @@ class Matcher {
       diagTarget = target;
     };
     size_t nextCheck = begin + (1 << 18);
+    Touch touch;
     while (t < end) {
       if (t >= nextCheck) {
         if (progress_.cancelled()) return;
+        touch(2 << 18);
         nextCheck = t + (1 << 18);
       }
       if (run < runs.size() && t >= runs[run].target) {
@@ -272,6 +285,7 @@ class Matcher {
         if (r.target + r.length <= t) continue;
         const size_t skip = t - r.target;
         emit(t, r.base + skip, r.length - skip);
+        touch.place();
         t = r.target + r.length;
         continue;
       }
@@ -281,6 +295,7 @@ class Matcher {
         if (p < n_) {
           const size_t len = equalForward(b_ + p, t_ + t, std::min(n_ - p, end - t));
           if (len >= 32) {
+            touch(len);
             emit(t, p, len);
             t += len;
             continue;
@@ -297,7 +312,7 @@ class Matcher {
         __builtin_prefetch(&long_[hashLong(t_ + t + kAhead) >> longShift_]);
         __builtin_prefetch(&short_[(hashShort(t_ + t + kAhead) >> shortShift_) * kShortWays]);
       }
-      Candidate best = lookup(t, end, current);
+      Candidate best = lookup(t, end, current, touch);
       if (best.length != 0) {
         emit(t, best.base, best.length);
         t += best.length;
@@ -308,9 +323,10 @@ class Matcher {
     progress_.add(end - begin);
   }
 
-  Candidate lookup(size_t t, size_t end, size_t current) const {
+  Candidate lookup(size_t t, size_t end, size_t current, Touch& touch) const {
     Candidate best;
     auto consider = [&](size_t p, size_t least, size_t margin) {
+      touch.place();
       const size_t len = equalForward(b_ + p, t_ + t, std::min(n_ - p, end - t));
       if (len < least) return;
       const size_t s = score(t, p, end);

@@ -7,15 +7,25 @@
 #include "bytes.h"
 #include "change.h"
 #include "follow.h"
+#include "touch.h"
 
 // Field names and numbers: System V ABI, "Object Files".
 
 namespace shoal::delta {
 namespace {
 
-constexpr uint32_t kSymTab = 2, kRela = 4, kSectionSymbol = 3;
+constexpr uint32_t kSymTab = 2, kStrTab = 3, kRela = 4, kSectionSymbol = 3;
 constexpr uint64_t kSymbol = 24;  // bytes
 constexpr uint32_t kPc32 = 2, kPlt32 = 4;  // of x86-64
+
+// What reading the tables of both touches, at most.
+size_t spanOf(const ImagePair& pair) {
+  size_t span = 0;
+  for (const Image* image : {&pair.base, &pair.target})
+    for (const Section& s : image->sections)
+      if (s.type == kRela || s.type == kSymTab || s.type == kStrTab) span += s.size + SHOAL_SCRATCH_TOUCH;
+  return span;
+}
 
 // Entries of the target with those of the base that covers say they come from.
 template <class Visit>
@@ -254,8 +264,12 @@ class Object {
 void coverRelocations(const uint8_t* base, const uint8_t* target, const std::vector<ImagePair>& pairs, std::vector<Cover>& covers) {
   std::vector<Stretch> stretches;
   std::vector<Cover> found;
-  for (const ImagePair& pair : pairs)
-    if (pair.target.loads.empty()) Aligner(base, target, pair, covers).run(stretches, found);
+  Touch touch;
+  for (const ImagePair& pair : pairs) {
+    if (!pair.target.loads.empty()) continue;
+    touch(spanOf(pair));
+    Aligner(base, target, pair, covers).run(stretches, found);
+  }
   std::sort(stretches.begin(), stretches.end(), [](const Stretch& a, const Stretch& b) { return a.begin < b.begin; });
   replaceCovers(covers, stretches, found);
 }
@@ -263,8 +277,10 @@ void coverRelocations(const uint8_t* base, const uint8_t* target, const std::vec
 std::vector<RelocationsFound> findRelocations(const uint8_t* base, const uint8_t* target, const std::vector<ImagePair>& pairs,
                                               const std::vector<Cover>& covers) {
   std::vector<RelocationsFound> all;
+  Touch touch;
   for (const ImagePair& pair : pairs) {
     if (!pair.target.loads.empty()) continue;
+    touch(spanOf(pair));
     RelocationsFound one;
     if (Object(base, target, pair, covers).run(one)) all.push_back(std::move(one));
   }

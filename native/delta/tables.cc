@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "change.h"
+#include "touch.h"
 
 namespace shoal::delta {
 namespace {
@@ -30,9 +31,11 @@ uint64_t step(const uint8_t* p) {
 std::vector<Table> tablesIn(const uint8_t* bytes, size_t size) {
   std::vector<Table> found;
   const uint8_t* end = bytes + size;
+  Touch touch;
   for (size_t column = 0; column < kPair; column += 4) {
     // No table of that many pairs lies between two places looked at.
     for (size_t i = column; i + 2 * kPair <= size; i += kLeastPairs * kPair) {
+      touch(kLeastPairs * kPair);
       const uint8_t *first = bytes + i, *last = bytes + i;
       while (static_cast<size_t>(end - last) >= 2 * kPair && rises(last)) last += kPair;
       while (static_cast<size_t>(first - bytes) >= kPair && rises(first - kPair)) first -= kPair;

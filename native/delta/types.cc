@@ -7,6 +7,7 @@
 #include "bytes.h"
 #include "change.h"
 #include "follow.h"
+#include "touch.h"
 #include "type_records.h"
 
 // Types of a module follow those of the kernel: numbers and offsets below those of its own name the kernel's, the same ones
@@ -31,6 +32,8 @@ struct Types {
   uint32_t stringBytes = 0;
   std::vector<Record> list;
 
+  // What reading all of it touches.
+  size_t span() const { return bytes + stringBytes + 2 * SHOAL_SCRATCH_TOUCH; }
   uint32_t word(size_t i, uint32_t k) const { return load32(records + list[i].at + 4 * k); }
   uint32_t kind(size_t i) const { return word(i, 1) >> 24 & 31; }
 };
@@ -84,7 +87,9 @@ struct Limits {
 
 Limits limitsOf(const std::vector<const Types*>& all) {
   Votes ids, strings;
+  Touch touch;
   for (const Types* t : all) {
+    touch(t->span());
     uint32_t top = 0;
     for (size_t i = 0; i < t->list.size(); i++) {
       forTypeFields(t->records + t->list[i].at, [&](char field, const uint8_t* p) {
@@ -159,9 +164,11 @@ void coverTypes(const uint8_t* base, const uint8_t* target, const std::vector<Im
     std::vector<uint32_t> from;
   };
   std::vector<Module> modules;
+  Touch touch;
   for (const ImagePair& pair : pairs) {
     Module m;
     if (readTypes(base, pair.base, m.b) && readTypes(target, pair.target, m.t)) modules.push_back(std::move(m));
+    touch(m.b.span() + m.t.span());
   }
   if (modules.empty()) return;
   std::vector<const Types*> ofBase, ofTarget;
@@ -175,6 +182,7 @@ void coverTypes(const uint8_t* base, const uint8_t* target, const std::vector<Im
     const bool knowing = round > 0;
     std::vector<ValuePair> idVotes, stringVotes;
     for (Module& m : modules) {
+      touch(m.b.span() + m.t.span());
       m.from = follow(describe(m.b, given, knowing, &ids, &strings), describe(m.t, wanted, knowing, nullptr, nullptr),
                       [&](size_t i, size_t j) { return m.t.word(i, 1) == m.b.word(j, 1); });
       forPairs(m.b, m.t, m.from, [&](char field, uint32_t v, uint32_t to) {
@@ -189,6 +197,7 @@ void coverTypes(const uint8_t* base, const uint8_t* target, const std::vector<Im
   }
   std::vector<Cover> found;
   for (const Module& m : modules) {
+    touch(m.b.span() + m.t.span());
     TypesFound one;
     one.begin = static_cast<uint64_t>(m.t.records - target);
     one.end = one.begin + m.t.bytes;

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -27,7 +29,8 @@ struct Keeper {
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<Area> areas;
-  uint64_t limit = 0;
+  std::atomic<uint64_t> limit{0};
+  int statm = -1;
   bool running = false;
 };
 Keeper& keeper() {
@@ -36,7 +39,10 @@ Keeper& keeper() {
 }
 
 // A page that is missing brings 64 KiB in some microseconds: near the limit every moment counts.
-constexpr std::chrono::microseconds kFar(2000), kNear(150);
+constexpr std::chrono::microseconds kFar(2000), kNear(500);
+constexpr uint64_t kLeastLeft = 8 << 20;
+constexpr uint64_t kLeastTouched = 2 << 20, kMostTouched = 64 << 20;
+constexpr uint64_t kReaders = 4;  // threads that may touch what is left at the same time
 
 uint64_t resident(int statm) {
   char text[128];
@@ -48,17 +54,21 @@ uint64_t resident(int statm) {
   return strtoull(rest, nullptr, 10) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-void keep(int statm) {
+// With the mutex held: bytes left below the limit, after all scratch memory was let go of where they were few.
+uint64_t settle(Keeper& k) {
+  const uint64_t limit = k.limit, now = resident(k.statm);
+  if (now + kLeastLeft < limit) return limit - now;
+  for (const Area& area : k.areas) madvise(area.bytes, area.size, MADV_DONTNEED);
+  return 0;
+}
+
+void keep() {
   Keeper& k = keeper();
   std::unique_lock<std::mutex> lock(k.mutex);
-  while (k.limit != 0) {
-    const uint64_t now = resident(statm);
-    if (now > k.limit)
-      for (const Area& area : k.areas) madvise(area.bytes, area.size, MADV_DONTNEED);
-    k.changed.wait_for(lock, now > k.limit / 4 * 3 ? kNear : kFar);
-  }
+  while (k.limit != 0) k.changed.wait_for(lock, settle(k) < k.limit / 4 ? kNear : kFar);
   k.running = false;
-  close(statm);
+  close(k.statm);
+  k.statm = -1;
 }
 
 }  // namespace
@@ -74,6 +84,9 @@ uint8_t* shoal_scratch_make(const char* path, size_t size) {
   close(fd);
   errno = error;
   if (bytes == MAP_FAILED) return nullptr;
+  // Else the system caches the file in pieces of up to 2 MiB, and one page that is missing brings all of one.
+  madvise(bytes, size, MADV_RANDOM);
+  madvise(bytes, size, MADV_NOHUGEPAGE);
   Keeper& k = keeper();
   const std::lock_guard<std::mutex> lock(k.mutex);
   k.areas.push_back({static_cast<uint8_t*>(bytes), size});
@@ -103,9 +116,18 @@ int shoal_scratch_keep_below(uint64_t bytes) {
     k.limit = 0;
     return 0;
   }
+  k.statm = statm;
   k.running = true;
-  std::thread(keep, statm).detach();
+  std::thread(keep).detach();
   return 1;
+}
+
+size_t shoal_scratch_check(void) {
+  Keeper& k = keeper();
+  if (k.limit == 0) return SIZE_MAX;
+  const std::lock_guard<std::mutex> lock(k.mutex);
+  if (k.limit == 0) return SIZE_MAX;
+  return static_cast<size_t>(std::min(std::max(settle(k) / kReaders, kLeastTouched), kMostTouched));
 }
 
 #else
@@ -113,5 +135,6 @@ int shoal_scratch_keep_below(uint64_t bytes) {
 uint8_t* shoal_scratch_make(const char*, size_t) { return nullptr; }
 void shoal_scratch_release(uint8_t*, size_t) {}
 int shoal_scratch_keep_below(uint64_t) { return 0; }
+size_t shoal_scratch_check(void) { return SIZE_MAX; }
 
 #endif

@@ -19,6 +19,13 @@ void shoal_scratch_release(uint8_t* bytes, size_t size);
  * two milliseconds and more often near the limit; 0: no longer. What they hold is not lost. False: this system does not say how much a process has. */
 int shoal_scratch_keep_below(uint64_t bytes);
 
+/* For whoever reads scratch memory, so that the bound holds however seldom the thread above comes to run: looks now, and says how
+ * many bytes may be touched until the next call; a touch of a page that is missing counts as SHOAL_SCRATCH_TOUCH. Any thread. */
+size_t shoal_scratch_check(void);
+
+/* What one page that is missing may bring. */
+#define SHOAL_SCRATCH_TOUCH ((size_t)65536)
+
 #ifdef __cplusplus
 }
 #endif

@@ -4,8 +4,8 @@ import { ShoalError } from '../core/errors.ts';
 const BESIDE_BYTES = 144 * 1024 * 1024;
 const LEAST_INDEX_BYTES = 1024 * 1024;
 /** Of the two files, what should be in memory at a time, and what comes in before some of it goes. */
-const WINDOW_BYTES = 128 * 1024 * 1024;
-const SLACK_BYTES = 96 * 1024 * 1024;
+const WINDOW_BYTES = 96 * 1024 * 1024;
+const SLACK_BYTES = 32 * 1024 * 1024;
 /** Of each byte of the two files: what matching and coding them takes beside the index. Measured. */
 const SHARE_BESIDE = 1 / 12;
 
@@ -25,7 +25,7 @@ export interface MemoryPlan {
 export function memoryPlan(memoryBytes: number, baseSize: number, targetSize: number, scratch: boolean, what = 'these files', besides = 0): MemoryPlan {
   const whole = baseSize + targetSize + besides + BESIDE_BYTES;
   if (memoryBytes >= whole + LEAST_INDEX_BYTES) return { indexBytes: memoryBytes - whole };
-  const outside = Math.ceil((baseSize + targetSize) * SHARE_BESIDE) + besides + BESIDE_BYTES + WINDOW_BYTES;
+  const outside = Math.ceil((baseSize + targetSize) * SHARE_BESIDE) + besides + BESIDE_BYTES + WINDOW_BYTES + SLACK_BYTES;
   if (scratch && memoryBytes >= outside + LEAST_INDEX_BYTES) return { indexBytes: memoryBytes - outside, below: memoryBytes - SLACK_BYTES };
   const needed = (scratch ? Math.min(outside, whole) : whole) + LEAST_INDEX_BYTES;
   throw new ShoalError('MEMORY_CAP', `diffing ${what} (${mebibytes(baseSize)} and ${mebibytes(targetSize)}) takes ${mebibytes(needed)} of memory at least; ${mebibytes(memoryBytes)} are allowed`, {

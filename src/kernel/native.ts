@@ -62,6 +62,8 @@ export interface NativeAddon {
   scratchMemory(path: string, size: number): Uint8Array | string;
   /** Pages of scratch memory leave the process while it has more than `bytes` in memory; 0: no longer. False: not on this system. */
   scratchKeepBelow(bytes: number): boolean;
+  /** Looks at it now. */
+  scratchCheck(): void;
 }
 
 interface Loaded {

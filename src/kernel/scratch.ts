@@ -20,6 +20,11 @@ export function scratchMemory(folder: string, size: number): Buffer {
   return Buffer.from(made.buffer, made.byteOffset, made.byteLength);
 }
 
+/** For work that fills or reads scratch memory: after every few MiB, so that `keepBelow` holds at once. */
+export function settleScratch(): void {
+  native?.scratchCheck();
+}
+
 /**
  * Does `work` while pages of scratch memory leave the process whenever it has more than `bytes` in memory.
  *

@@ -1,5 +1,6 @@
 import { ShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
+import { settleScratch } from '../kernel/scratch.ts';
 import { verifyChunks } from '../merkle/verify.ts';
 import { IndexReader } from '../merkle/reader.ts';
 import type { StoreReader } from '../store/types.ts';
@@ -37,6 +38,7 @@ export async function readStored(store: StoreReader, root: ObjectId, into: Uint8
     }
     verifyChunks(chunks, into.subarray(span.offset, at));
     ends.push(span.offset + span.bytes);
+    settleScratch();
   }
   return ends;
 }

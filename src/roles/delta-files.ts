@@ -14,7 +14,7 @@ import { makeDelta } from '../delta/make.ts';
 import type { DeltaOutline } from '../delta/manifest.ts';
 import { spending } from '../delta/spent.ts';
 import type { Spending } from '../delta/spent.ts';
-import { canScratch, keepBelow, scratchMemory } from '../kernel/scratch.ts';
+import { canScratch, keepBelow, scratchMemory, settleScratch } from '../kernel/scratch.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { OpenFile } from '../store/files.ts';
 
@@ -34,6 +34,8 @@ const LANES = 1;
 
 /** Segments end where target bytes are a multiple of this: two MiB is what a span of a published artifact has on average. */
 const SPAN_BYTES = 2 * 1024 * 1024;
+/** Read into scratch memory between two looks at how much the process has. */
+const SCRATCH_READ_BYTES = 8 * 1024 * 1024;
 /** A delta file names no roots. */
 const NO_ROOT = '0'.repeat(64) as ObjectId;
 
@@ -63,7 +65,8 @@ async function loaded(path: string, folder: string | undefined): Promise<Buffer>
     const bytes = folder === undefined ? Buffer.allocUnsafeSlow(size) : scratchMemory(folder, size);
     for (let done = 0; done < size; ) {
       // One read fills at most 2 GiB.
-      const { bytesRead } = await file.read(bytes, done, Math.min(size - done, 2 ** 30), done);
+      const { bytesRead } = await file.read(bytes, done, Math.min(size - done, folder === undefined ? 2 ** 30 : SCRATCH_READ_BYTES), done);
+      settleScratch();
       if (bytesRead === 0) throw new ShoalError('FILE_CHANGED', `${path} became shorter while it was read`, { ids: { path }, retry: 'again' });
       done += bytesRead;
     }

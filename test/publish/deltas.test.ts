@@ -131,7 +131,7 @@ describe('deltas of releases in a store', () => {
 
   it('say why they could not be made, one by one, and never throw', async () => {
     const failed = (error: string, words: string) => ({ result: 'failed', error, message: expect.stringMatching(words) as unknown });
-    expect(await make(1, { memoryBytes: 64 * 2 ** 20 })).toMatchObject([failed('MEMORY_CAP', 'image of 2 and 3 takes 293 MiB .* 64 MiB are allowed')]);
+    expect(await make(1, { memoryBytes: 64 * 2 ** 20 })).toMatchObject([failed('MEMORY_CAP', 'image of 2 and 3 .* takes 293 MiB .* 64 MiB are allowed')]);
     const clock = new ManualClock();
     const slow = make(2, { clock, seconds: 15, onProgress: () => { clock.advance(20_000); } });
     expect((await slow).at(-1)).toMatchObject(failed('OUT_OF_TIME', '15 seconds'));
