@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 
 export interface TestBedOptions {
   readonly devices: number;
@@ -23,12 +24,19 @@ function shape(mbit: number): readonly string[] {
 }
 
 /**
+ * The kernel remembers at which station of a link an address is, for all namespaces together no more than so many: with 50 devices that
+ * know each other the table is full, and they cannot reach each other, as on no real LAN. Each of the three bounds is put back at the end.
+ */
+const NEIGHBOURS = ['gc_thresh3', 'gc_thresh2', 'gc_thresh1'].map((name) => `/proc/sys/net/ipv4/neigh/default/${name}`);
+
+/**
  * A site on this machine: every host a network namespace of its own, devices on one bridge behind a router, the origin beyond
  * a slow line. Needs root and iproute2. Nothing of it reaches any other network.
  */
 export class TestBed {
   readonly #prefix = `shoal${String(process.pid)}`;
   readonly #names: string[] = [];
+  readonly #bounds = new Map<string, string>();
   #removed = false;
   readonly devices: number;
   readonly #each: number;
@@ -37,6 +45,13 @@ export class TestBed {
     if (!(devices >= 1 && devices <= 250)) throw new Error('1 to 250 devices');
     this.devices = devices;
     this.#each = each;
+    for (const path of NEIGHBOURS) {
+      const before = readFileSync(path, 'utf8').trim();
+      const needed = 2 * (devices + 3) ** 2;
+      if (Number(before) >= needed) continue;
+      this.#bounds.set(path, before);
+      writeFileSync(path, String(needed));
+    }
     const origin = this.#host('o');
     const router = this.#host('r');
     this.#ip('link', 'add', 'back', 'netns', router, 'type', 'veth', 'peer', 'name', 'back', 'netns', origin);
@@ -127,6 +142,8 @@ export class TestBed {
   /** Takes it all down. Processes in it are to have ended. */
   remove(): void {
     this.#removed = true;
+    for (const [path, before] of [...this.#bounds].reverse()) writeFileSync(path, before);
+    this.#bounds.clear();
     for (const name of this.#names) spawnSync('ip', ['netns', 'del', name]);
   }
 

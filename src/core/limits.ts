@@ -148,6 +148,8 @@ export const AGENT_ACQUAINTED_MS = 5_000;
 export const NEIGHBOURS_TIMEOUT_MS = 2_000;
 /** How long a neighbour may take to say what it holds: one that cannot be reached is asked again on another connection, milliseconds. */
 export const HOLDING_TIMEOUT_MS = 3_000;
+/** The same for one that can be reached and is late again and again, milliseconds. */
+export const HOLDING_TIMEOUT_MOST_MS = 12_000;
 /** How long a neighbour may take to say what news it has, milliseconds. */
 export const NEWS_TIMEOUT_MS = 3_000;
 /** Neighbours that were caught with wrong bytes: how many are remembered, and for how long (addresses change hands). */

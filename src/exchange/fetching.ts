@@ -111,7 +111,8 @@ export class Fetching {
       onBoast: (source) => turns?.caught(source),
       onFailure: (source, error) => {
         // Whoever does not answer has nothing to offer until it does; that is all that follows from it.
-        turns?.asked(source);
+        if (isShoalError(error, 'HTTP_LATE')) turns?.late(source);
+        else turns?.asked(source);
         if (isLie(error)) this.#failed(source, error);
       },
       onAnswer: () => {
@@ -158,6 +159,7 @@ export class Fetching {
       const delta = road === undefined ? undefined : { base: road.manifest.base.root, segments: road.segments.length };
       await this.#holdings.refresh(sources.filter((source) => !standing.banned(source)), road !== undefined || turns?.leads === false, delta);
       this.#plan(usable);
+      if (turns?.waits === true) this.#parts.onAlive();
       this.#giveUp(sources);
       await new Promise<void>((resolve) => {
         const cancel = clock.after(TICK_MS, resolve);

@@ -97,7 +97,9 @@ export class HttpConnection {
   static async open(origin: URL, parts: ConnectionParts, onClose: () => void, signal: AbortSignal): Promise<HttpConnection> {
     const connection = new HttpConnection(origin, parts, onClose);
     const stop = (): void => {
-      connection.destroy(signal.reason as ShoalError);
+      // Whether the other side was reached at all makes a difference.
+      const { code, message, ids, retry } = signal.reason as ShoalError;
+      connection.destroy(new ShoalError(code, message, { cause: signal.reason, ids: { ...ids, connecting: 1 }, retry }));
     };
     signal.addEventListener('abort', stop, { once: true });
     try {

@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { ARTIFACT_MAX_SPANS, BRINGING_MOST, DELTA_MAX_SEGMENTS, HOLDING_TIMEOUT_MS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
+import { ARTIFACT_MAX_SPANS, BRINGING_MOST, DELTA_MAX_SEGMENTS, HOLDING_TIMEOUT_MOST_MS, HOLDING_TIMEOUT_MS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
 import { HEADER_BASE, HEADER_BRINGING, HEADER_PATIENT, HEADER_SEGMENTS, HEADER_WORKING, wire } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { ChunkRef } from '../merkle/page.ts';
@@ -37,7 +37,7 @@ export interface SpanSink {
 /** What a neighbour says that it has. */
 export interface PeerHolding {
   readonly spans: Bitmap;
-  /** It says that it is at work to get more. */
+  /** It says that it is at work to get more; of what it does not know, that it is looking whether that is news for it. */
   readonly working: boolean;
   /** It knows of the artifact at all. */
   readonly known: boolean;
@@ -81,6 +81,8 @@ export class HttpSource implements Source {
   #delta = 0;
   /** Whether it has brought a right span. */
   #proven = false;
+  /** How long it may take to say what it holds. */
+  #patienceMs = HOLDING_TIMEOUT_MS;
 
   constructor(kind: SourceKind, url: string, clock: Clock, upstream: Upstream = new HttpUpstream(url, clock)) {
     this.kind = kind;
@@ -98,7 +100,7 @@ export class HttpSource implements Source {
   async holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<PeerHolding | undefined> {
     if (this.kind !== 'peer') return undefined;
     const { status, headers, body } = await this.#soon(wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, signal);
-    if (status === 404) return { spans: new Bitmap(spans), working: false, known: false };
+    if (status === 404) return { spans: new Bitmap(spans), working: headers.get(HEADER_WORKING) === '1', known: false };
     this.#expect200(status, 'what it holds');
     const base = headers.get(HEADER_BASE) ?? '';
     const bringing = (headers.get(HEADER_BRINGING) ?? '').split(',', BRINGING_MOST).flatMap((text) => (/^\d{1,8}$/.test(text) && Number(text) < spans ? [Number(text)] : []));
@@ -168,14 +170,24 @@ export class HttpSource implements Source {
     await this.#upstream.close();
   }
 
-  /** What a neighbour says is worth little when it is late; and a connection that does not get through is given up for another. */
+  /**
+   * What a neighbour says is worth little when it is late; and a connection that does not get through is given up for another. One
+   * that gets through, to a host that is late all the same, is given ever more time: asking again is only more for it to do. Throws `HTTP_LATE` then.
+   */
   async #soon(path: string, maxBytes: number, signal: AbortSignal | undefined): Promise<UpstreamAnswer> {
     const late = new AbortController();
-    const cancel = this.#clock.after(HOLDING_TIMEOUT_MS, () => {
+    const cancel = this.#clock.after(this.#patienceMs, () => {
       late.abort();
     });
     try {
-      return await this.#upstream.get('control', path, maxBytes, {}, signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]));
+      const answer = await this.#upstream.get('control', path, maxBytes, {}, signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]));
+      this.#patienceMs = HOLDING_TIMEOUT_MS;
+      return answer;
+    } catch (cause) {
+      if (!late.signal.aborted || signal?.aborted === true || !isShoalError(cause)) throw cause;
+      const connected = cause.ids.connecting === undefined;
+      this.#patienceMs = connected ? Math.min(2 * this.#patienceMs, HOLDING_TIMEOUT_MOST_MS) : HOLDING_TIMEOUT_MS;
+      throw new ShoalError(connected ? 'HTTP_LATE' : 'HTTP_CONNECT', `${this.name} did not answer in time`, { cause, ids: { source: this.name }, retry: 'again' });
     } finally {
       cancel();
     }

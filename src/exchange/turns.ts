@@ -7,6 +7,8 @@ export interface BackhaulTurns {
   saw(source: Source, holding: PeerHolding): void;
   /** Told that a neighbour has answered what it holds, or cannot be reached. */
   asked(source: Source): void;
+  /** Told of one that can be reached, and did not answer in time. */
+  late(source: Source): void;
   /** Told of a neighbour that sent wrong bytes, or boasts of what it has not: it is passed over from now on. */
   caught(source: Source): void;
   /** Told that this device begins to bring `span` over the backhaul. */
@@ -20,6 +22,8 @@ export interface BackhaulTurns {
   /** Whether that is so. */
   readonly isSettled: boolean;
   mine(span: number): boolean;
+  /** It waits for what others will say, and is at work as far as they are concerned. */
+  readonly waits: boolean;
   /** How many spans this device should bring over the backhaul at a time, as content: few where others do so as well. */
   readonly width: number;
   /** Nobody who is at work needs fewer bytes than this device. */

@@ -1,4 +1,4 @@
-import { inOrder } from './site.ts';
+import { inOrder } from './rendezvous.ts';
 
 /** A member that has not been heard of from afar for so long asks for itself, whatever neighbours say: they might be lying. Milliseconds. */
 export const ASK_AFAR_MS = 12 * 3_600_000;

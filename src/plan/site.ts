@@ -1,9 +1,10 @@
+import { hashOf, score } from './rendezvous.ts';
+
 /**
  * Who of a site brings which span over the backhaul: pure, and without a word between the members. Those that need the fewest
  * bytes for it come first (the best base for a delta); every device ranks these by the same hash (rendezvous hashing: Thaler
  * and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM ToN 6(1), 1998), and the first of them that
- * shows signs of life fetches the span; the others take it from there. When members are known to some and not yet to others,
- * a span crosses twice at worst, and never not at all.
+ * shows signs of life fetches the span; the others take it from there.
  */
 
 export interface Member {
@@ -14,6 +15,8 @@ export interface Member {
   readonly bytes?: number | undefined;
   /** False: it is there, and not known to want the artifact. It is given a moment to hear of it. Default true. */
   readonly joined?: boolean | undefined;
+  /** Of one that has not joined: it says that it is looking whether that is news for it, or that it is not. Undefined: it said nothing yet. */
+  readonly looking?: boolean | undefined;
   /** False: it was not asked yet, and may be bringing anything; nobody crosses before it was. Default true. */
   readonly asked?: boolean | undefined;
 }
@@ -25,9 +28,15 @@ export interface Member {
 export const LOTS = 8;
 /** For how long a member that does not want the artifact yet is counted as one that brings its share, milliseconds. */
 export const JOIN_MS = 3_000;
+/** The same of one that says it is looking for news: with a slow processor, or many of them on one, that takes a while. Milliseconds. */
+export const LOOKING_MS = 20_000;
+/** For how long nobody crosses because of a member that is there and has not answered yet: it may be bringing anything. Milliseconds. */
+export const UNHEARD_MS = 15_000;
 
 /** A member that shows no sign of life for so long loses its turn, milliseconds. */
 export const TAKE_OVER_MS = 10_000;
+/** So many times as long when it can be reached, and is late with its answers: it has more to do than its processor can. */
+const BUSY_TIMES = 2;
 /** For how long a member that says it is at work, and has nothing to show for it, keeps its turn at most, milliseconds. */
 export const WORK_UNSEEN_MS = 300_000;
 /** Less where it is known how long others take: so many times that, but not less than this, milliseconds. */
@@ -68,6 +77,9 @@ interface Seen {
   readonly weight: number;
   bytes: number | undefined;
   joined: boolean;
+  looking: boolean | undefined;
+  /** It can be reached, and did not answer in time when it was asked last. */
+  busy: boolean;
   held: number;
   /** When it was first heard of. */
   readonly since: number;
@@ -127,6 +139,7 @@ export class SiteTurns {
       if (seen === undefined) this.#others.set(member.instance, this.#first(member));
       else {
         seen.bytes = member.bytes ?? seen.bytes;
+        seen.looking = member.looking;
         if (!seen.joined && member.joined !== false) {
           seen.joined = true;
           seen.alive = this.#now();
@@ -165,6 +178,7 @@ export class SiteTurns {
     if (held > seen.held || (working && now - seen.grew < WORK_UNSEEN_MS)) seen.alive = now;
     this.#weigh(seen, held, has, count, now);
     seen.heard = true;
+    seen.busy = false;
     seen.held = held;
     const before = seen.claims;
     // What is here, or on its way to somebody else, is not for it to bring. That others say they have it is no reason: one may boast.
@@ -207,7 +221,14 @@ export class SiteTurns {
   /** A member was asked: it answered, or cannot be reached. Until then it may be bringing anything. */
   asked(instance: string): void {
     const seen = this.#others.get(instance);
-    if (seen !== undefined) seen.heard = true;
+    if (seen === undefined) return;
+    seen.heard = true;
+    seen.busy = false;
+  }
+
+  /** A member can be reached, and did not answer in time. */
+  late(instance: string): void {
+    for (const [name, seen] of this.#others) if (name === instance) seen.busy = true;
   }
 
   /** A member was caught with wrong bytes, or boasts of what it has not: it is passed over from now on, and what it showed is forgotten. */
@@ -243,6 +264,16 @@ export class SiteTurns {
     return [...this.#others.values()].some((seen) => this.#inTime(seen));
   }
 
+  /** Whether it waits for members to answer, or to find out whether they want the artifact: that is no reason to take its turns away. */
+  get waits(): boolean {
+    for (const seen of this.#others.values()) if (this.#isUnheard(seen) || (!seen.joined && seen.looking === true && this.#inTime(seen))) return true;
+    return false;
+  }
+
+  #isUnheard({ heard, liar, since }: Seen): boolean {
+    return !heard && !liar && this.#now() - since <= UNHEARD_MS;
+  }
+
   /** Whether no member that is at work needs fewer bytes than this device. */
   get leads(): boolean {
     const own = this.#rank(this.#self);
@@ -258,7 +289,7 @@ export class SiteTurns {
     let first: Seen | undefined;
     let [firstRank, firstScore] = [rank, own];
     for (const seen of this.#others.values()) {
-      if (!seen.heard && !seen.liar && this.#now() - seen.since <= JOIN_MS) return false;
+      if (this.#isUnheard(seen)) return false;
       if (!this.#inTime(seen)) continue;
       // Its turn or not: it is on its way. Whoever joins or comes back moves the turns, and should not have it fetched twice.
       if (this.#brings(seen, span)) return false;
@@ -328,14 +359,15 @@ export class SiteTurns {
     return seen.joined ? this.#rank(seen) : (seen.bytes ?? own);
   }
 
-  #inTime({ alive, joined, liar, since }: Seen): boolean {
+  #inTime({ alive, busy, joined, liar, looking, since }: Seen): boolean {
     if (liar) return false;
-    return joined ? this.#now() - alive <= TAKE_OVER_MS : this.#now() - since <= JOIN_MS;
+    if (joined) return this.#now() - alive <= (busy ? BUSY_TIMES : 1) * TAKE_OVER_MS;
+    return looking !== false && this.#now() - since <= (looking === true ? LOOKING_MS : JOIN_MS);
   }
 
-  #first({ instance, weight, bytes, joined = true, asked = true }: Member): Seen {
+  #first({ instance, weight, bytes, joined = true, looking, asked = true }: Member): Seen {
     const now = this.#now();
-    return { hash: hashOf(this.#root, instance), weight, bytes, joined, held: 0, since: now, grew: now, alive: now, brought: now, pace: undefined, claims: new Map(), passed: undefined, broken: 0, heard: asked, liar: false };
+    return { hash: hashOf(this.#root, instance), weight, bytes, joined, looking, busy: false, held: 0, since: now, grew: now, alive: now, brought: now, pace: undefined, claims: new Map(), passed: undefined, broken: 0, heard: asked, liar: false };
   }
 }
 
@@ -347,33 +379,4 @@ export function bringersFirst<M extends Pick<Member, 'instance' | 'weight'>>(roo
     for (const [place, { member }] of scored.sort((a, b) => b.score - a.score).entries()) places.set(member, Math.min(place, places.get(member) ?? place));
   }
   return members.toSorted((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
-}
-
-/** `instances` in an order that depends on `key` and is the same at every device. */
-export function inOrder(key: string, instances: readonly string[]): readonly string[] {
-  return instances.toSorted((a, b) => hashOf(key, a) - hashOf(key, b) || (a < b ? -1 : 1));
-}
-
-function hashOf(root: string, instance: string): number {
-  return textHash(`${root} ${instance}`);
-}
-
-/** Weighted rendezvous: −w / ln u wins with probability proportional to w (Efraimidis and Spirakis, 2006, in logarithms). */
-function score({ hash, weight }: Pick<Seen, 'hash' | 'weight'>, lot: number): number {
-  return -weight / Math.log((mix(hash ^ Math.imul(lot + 1, 0x9e3779b1)) + 0.5) / 2 ** 32);
-}
-
-/** FNV-1a, 32 bits, mixed. Not a secret: whoever chooses a name to win every turn gains work, and is passed over when idle. */
-function textHash(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
-  return mix(hash);
-}
-
-/** The finalizer of MurmurHash3: every bit of the input moves every bit of the output. */
-function mix(value: number): number {
-  let mixed = value >>> 0;
-  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return (mixed ^ (mixed >>> 16)) >>> 0;
 }

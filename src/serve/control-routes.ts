@@ -26,7 +26,7 @@ export interface ControlContext {
   readonly metrics: SurfaceMetrics;
   readonly may: Permissions;
   readonly access: Access | undefined;
-  readonly onWanted: ((address: string) => void) | undefined;
+  readonly onWanted: ((address: string) => boolean) | undefined;
   readonly received: (() => Received) | undefined;
   readonly runs: RunsDesk | undefined;
 }
@@ -80,7 +80,7 @@ export function controlRoutes(app: App, context: ControlContext): void {
     const { namespace, root } = request.params;
     const holding = (await may.artifact(request, root as ObjectId, namespace)) ? await content.holding({ namespace, root: root as ObjectId }) : undefined;
     if (holding === undefined) {
-      context.onWanted?.(request.ip);
+      if (context.onWanted?.(request.ip) === true) void reply.header(HEADER_WORKING, '1');
       throw notFound('the artifact');
     }
     const { base, bringing, spans, working } = holding;

@@ -68,8 +68,8 @@ export interface SurfaceOptions {
   readonly access?: Access;
   /** Who may have what where callers are not known. Default: everybody everything. Not with `access`, which knows them. */
   readonly permissions?: Permissions;
-  /** Told the address of whoever may ask and wants to know what is held of an artifact that is not known here. */
-  readonly onWanted?: (address: string) => void;
+  /** Told the address of whoever wants to know what is held of an artifact that is not known here. Says whether this host looks for news now. */
+  readonly onWanted?: (address: string) => boolean;
   /** What this host has received, for who looks at the site. */
   readonly received?: () => Received;
   readonly limits?: Partial<SurfaceLimits>;

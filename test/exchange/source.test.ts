@@ -1,12 +1,17 @@
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Bitmap } from '../../src/core/bitmap.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
+import { HOLDING_TIMEOUT_MOST_MS, HOLDING_TIMEOUT_MS } from '../../src/core/limits.ts';
 import { HttpSource } from '../../src/exchange/source.ts';
 import { isLie } from '../../src/exchange/standing.ts';
+import { HttpUpstream } from '../../src/exchange/upstream.ts';
 import type { ContentProvider } from '../../src/serve/content.ts';
 import { createSurface } from '../../src/serve/surface.ts';
 import type { Surface } from '../../src/serve/surface.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 
 const key = { namespace: 'default', root: 'ab'.repeat(32) as ObjectId };
 const [base, another] = ['01'.repeat(32) as ObjectId, '02'.repeat(32) as ObjectId];
@@ -47,5 +52,40 @@ describe('what an honest neighbour says that it holds of a delta', () => {
 
   it('is nothing where it knows of no such delta, however short an answer would have been', async () => {
     expect(await source.deltaHolding(key, another, 3)).toBeUndefined();
+  });
+});
+
+describe('a neighbour that does not answer', () => {
+  it('is given ever more time when it can be reached, and the usual once it answers', async () => {
+    const clock = new ManualClock();
+    const waiting: (() => void)[] = [];
+    const slow = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', () => waiting.shift()?.());
+    });
+    await new Promise<void>((resolve) => slow.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${String((slow.address() as AddressInfo).port)}`;
+    // The connections' time-outs are of the real clock, and never reached; how long it is waited for, of this one.
+    const late = new HttpSource('peer', url, clock, new HttpUpstream(url, systemClock));
+    for (let ms = HOLDING_TIMEOUT_MS, round = 0; round < 4; round++, ms = Math.min(2 * ms, HOLDING_TIMEOUT_MOST_MS)) {
+      const asked = new Promise<void>((resolve) => waiting.push(resolve));
+      let code: unknown;
+      const holding = late.holding(key, 8).catch((error: unknown) => (code = (error as { readonly code?: unknown }).code));
+      await asked;
+      clock.advance(ms - 1);
+      await new Promise(setImmediate);
+      expect(code).toBeUndefined();
+      clock.advance(1);
+      await holding;
+      expect(code).toBe('HTTP_LATE');
+    }
+    await late.close();
+    slow.close();
+  });
+
+  it('is unreachable when nobody takes the connection', async () => {
+    const nobody = new HttpSource('peer', 'http://127.0.0.1:9', systemClock);
+    await expect(nobody.holding(key, 8)).rejects.toMatchObject({ code: 'HTTP_CONNECT' });
+    await nobody.close();
   });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { JOIN_MS, LOTS, SiteTurns, TAKE_OVER_MS, UNDECIDED_MS, WORK_UNSEEN_MS, bringersFirst } from '../../src/plan/site.ts';
+import { JOIN_MS, LOOKING_MS, LOTS, SiteTurns, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WORK_UNSEEN_MS, bringersFirst } from '../../src/plan/site.ts';
 import type { Member } from '../../src/plan/site.ts';
 
 const ROOT = 'ab'.repeat(32);
@@ -170,6 +170,59 @@ describe('members that have not heard of the artifact yet', () => {
     turns.members([{ ...idle('b'), joined: true }]);
     expect(spans.map((span) => turns.mine(span))).toEqual(spans.map((span) => turnsOf('a', ['b']).mine(span)));
   });
+
+  it('are waited for longer while they say that they are looking, and not at all when they say that it is nothing for them', () => {
+    let now = 0;
+    const turns = new SiteTurns(member('a'), ROOT, () => now);
+    const spans = Array.from({ length: 100 }, (_, each) => each);
+    const shared = spans.map((span) => turnsOf('a', ['b']).mine(span));
+    for (; now <= LOOKING_MS; now += 1_000) {
+      turns.members([{ ...idle('b'), looking: true }]);
+      expect(spans.map((span) => turns.mine(span))).toEqual(shared);
+    }
+    now = LOOKING_MS + 1;
+    expect(spans.every((span) => turns.mine(span))).toBe(true);
+    now = 0;
+    const others = new SiteTurns(member('a'), ROOT, () => now);
+    others.members([{ ...idle('b'), looking: false }]);
+    expect(spans.every((span) => others.mine(span))).toBe(true);
+  });
+});
+
+describe('members that can be reached, and are late with their answers', () => {
+  it('may be bringing anything until they were heard once, for a while', () => {
+    let now = 0;
+    const turns = new SiteTurns(member('a'), ROOT, () => now);
+    turns.members([{ ...member('b'), asked: false }]);
+    turns.late('b');
+    now = UNHEARD_MS;
+    expect(turns.mine(0)).toBe(false);
+    now = UNHEARD_MS + 1;
+    // Nor has it given a sign of life: then others take over.
+    now += TAKE_OVER_MS;
+    expect(turns.mine(0)).toBe(true);
+    // Who cannot be reached at all is not waited for.
+    now = 0;
+    const lone = new SiteTurns(member('a'), ROOT, () => now);
+    lone.members([{ ...member('b'), joined: false, asked: false }]);
+    lone.asked('b');
+    now = JOIN_MS + 1;
+    expect(lone.mine(0)).toBe(true);
+  });
+
+  it('keep their turns for twice as long as those that are silent', () => {
+    let now = 0;
+    const [busy, silent] = [0, 1].map(() => new SiteTurns(member('a', 1, 2_000_000), ROOT, () => now));
+    for (const turns of [busy, silent]) {
+      turns?.members([member('b', 1, 500_000)]);
+      turns?.saw('b', { held: 1, working: true });
+    }
+    busy?.late('b');
+    now = TAKE_OVER_MS + 1;
+    expect([busy?.mine(0), silent?.mine(0)]).toEqual([false, true]);
+    now = 2 * TAKE_OVER_MS + 1;
+    expect(busy?.mine(0)).toBe(true);
+  });
 });
 
 describe('a site of many', () => {
@@ -268,10 +321,14 @@ interface World {
   readonly bytes?: readonly number[];
   /** All know all others before there is anything to bring. */
   readonly acquainted?: boolean;
+  /** Who has not joined yet says that it is looking whether that is news for it. */
+  readonly looking?: boolean;
+  /** When each is so busy that it answers nobody, milliseconds. */
+  readonly mute?: readonly { readonly from: number; readonly to: number }[];
 }
 
 /** A site on a virtual clock, in steps of a quarter second: who crosses the backhaul for what, until all living devices have all. */
-function simulate({ devices, spans, joins, dies, crossing, news, bytes = [], acquainted = false }: World, seed: number): { readonly crossings: number; readonly lost: number; readonly finished: boolean; readonly by: readonly number[] } {
+function simulate({ devices, spans, joins, dies, crossing, news, bytes = [], acquainted = false, looking, mute = [] }: World, seed: number): { readonly crossings: number; readonly lost: number; readonly finished: boolean; readonly by: readonly number[] } {
   let now = 0;
   let crossings = 0;
   /** Spans that a dying device had and no living one. */
@@ -294,7 +351,7 @@ function simulate({ devices, spans, joins, dies, crossing, news, bytes = [], acq
       if (!lives(at)) continue;
       // Members that died are on the list for a while: here, for ever.
       const known = names.flatMap((name, other) => (other !== at && (acquainted || (joins[other] ?? 0) + news <= now) ? [{ name, other }] : []));
-      own.members(known.map(({ name, other }) => ({ ...member(name, 1, bytes[other]), joined: (joins[other] ?? 0) <= now })));
+      own.members(known.map(({ name, other }) => ({ ...member(name, 1, bytes[other]), joined: (joins[other] ?? 0) <= now, looking, ...(mute.length === 0 ? {} : { asked: false }) })));
       const mine = held[at] ?? new Set();
       const mineComing = coming[at] ?? new Map<number, number>();
       for (const [span, due] of mineComing) {
@@ -305,7 +362,12 @@ function simulate({ devices, spans, joins, dies, crossing, news, bytes = [], acq
       }
       for (const { name, other } of known) {
         if (!lives(other)) continue;
-        own.saw(name, { held: held[other]?.size ?? 0, has: (span) => held[other]?.has(span) === true, count: spans, working: (coming[other]?.size ?? 0) > 0, bringing: [...(coming[other]?.keys() ?? [])] });
+        const { from, to } = mute[other] ?? { from: 0, to: 0 };
+        if (now >= from && now < to) {
+          own.late(name);
+          continue;
+        }
+        own.saw(name, { held: held[other]?.size ?? 0, has: (span) => held[other]?.has(span) === true, count: spans, working: (coming[other]?.size ?? 0) > 0 || turns[other]?.waits === true, bringing: [...(coming[other]?.keys() ?? [])] });
         // The LAN is quick: a neighbour's spans are there at the next step.
         for (const span of held[other] ?? []) {
           if (mine.has(span)) continue;
@@ -335,6 +397,29 @@ describe('a site whose members hear of it together, or one after another', () =>
     fc.assert(
       fc.property(fc.array(fc.nat(JOIN_MS - 500), { minLength: 2, maxLength: 12 }), fc.integer({ min: 1, max: 60 }), fc.constantFrom(250, 2_000, 30_000), fc.nat(), (joins, spans, crossing, seed) => {
         const { crossings, finished } = simulate({ devices: joins.length, spans, joins, dies: [], crossing, news: 0, acquainted: true }, seed);
+        expect([finished, crossings]).toEqual([true, spans]);
+      }),
+    );
+  });
+
+  it('crosses exactly once when those that say they are looking for news take long to hear of it', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(LOOKING_MS - 500), { minLength: 2, maxLength: 12 }), fc.integer({ min: 1, max: 60 }), fc.constantFrom(250, 2_000, 30_000), fc.nat(), (joins, spans, crossing, seed) => {
+        const { crossings, finished } = simulate({ devices: joins.length, spans, joins, dies: [], crossing, news: 0, acquainted: true, looking: true }, seed);
+        expect([finished, crossings]).toEqual([true, spans]);
+      }),
+    );
+  });
+
+  it('crosses exactly once when some are too busy to answer for a while, at the beginning or in the middle', () => {
+    const busy = fc.oneof(
+      fc.nat(UNHEARD_MS - 500).map((to) => ({ from: 0, to })),
+      // Not for longer than 20 s after the beginning: then one that has seen nothing of anybody tries a span all the same.
+      fc.record({ from: fc.integer({ min: 500, max: 10_000 }), length: fc.nat(2 * TAKE_OVER_MS) }).map(({ from, length }) => ({ from, to: Math.min(from + length, 19_500) })),
+    );
+    fc.assert(
+      fc.property(fc.array(busy, { minLength: 2, maxLength: 12 }), fc.integer({ min: 1, max: 60 }), fc.constantFrom(250, 2_000, 30_000), fc.nat(), (mute, spans, crossing, seed) => {
+        const { crossings, finished } = simulate({ devices: mute.length, spans, joins: mute.map(() => 0), dies: [], crossing, news: 0, mute }, seed);
         expect([finished, crossings]).toEqual([true, spans]);
       }),
     );

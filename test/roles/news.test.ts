@@ -103,4 +103,19 @@ describe('news of a site', () => {
     await site.poll(one, '10.0.0.2');
     expect(site.near.get(one)).toBe(2);
   });
+
+  it('are looked for again soon when whoever asked could not be asked in turn', async () => {
+    const site = new Site();
+    const [one = '', two = ''] = NAMES;
+    const news = site.news.get(one);
+    site.dead.add(two);
+    await site.poll(one, '10.0.0.2');
+    expect([news?.deaf, news?.unsure]).toEqual([true, true]);
+    site.dead.delete(two);
+    site.versions.set(two, 2);
+    site.clock.advance(2_000);
+    expect(news?.deaf).toBe(false);
+    await site.poll(one, '10.0.0.2');
+    expect([site.near.get(one), news?.unsure]).toEqual([1, false]);
+  });
 });

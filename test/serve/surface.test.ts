@@ -4,7 +4,7 @@ import { systemClock } from '../../src/core/clock.ts';
 import { RateLimiter } from '../../src/core/rate-limiter.ts';
 import { PROCESSING_MS } from '../../src/core/limits.ts';
 import { Bitmap } from '../../src/core/bitmap.ts';
-import { CACHE_IMMUTABLE, HEADER_PATIENT, HEADER_SEGMENTS, wire } from '../../src/core/wire.ts';
+import { CACHE_IMMUTABLE, HEADER_PATIENT, HEADER_SEGMENTS, HEADER_WORKING, wire } from '../../src/core/wire.ts';
 import { chunkIdOf } from '../../src/merkle/verify.ts';
 import type { ContentProvider } from '../../src/serve/content.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
@@ -89,6 +89,21 @@ describe('deltas on the surface', () => {
     expect([status, headers['cache-control'], Number(headers[HEADER_SEGMENTS])]).toEqual([200, 'no-store', 11]);
     expect(Bitmap.decode(body, 11).encode()).toEqual(held.encode());
     expect((await ask(url, wire.deltaHolding({ namespace: 'default', root }, root))).status).toBe(404);
+    await surface.close(0);
+  });
+});
+
+describe('a host that is asked what it holds of an artifact that it does not know', () => {
+  it('says whether it looks for news, and nothing else', async () => {
+    let looking = true;
+    const askers: string[] = [];
+    const surface = await createSurface({ role: 'agent', version: '0', content: new StoreContent(new MemoryStore(), () => performance.now()), onWanted: (address) => { askers.push(address); return looking; } });
+    const url = await surface.listen('127.0.0.1', 0);
+    const { key } = await makeSample(300_000);
+    const answers = [];
+    for (looking of [true, false]) answers.push(await ask(url, wire.holding(key)));
+    expect(answers.map(({ status, headers }) => [status, headers[HEADER_WORKING]])).toEqual([[404, '1'], [404, undefined]]);
+    expect(askers).toEqual(['127.0.0.1', '127.0.0.1']);
     await surface.close(0);
   });
 });

@@ -86,7 +86,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       content,
       metadata,
       clock,
-      onWanted: (address) => running?.wanted(address),
+      onWanted: (address) => running?.wanted(address) ?? false,
       received: () => receivedOf(running?.received() ?? sumOfLedgers([])),
       // Whom it sees is for who looks at the site; what it is told of others it does not pass on to neighbours that way.
       peers: { announce: () => false, at: (asked) => (asked === site ? (neighbours?.listed ?? []) : []) },

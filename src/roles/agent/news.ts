@@ -45,6 +45,7 @@ export class News {
   #asked = -Infinity;
   #askedAfar = -Infinity;
   #deafUntil = -Infinity;
+  #unsure = false;
 
   constructor(options: NewsOptions) {
     this.#options = options;
@@ -61,6 +62,16 @@ export class News {
     return this.#asked === -Infinity ? undefined : Math.max(0, Math.round((this.#options.clock.now() - this.#asked) / 1000));
   }
 
+  /** Whoever asked could not be asked in turn: there may be news all the same. */
+  get unsure(): boolean {
+    return this.#unsure;
+  }
+
+  /** It has looked just now: what neighbours ask for is no reason to do so again. */
+  get deaf(): boolean {
+    return this.#options.clock.now() < this.#deafUntil;
+  }
+
   /** Does `poll` where it is this device's turn to look. */
   async due(poll: () => Promise<void>): Promise<void> {
     await this.#with(await this.#settled(), poll);
@@ -69,15 +80,16 @@ export class News {
   /** A neighbour at `address` wants what is not known here: does `poll` when neighbours have news, and bothers nobody else. */
   async heard(address: string, poll: () => Promise<void>): Promise<void> {
     const { clock, neighbours, timestamp } = this.#options;
-    if (clock.now() < this.#deafUntil) return;
+    if (this.deaf) return;
     this.#deafUntil = clock.now() + HEARD_MS;
     const own = await timestamp();
     const asking = ({ upstream }: { readonly upstream: Upstream }): boolean => new URL(upstream.url).hostname.replace(/^\[|\]$/g, '') === address.replace(/^::ffff:/, '');
     const known = neighbours();
     const asked = [...known.filter(asking), ...known.filter((each) => !asking(each))].slice(0, NEIGHBOURS_MAX);
     const answers = await Promise.all(asked.map(({ upstream }) => this.#ask(upstream)));
+    this.#unsure = asked.some((each, at) => asking(each) && answers[at] === undefined);
     const [newest] = answers.filter((answer) => answer !== undefined).filter(({ version }) => version > own).sort((a, b) => b.version - a.version || a.age - b.age);
-    if (newest === undefined) this.#deafUntil = clock.now() + DEAF_MS;
+    if (newest === undefined) this.#deafUntil = clock.now() + (this.#unsure ? HEARD_MS : DEAF_MS);
     else await this.#with(newest, poll);
   }
 

@@ -140,12 +140,15 @@ export class RunningAgent {
     return { ...sum, control: sum.control + hosts.reduce((total, { totals }) => total + totals.control, 0) };
   }
 
-  /** A neighbour at `address` asked for what is not known here: there may be news. */
-  wanted(address: string): void {
-    if (this.#busy > 0 || this.#stop.signal.aborted) return;
+  /** A neighbour at `address` asked for what is not known here: there may be news. Says whether this device looks for it now. */
+  wanted(address: string): boolean {
+    if (this.#stop.signal.aborted) return false;
+    if (this.#busy > 0) return true;
+    if (this.#parts.news.deaf) return this.#parts.news.unsure;
     this.#inTurn(() => this.#parts.news.heard(address, () => this.#look())).catch((error: unknown) => {
       this.#failed(error, 'update');
     });
+    return true;
   }
 
   /** One after another: what is asked for while something runs follows it. */

@@ -44,14 +44,16 @@ interface Listed {
   readonly roots: readonly ObjectId[];
 }
 
+type Interest = 'joined' | 'looking' | 'none';
+
 interface Neighbour {
   readonly instance: string;
   readonly source: Source;
   readonly upstream: HttpUpstream;
   /** What it has something of; undefined when it was only seen, and has to be asked. */
   roots: readonly ObjectId[] | undefined;
-  /** What it said when it was asked for it. */
-  readonly has: Map<ObjectId, boolean>;
+  /** What it said when it was asked for it: that it knows of it, that it looks whether it is news for it, or neither. */
+  readonly has: Map<ObjectId, Interest>;
 }
 
 /**
@@ -202,9 +204,10 @@ export class Neighbours {
     const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
     const look = (): SiteTurns => {
       turns.members(this.#chosen(root).map((neighbour) => {
-        const joined = neighbour.roots?.includes(root) === true || neighbour.has.get(root) === true;
+        const said = neighbour.has.get(root);
+        const joined = neighbour.roots?.includes(root) === true || said === 'joined';
         // What it needs once it sets out, it will say itself.
-        return { instance: neighbour.instance, weight: 1, asked: false, joined, bytes: joined ? undefined : this.#costOf(root, neighbour) };
+        return { instance: neighbour.instance, weight: 1, asked: false, joined, looking: said === undefined ? undefined : said === 'looking', bytes: joined ? undefined : this.#costOf(root, neighbour) };
       }));
       return turns;
     };
@@ -214,6 +217,10 @@ export class Neighbours {
         const neighbour = this.#known.get(name);
         if (neighbour !== undefined) turns.asked(neighbour.instance);
       },
+      late: ({ name }) => {
+        const neighbour = this.#known.get(name);
+        if (neighbour !== undefined) turns.late(neighbour.instance);
+      },
       caught: ({ name }) => {
         const neighbour = this.#known.get(name);
         if (neighbour !== undefined) turns.caught(neighbour.instance);
@@ -221,7 +228,7 @@ export class Neighbours {
       saw: ({ name }, { base, bringing, spans, working, known }) => {
         const neighbour = this.#known.get(name);
         if (neighbour === undefined) return;
-        neighbour.has.set(root, known);
+        this.#heard(root, neighbour, known ? 'joined' : working ? 'looking' : 'none');
         look();
         turns.asked(neighbour.instance);
         if (known) turns.saw(neighbour.instance, { held: spans.size, has: (span) => spans.has(span), count: spans.count, working, bytes: costOf(base), bringing });
@@ -244,6 +251,9 @@ export class Neighbours {
         return settled();
       },
       mine: (span) => settled() && turns.mine(span),
+      get waits() {
+        return turns.waits;
+      },
       get width() {
         return turns.width;
       },
@@ -257,6 +267,12 @@ export class Neighbours {
         return look().othersAtWork;
       },
     };
+  }
+
+  /** What a neighbour said of `root`. Where there are many, those that neither have nor want it make room for others to be looked at. */
+  #heard(root: ObjectId, { has }: Neighbour, interest: Interest): void {
+    if ((has.get(root) === 'none') !== (interest === 'none')) this.#looked.delete(root);
+    has.set(root, interest);
   }
 
   /** What `root` will cost a neighbour by the best base that it has announced; undefined when that is not known. */
@@ -273,9 +289,10 @@ export class Neighbours {
     const looked = this.#looked.get(root);
     if (looked !== undefined) return looked;
     const weighed = known.map((neighbour) => ({ neighbour, instance: neighbour.instance, weight: 1, bytes: this.#costOf(root, neighbour) ?? Infinity }));
-    const first = bringersFirst(root, weighed).toSorted((a, b) => (a.bytes === b.bytes ? 0 : a.bytes - b.bytes)).slice(0, LOTS);
-    const others = bringersFirst(this.#order, weighed.filter((each) => !first.includes(each)));
-    const chosen = [...first, ...others].slice(0, NEIGHBOURS_MAX).map(({ neighbour }) => neighbour);
+    const wanting = weighed.filter(({ neighbour: { has } }) => has.get(root) !== 'none');
+    const first = bringersFirst(root, wanting).toSorted((a, b) => (a.bytes === b.bytes ? 0 : a.bytes - b.bytes)).slice(0, LOTS);
+    const others = bringersFirst(this.#order, wanting.filter((each) => !first.includes(each)));
+    const chosen = [...first, ...others, ...weighed.filter((each) => !wanting.includes(each))].slice(0, NEIGHBOURS_MAX).map(({ neighbour }) => neighbour);
     this.#looked.set(root, chosen);
     return chosen;
   }

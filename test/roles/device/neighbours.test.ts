@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { Bitmap } from '../../../src/core/bitmap.ts';
 import { NEIGHBOURS_MAX } from '../../../src/core/limits.ts';
 import type { ObjectId } from '../../../src/core/ids.ts';
 import type { Seen } from '../../../src/discover/types.ts';
@@ -35,4 +36,26 @@ it('of 200 devices at a site each looks at so many, among them those that bring 
   // The others differ: whoever has something is looked at by some.
   expect(new Set(looked.flatMap((names) => [...names])).size).toBeGreaterThan(150);
   for (const view of views) await view.close();
+});
+
+it('at a large site looks at others instead of those that neither have nor want it', async () => {
+  const clock = new ManualClock();
+  const root = 'ab'.repeat(32) as ObjectId;
+  const site: readonly Seen[] = Array.from({ length: 60 }, (_, at) => ({ instance: randomUUID(), url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
+  const view = new Neighbours({ hosts: () => [], site: 'hall', self: { instance: 'self', url: 'http://127.0.2.1:9' }, clock, discovery: { seen: site, ask: () => undefined, close: () => Promise.resolve() }, traffic: new Traffic({}, clock, () => 0) });
+  await view.refresh();
+  const turns = view.turns(root);
+  const before = view.sources(root);
+  const [uninterested, looking] = [before.slice(0, 3), before.slice(3)];
+  const says = { spans: new Bitmap(8), known: false };
+  for (const source of uninterested) turns.saw(source, { ...says, working: false });
+  for (const source of looking) turns.saw(source, { ...says, working: true });
+  const after = view.sources(root);
+  expect(after).toHaveLength(NEIGHBOURS_MAX);
+  expect(after.filter((source) => uninterested.includes(source))).toEqual([]);
+  expect(looking.every((source) => after.includes(source))).toBe(true);
+  // When they want it after all, they are looked at as before.
+  for (const source of uninterested) turns.saw(source, { ...says, known: true, working: true });
+  expect(new Set(view.sources(root))).toEqual(new Set(before));
+  await view.close();
 });
