@@ -41,7 +41,7 @@ it('of 200 devices at a site each looks at so many, among them those that bring 
 it('at a large site looks at others instead of those that neither have nor want it', async () => {
   const clock = new ManualClock();
   const root = 'ab'.repeat(32) as ObjectId;
-  const site: readonly Seen[] = Array.from({ length: 60 }, (_, at) => ({ instance: randomUUID(), url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
+  const site: readonly Seen[] = Array.from({ length: 60 }, (_, at) => ({ instance: `device-${String(at)}`, url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
   const view = new Neighbours({ hosts: () => [], site: 'hall', self: { instance: 'self', url: 'http://127.0.2.1:9' }, clock, discovery: { seen: site, ask: () => undefined, close: () => Promise.resolve() }, traffic: new Traffic({}, clock, () => 0) });
   await view.refresh();
   const turns = view.turns(root);
