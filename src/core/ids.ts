@@ -30,6 +30,20 @@ export function idFromBytes(digest: Uint8Array): ObjectId {
   return Buffer.from(digest.buffer, digest.byteOffset, ID_BYTES).toString('hex') as ObjectId;
 }
 
+/**
+ * The ids whose raw digests begin at `first`, `first + stride`, … of `bytes`, `count` of them. One call for all: many ids are read
+ * wherever spans go, and each by itself costs more than comparing it. Throws `BAD_ID` where the bytes end before.
+ */
+export function idsFromBytes(bytes: Uint8Array, count: number, stride = ID_BYTES, first = 0): readonly ObjectId[] {
+  if (count > 0 && first + (count - 1) * stride + ID_BYTES > bytes.byteLength) {
+    throw new ShoalError('BAD_ID', `${String(bytes.byteLength)} bytes do not hold ${String(count)} object ids`);
+  }
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
+  const ids: ObjectId[] = [];
+  for (let at = 2 * first; ids.length < count; at += 2 * stride) ids.push(text.slice(at, at + 2 * ID_BYTES) as ObjectId);
+  return ids;
+}
+
 /** The 32 raw bytes of an id. */
 export function idToBytes(id: ObjectId): Uint8Array {
   return Buffer.from(id, 'hex');

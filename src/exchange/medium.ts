@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os';
 import { ShoalError } from '../core/errors.ts';
-import { idFromBytes } from '../core/ids.ts';
+import { idsFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { SPAN_MAX_BYTES } from '../core/limits.ts';
 import type { FileSlot } from '../install/file-slot.ts';
-import { HASH_BYTES, hashesBeside } from '../kernel/hash.ts';
+import { hashesBeside } from '../kernel/hash.ts';
 import { HashThread } from '../kernel/hash-thread.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { Span } from '../merkle/reader.ts';
@@ -141,7 +141,7 @@ export class MediumCheck {
       try {
         const done = await thread.hash(bytes, lengths);
         this.#buffers.push(new Uint8Array(done.bytes.buffer));
-        return idsOf(done.hashes);
+        return idsFromBytes(done.hashes, lengths.length);
       } catch {
         // A thread that does not start or dies (little memory) is done without; it took the buffer with it.
         this.#start = () => undefined;
@@ -149,12 +149,8 @@ export class MediumCheck {
       }
     }
     const room = this.#buffer();
-    const ids = idsOf(await this.#slot.hashes(written.span.offset, lengths, room));
+    const ids = idsFromBytes(await this.#slot.hashes(written.span.offset, lengths, room), lengths.length);
     this.#buffers.push(room);
     return ids;
   }
-}
-
-function idsOf(hashes: Uint8Array): readonly ObjectId[] {
-  return Array.from({ length: hashes.byteLength / HASH_BYTES }, (_, index) => idFromBytes(hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)));
 }

@@ -21,9 +21,9 @@ const LATE_MS = 2_000;
 const LAST_FIRST_MS = 2_000;
 const LAST_MOST_MS = 60_000;
 
-/** Where pages are kept so that they are asked for once. What it returns is hashed again. */
+/** Where pages are kept so that they are asked for once. */
 export interface PageShelf {
-  get(id: ObjectId): Promise<Uint8Array | undefined>;
+  get(id: ObjectId): Promise<VerifiedPage | undefined>;
   put(page: VerifiedPage): Promise<void>;
 }
 
@@ -51,16 +51,16 @@ export class FailoverPages implements PageSource {
     this.#shelf = shelf;
   }
 
-  async page(id: ObjectId): Promise<Uint8Array> {
+  async page(id: ObjectId): Promise<VerifiedPage> {
     const kept = await this.#shelf?.get(id);
     if (kept !== undefined) return kept;
     const page = await this.#fetch(id);
     await this.#shelf?.put(page);
-    return page.encoded;
+    return page;
   }
 
   /** The same, asking `source` first: who gives the span has its page. Throws what a neighbour throws: it has not what it says. */
-  async pageFrom(source: Source, id: ObjectId): Promise<Uint8Array> {
+  async pageFrom(source: Source, id: ObjectId): Promise<VerifiedPage> {
     const kept = await this.#shelf?.get(id);
     if (kept !== undefined) return kept;
     let page: VerifiedPage;
@@ -73,7 +73,7 @@ export class FailoverPages implements PageSource {
       return this.page(id);
     }
     await this.#shelf?.put(page);
-    return page.encoded;
+    return page;
   }
 
   async #fetch(id: ObjectId): Promise<VerifiedPage> {

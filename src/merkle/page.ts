@@ -1,5 +1,6 @@
 import { ByteReader, ByteWriter } from '../core/codec.ts';
 import { ShoalError } from '../core/errors.ts';
+import { ID_BYTES, idsFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import {
   ARTIFACT_MAX_BYTES,
@@ -55,8 +56,10 @@ export type Page = LeafPage | InnerPage;
 const MAGIC = Buffer.from('SHPG', 'latin1');
 const VERSION = 1;
 const HEADER_BYTES = 8;
-const LEAF_ENTRY_BYTES = 35;
-const INNER_ENTRY_BYTES = 42;
+const LENGTH_BYTES = 3;
+const LEAF_ENTRY_BYTES = LENGTH_BYTES + ID_BYTES;
+const SUBTREE_BYTES = 6;
+const INNER_ENTRY_BYTES = SUBTREE_BYTES + 4 + ID_BYTES;
 
 export function isLeaf(page: Page): page is LeafPage {
   return page.level === 0;
@@ -127,8 +130,18 @@ export function decodePage(bytes: Uint8Array): Page {
   if (reader.remaining !== count * (level === 0 ? LEAF_ENTRY_BYTES : INNER_ENTRY_BYTES)) throw bad('its length does not match its number of entries');
   if (level === 0) {
     if (count > LEAF_MAX_CHUNKS) throw bad(`a leaf with ${String(count)} chunks`);
-    return makeLeaf(Array.from({ length: count }, () => ({ length: reader.uint(3), id: reader.id() })));
+    return makeLeaf(entries(bytes, count, LEAF_ENTRY_BYTES, LENGTH_BYTES, (view, at, id) => ({ length: view.getUint16(at, true) + view.getUint8(at + 2) * 2 ** 16, id })));
   }
   if (count > INNER_FANOUT) throw bad(`an inner page with ${String(count)} entries`);
-  return makeInner(level, Array.from({ length: count }, () => ({ bytes: reader.uint(6), spans: reader.uint(4), id: reader.id() })));
+  return makeInner(level, entries(bytes, count, INNER_ENTRY_BYTES, SUBTREE_BYTES + 4, (view, at, id) => ({
+    bytes: view.getUint32(at, true) + view.getUint16(at + 4, true) * 2 ** 32,
+    spans: view.getUint32(at + SUBTREE_BYTES, true),
+    id,
+  })));
+}
+
+/** The entries of a page whose length is right; the id of each comes last in it. */
+function entries<Entry>(bytes: Uint8Array, count: number, size: number, idAt: number, read: (view: DataView, at: number, id: ObjectId) => Entry): readonly Entry[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return idsFromBytes(bytes, count, size, HEADER_BYTES + idAt).map((id, index) => read(view, HEADER_BYTES + index * size, id));
 }

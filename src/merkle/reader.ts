@@ -3,11 +3,12 @@ import type { ObjectId } from '../core/ids.ts';
 import { isLeaf } from './page.ts';
 import type { ChunkRef, InnerPage, LeafPage, PageRef } from './page.ts';
 import { verifyPage } from './verify.ts';
+import type { VerifiedPage } from './verify.ts';
 
 /** Where encoded pages come from: a store, a peer, the origin. What it returns is not trusted. */
 export interface PageSource {
-  /** The encoded page. Throws when it cannot be had. */
-  page(id: ObjectId): Promise<Uint8Array>;
+  /** The encoded page, verified already or not. Throws when it cannot be had. */
+  page(id: ObjectId): Promise<Uint8Array | VerifiedPage>;
 }
 
 /** One span of an artifact, located. */
@@ -85,7 +86,7 @@ export class IndexReader {
   }
 
   /** Checks an encoded leaf page that came by another way (a neighbour, a rebuild) for the place `span`. */
-  checkLeaf(span: Span, encoded: Uint8Array): LeafPage {
+  checkLeaf(span: Span, encoded: Uint8Array | VerifiedPage): LeafPage {
     const { page } = verifyPage(span.leaf, encoded);
     if (!isLeaf(page) || page.bytes !== span.bytes) {
       throw new ShoalError('BAD_PAGE', `the leaf page of span ${String(span.index)} contradicts the page above it`, { ids: { root: this.root, span: span.index } });

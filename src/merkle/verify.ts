@@ -1,7 +1,7 @@
 import { ShoalError } from '../core/errors.ts';
-import { idFromBytes } from '../core/ids.ts';
+import { idFromBytes, idsFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { HASH_BYTES, blake3, blake3Keyed, blake3Pieces, blake3PiecesLater } from '../kernel/hash.ts';
+import { blake3, blake3Keyed, blake3Pieces, blake3PiecesLater } from '../kernel/hash.ts';
 import { readHashed } from '../kernel/hash-file.ts';
 import type { HashableFile } from '../kernel/hash-file.ts';
 import { decodePage, encodePage } from './page.ts';
@@ -93,14 +93,15 @@ function lengthsOf(chunks: readonly ChunkRef[]): readonly number[] {
 }
 
 function allMatched(chunks: readonly ChunkRef[], bytes: Uint8Array, hashes: Uint8Array): readonly VerifiedChunk[] {
+  const actual = idsFromBytes(hashes, chunks.length);
   let at = 0;
-  return chunks.map(({ id, length }, index) => matched(id, idFromBytes(hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES)), bytes.subarray(at, (at += length))));
+  return chunks.map(({ id, length }, index) => matched(id, actual[index], bytes.subarray(at, (at += length))));
 }
 
-function matched(id: ObjectId, actual: ObjectId, bytes: Uint8Array): VerifiedChunk {
+function matched(id: ObjectId, actual: ObjectId | undefined, bytes: Uint8Array): VerifiedChunk {
   if (actual !== id) {
     throw new ShoalError('CHUNK_MISMATCH', `the bytes received for chunk ${id.slice(0, 12)}… are not that chunk`, {
-      ids: { expected: id, actual },
+      ids: { expected: id, actual: actual ?? '' },
       retry: 'elsewhere',
     });
   }
@@ -113,8 +114,12 @@ export function sealPage(page: Page): VerifiedPage {
   return new VerifiedPage(MINT, pageIdOf(page, encoded), page, encoded);
 }
 
-/** Throws `PAGE_MISMATCH`, or what `decodePage` throws, unless `encoded` is the page `id`. Keeps its own copy of the bytes. */
-export function verifyPage(id: ObjectId, encoded: Uint8Array): VerifiedPage {
+/**
+ * Throws `PAGE_MISMATCH`, or what `decodePage` throws, unless `encoded` is the page `id`. Keeps its own copy of the bytes. What has
+ * been verified before is not decoded and hashed again: pages pass through several hands.
+ */
+export function verifyPage(id: ObjectId, encoded: Uint8Array | VerifiedPage): VerifiedPage {
+  if (encoded instanceof VerifiedPage) return encoded.id === id ? encoded : verifyPage(id, encoded.encoded);
   const own = Uint8Array.prototype.slice.call(encoded);
   const page = decodePage(own);
   const actual = pageIdOf(page, own);

@@ -50,75 +50,88 @@ export function nextSteps(wants: readonly Want[], offers: readonly Offer[], rand
   const free = new Map(offers.map((offer) => [offer.source, offer.mostInFlight - offer.inFlight]));
   const steps: Step[] = [];
   if (![...free.values()].some((places) => places > 0)) return steps;
-  const priced: Priced[] = [];
-  for (const want of wants) {
-    if (want.asked.length > 0 && !want.late) continue;
-    const each = price(want, offers);
-    // Late ones last, then the rarest first, then by chance.
-    if (each !== undefined) priced.push({ ...each, order: (want.late ? offers.length + 1 : 0) + each.holders + random() });
-  }
+  const priced = new Priced(wants, offers, random);
   // Few requests can start and there are many spans to choose from: picking the first again and again is cheaper than sorting.
   for (;;) {
     let first = -1;
+    let least = Infinity;
     let chosen: Offer | undefined;
-    for (let index = 0; index < priced.length; index++) {
-      const each = priced[index];
-      if (each === undefined || each.order >= (priced[first]?.order ?? Infinity)) continue;
-      const offer = sourceFor(each, offers, free, random);
-      if (offer !== undefined) [first, chosen] = [index, offer];
+    for (let index = 0; index < priced.count; index++) {
+      const order = priced.order[index] ?? Infinity;
+      if (order >= least) continue;
+      const offer = priced.sourceFor(index, free);
+      if (offer !== undefined) [first, least, chosen] = [index, order, offer];
     }
-    const taken = priced[first];
-    if (taken === undefined || chosen === undefined) return steps;
+    const span = priced.want[first]?.span;
+    if (span === undefined || chosen === undefined) return steps;
     free.set(chosen.source, (free.get(chosen.source) ?? 0) - 1);
-    steps.push({ span: taken.want.span, source: chosen.source, road: chosen.road });
-    const last = priced.pop();
-    if (last !== undefined && last !== taken) priced[first] = last;
+    steps.push({ span, source: chosen.source, road: chosen.road });
+    priced.order[first] = Infinity;
   }
 }
 
-/** A span that may be asked for, and what it costs at each offer: `Infinity` where it cannot be had. */
-interface Priced {
-  readonly want: Want;
-  readonly prices: Float64Array;
-  /** How many have it. */
-  readonly holders: number;
-  /** The least of the prices. */
-  readonly least: number;
-  readonly order: number;
-}
+/**
+ * The spans that may be asked for, and what they cost at each offer. An offer is asked for its price once, and nothing is made for
+ * a span alone: there are many of both, and all of it is done anew whenever something arrives.
+ */
+class Priced {
+  readonly want: Want[] = [];
+  /** What comes first: late ones last, then the rarest first, then by chance. */
+  readonly order: Float64Array;
+  count = 0;
+  readonly #offers: readonly Offer[];
+  readonly #random: Random;
+  /** By span, then by offer: `Infinity` where it cannot be had. */
+  readonly #prices: Float64Array;
+  /** The least of the prices of each. */
+  readonly #least: Float64Array;
 
-/** Undefined when nobody has it. An offer is asked for its price once: there are many of both. */
-function price(want: Want, offers: readonly Offer[]): Omit<Priced, 'order'> | undefined {
-  const prices = new Float64Array(offers.length);
-  let [holders, least] = [0, Infinity];
-  for (const [at, { source, costPerByte, bytes }] of offers.entries()) {
-    const needed = want.asked.includes(source) ? undefined : bytes(want.span);
-    const own = needed === undefined ? Infinity : needed * costPerByte;
-    prices[at] = own;
-    if (needed === undefined) continue;
-    holders++;
-    least = Math.min(least, own);
+  constructor(wants: readonly Want[], offers: readonly Offer[], random: Random) {
+    this.#offers = offers;
+    this.#random = random;
+    this.order = new Float64Array(wants.length);
+    this.#least = new Float64Array(wants.length);
+    this.#prices = new Float64Array(wants.length * offers.length);
+    for (const want of wants) if (want.asked.length === 0 || want.late) this.#add(want);
   }
-  return holders === 0 ? undefined : { want, prices, holders, least };
-}
 
-/** Who is to be asked for it: one that holds it and has a place free, and unless it is late, one of the cheapest that hold it. */
-function sourceFor({ want, prices, least }: Priced, offers: readonly Offer[], free: ReadonlyMap<string, number>, random: Random): Offer | undefined {
-  let chosen: Offer | undefined;
-  let equals = 1;
-  const most = want.late && want.crawls !== true ? Infinity : least;
-  let price = Infinity;
-  for (const [at, offer] of offers.entries()) {
-    const own = prices[at] ?? Infinity;
-    if (own === Infinity || own > most || (free.get(offer.source) ?? 0) <= 0) continue;
-    // Cheaper first; among equals the one with the larger share of its requests to spare, and any of these: not all devices the same.
-    const better = chosen === undefined ? 1 : price - own || spare(offer, free) - spare(chosen, free);
-    if (better < 0 || (better === 0 && random() * ++equals >= 1)) continue;
-    if (better > 0) equals = 1;
-    chosen = offer;
-    price = own;
+  #add(want: Want): void {
+    let at = this.count * this.#offers.length;
+    let [holders, least] = [0, Infinity];
+    for (const offer of this.#offers) {
+      const needed = want.asked.includes(offer.source) ? undefined : offer.bytes(want.span);
+      const price = needed === undefined ? Infinity : needed * offer.costPerByte;
+      this.#prices[at++] = price;
+      if (needed !== undefined) holders++;
+      if (price < least) least = price;
+    }
+    // Nobody has it: the next one takes its place.
+    if (holders === 0) return;
+    this.want[this.count] = want;
+    this.#least[this.count] = least;
+    this.order[this.count++] = (want.late ? this.#offers.length + 1 : 0) + holders + this.#random();
   }
-  return chosen;
+
+  /** Who is to be asked for it: one that holds it and has a place free, and unless it is late, one of the cheapest that hold it. */
+  sourceFor(index: number, free: ReadonlyMap<string, number>): Offer | undefined {
+    const want = this.want[index];
+    const most = want?.late === true && want.crawls !== true ? Infinity : (this.#least[index] ?? Infinity);
+    let chosen: Offer | undefined;
+    let equals = 1;
+    let least = Infinity;
+    let at = index * this.#offers.length;
+    for (const offer of this.#offers) {
+      const price = this.#prices[at++] ?? Infinity;
+      if (price === Infinity || price > most || (free.get(offer.source) ?? 0) <= 0) continue;
+      // Cheaper first; among equals the one with the larger share of its requests to spare, and any of these: not all devices the same.
+      const better = chosen === undefined ? 1 : least - price || spare(offer, free) - spare(chosen, free);
+      if (better < 0 || (better === 0 && this.#random() * ++equals >= 1)) continue;
+      if (better > 0) equals = 1;
+      chosen = offer;
+      least = price;
+    }
+    return chosen;
+  }
 }
 
 function spare({ source, mostInFlight }: Offer, free: ReadonlyMap<string, number>): number {

@@ -1,13 +1,15 @@
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import type { ContentKey } from '../core/wire.ts';
-import { decodePage, isLeaf } from '../merkle/page.ts';
+import { isLeaf } from '../merkle/page.ts';
 import type { ChunkRef, LeafPage } from '../merkle/page.ts';
 import { IndexReader } from '../merkle/reader.ts';
 import type { Span } from '../merkle/reader.ts';
+import { verifyPage } from '../merkle/verify.ts';
+import type { VerifiedPage } from '../merkle/verify.ts';
 
 /** Fetches an encoded page that was asked for under `key`. Undefined when it is not to be had. */
-export type PageLookup = (key: ContentKey, id: ObjectId) => Promise<Uint8Array | undefined>;
+export type PageLookup = (key: ContentKey, id: ObjectId) => Promise<Uint8Array | VerifiedPage | undefined>;
 
 interface Opened {
   readonly reader: IndexReader;
@@ -62,7 +64,7 @@ export class ArtifactIndexes {
     const members = new Set(inner);
     for (const id of inner) {
       const encoded = await this.#page(key, id);
-      const page = encoded === undefined ? undefined : decodePage(encoded);
+      const page = encoded === undefined ? undefined : verifyPage(id, encoded).page;
       if (page !== undefined && !isLeaf(page)) for (const child of page.children) members.add(child.id);
     }
     return members;
@@ -82,7 +84,7 @@ export class ArtifactIndexes {
   }
 
   async #openIndex(key: ContentKey): Promise<Opened> {
-    const page = async (id: ObjectId): Promise<Uint8Array> => {
+    const page = async (id: ObjectId): Promise<Uint8Array | VerifiedPage> => {
       const encoded = await this.#page(key, id);
       if (encoded === undefined) throw new ShoalError('NO_SUCH_PAGE', `index page ${id.slice(0, 12)}… is not here`, { ids: { page: id }, retry: 'elsewhere' });
       return encoded;

@@ -3,12 +3,16 @@ import type { ObjectId } from '../core/ids.ts';
 import type { ContentKey } from '../core/wire.ts';
 import { chunkSetOf } from '../core/wire.ts';
 import { chunkOffsets } from '../merkle/reader.ts';
+import type { VerifiedPage } from '../merkle/verify.ts';
 import type { HashableFile } from '../kernel/hash-file.ts';
 import type { Run } from '../store/types.ts';
 import { ArtifactIndexes } from './artifacts.ts';
 import type { ContentProvider, Holding } from './content.ts';
 import { PieceBuffers, verifiedPieces } from './pieces.ts';
 import type { PlacedChunk } from './pieces.ts';
+
+/** Pages kept in memory: some 6 KiB each as a rule, 150 KiB at most. */
+const RECENT_PAGES = 64;
 
 /** An artifact that lies in a file, whole or as far as it has arrived. */
 export interface HeldFile {
@@ -23,7 +27,7 @@ export interface HeldFile {
   /** From which base it is being rebuilt, as `Holding` has it. */
   readonly base?: ObjectId | 'none' | undefined;
   /** The index pages that are here. Whatever is here belongs to `key`. */
-  page(id: ObjectId): Promise<Uint8Array | undefined>;
+  page(id: ObjectId): Promise<VerifiedPage | undefined>;
   /** Where its bytes are. */
   readonly file: HashableFile;
 }
@@ -41,7 +45,9 @@ export interface HeldDeltas {
 export class FileContent implements ContentProvider {
   readonly #held = new Map<string, HeldFile>();
   readonly #buffers = new PieceBuffers();
-  readonly #indexes = new ArtifactIndexes((key, id) => this.page(key, id));
+  readonly #indexes = new ArtifactIndexes((key, id) => this.#page(key, id));
+  /** Pages that were asked for last: who asks for a page asks for its span next. */
+  readonly #recent = new Map<string, VerifiedPage>();
   readonly #deltas: HeldDeltas | undefined;
 
   /** `deltas`: what the device keeps of deltas, which are in no file. */
@@ -70,7 +76,7 @@ export class FileContent implements ContentProvider {
   }
 
   async page(key: ContentKey, id: ObjectId): Promise<Uint8Array | undefined> {
-    return this.#held.get(nameOf(key))?.page(id);
+    return (await this.#page(key, id))?.encoded;
   }
 
   /** Only of what is held: the rest of what is kept is on its way out. */
@@ -96,6 +102,22 @@ export class FileContent implements ContentProvider {
     });
     const length = placed.reduce((sum, { chunk }) => sum + chunk.length, 0);
     return [{ coding: 'identity', storedLength: length, rawLength: length, open: () => this.#checked(held, index, placed) }];
+  }
+
+  async #page(key: ContentKey, id: ObjectId): Promise<VerifiedPage | undefined> {
+    const held = this.#held.get(nameOf(key));
+    if (held === undefined) return undefined;
+    // Under the name of the artifact: knowing a page's hash opens nothing under another.
+    const name = `${nameOf(key)}/${id}`;
+    const page = this.#recent.get(name) ?? (await held.page(id));
+    this.#recent.delete(name);
+    if (page === undefined || this.#held.get(nameOf(key)) !== held) return page;
+    this.#recent.set(name, page);
+    for (const oldest of this.#recent.keys()) {
+      if (this.#recent.size <= RECENT_PAGES) break;
+      this.#recent.delete(oldest);
+    }
+    return page;
   }
 
   async *#checked(held: HeldFile, span: number, placed: readonly PlacedChunk[]): AsyncGenerator<Uint8Array> {

@@ -72,7 +72,8 @@ class Watch {
   #pieces = 0;
   #held = 0;
   #gone: ShoalError | undefined;
-  readonly #ended = new AbortController();
+  /** Made when somebody waits: most answers wait for nothing but the kernel, and a signal costs as much as all else of a small one. */
+  #ended: AbortController | undefined;
   #fail: ((error: ShoalError) => void) | undefined;
   readonly #onClose = (): void => this.#end(new ShoalError('CLIENT_GONE', 'the client closed the connection', { retry: 'again' }));
 
@@ -96,6 +97,8 @@ class Watch {
 
   /** Aborted when there is nobody any more to write to. */
   get gone(): AbortSignal {
+    this.#ended ??= new AbortController();
+    if (this.#gone !== undefined) this.#ended.abort();
     return this.#ended.signal;
   }
 
@@ -132,7 +135,7 @@ class Watch {
 
   #end(error: ShoalError): void {
     this.#gone = error;
-    this.#ended.abort();
+    this.#ended?.abort();
     this.#fail?.(error);
   }
 }

@@ -55,13 +55,13 @@ export class PageFile {
     }
   }
 
-  /** The encoded page, hashed as it is read, or undefined. */
-  async get(id: ObjectId): Promise<Uint8Array | undefined> {
+  /** The page, hashed as it is read, or undefined. */
+  async get(id: ObjectId): Promise<VerifiedPage | undefined> {
     const place = this.#places.get(id);
     if (place === undefined) return undefined;
     const bytes = new Uint8Array(place.length);
     try {
-      if ((await this.#file.read(bytes, place.offset)) === place.length) return verifyPage(id, bytes).encoded;
+      if ((await this.#file.read(bytes, place.offset)) === place.length) return verifyPage(id, bytes);
     } catch {
       // Damaged or unreadable: it is as good as absent, and can be had elsewhere.
     }

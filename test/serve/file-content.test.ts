@@ -20,7 +20,7 @@ function fileOf(sample: Sample, has: (span: number) => boolean = () => true): Ly
   for (let span = 0; span < spans.count; span++) if (has(span)) spans.add(span);
   return {
     key: sample.key, size: bytes.byteLength, spans, bytes,
-    page: (id) => Promise.resolve(sample.pages.find((page) => page.id === id)?.encoded),
+    page: (id) => Promise.resolve(sample.pages.find((page) => page.id === id)),
     file: {
       read: (into, offset) => {
         const there = bytes.subarray(offset, offset + into.byteLength);

@@ -5,6 +5,7 @@ import type { ArtifactRecord } from '../../core/manifest.ts';
 import type { ContentKey } from '../../core/wire.ts';
 import type { ChunkRef } from '../../merkle/page.ts';
 import { IndexReader } from '../../merkle/reader.ts';
+import type { VerifiedPage } from '../../merkle/verify.ts';
 import { ShoalError, isShoalError } from '../../core/errors.ts';
 import type { HeldFile } from '../../serve/file-content.ts';
 import type { OpenFile } from '../../store/files.ts';
@@ -47,7 +48,7 @@ export class ServedFile implements HeldFile {
     this.#worked = this.#clock.now();
   }
 
-  page(id: ObjectId): Promise<Uint8Array | undefined> {
+  page(id: ObjectId): Promise<VerifiedPage | undefined> {
     return this.#pages.get(id);
   }
 
@@ -64,7 +65,7 @@ export class ServedFile implements HeldFile {
 
 /** The index of `artifact` from the pages that are here, and nowhere else. Undefined when the top page is not. */
 export async function localIndex({ root, size }: ArtifactRecord, pages: PageFile): Promise<IndexReader | undefined> {
-  const page = async (id: ObjectId): Promise<Uint8Array> => {
+  const page = async (id: ObjectId): Promise<VerifiedPage> => {
     const kept = await pages.get(id);
     if (kept === undefined) throw new ShoalError('NO_SUCH_PAGE', `index page ${id.slice(0, 12)}… is not here`, { ids: { page: id }, retry: 'elsewhere' });
     return kept;
