@@ -9,7 +9,7 @@ export default defineConfig({
     // Most tests wait for processes of their own, or for time to pass: fewer workers would leave a sixth of a machine with two cores idle.
     maxWorkers: Math.max(4, availableParallelism() - 1),
     // What is waited for comes when the machine gets to it, and a machine may be ten times as slow as the one this was written on.
-    expect: { poll: { timeout: 90_000 } },
+    expect: { poll: { timeout: 200_000 } },
     projects: [
       {
         extends: true,
@@ -18,8 +18,8 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.long.test.ts', 'test/fixtures/**'],
           // Guards against what hangs, not measures: four files share two cores, which may be somebody else's half of the time.
-          testTimeout: 240_000,
-          hookTimeout: 240_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
         },
       },
       {

@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,11 +9,19 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const DEMO = fileURLToPath(new URL('../../demo/run.ts', import.meta.url));
 let folder: string;
+let demo: ChildProcess;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-demo-test-'));
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
+afterEach(async () => {
+  // Where the test failed before it ended.
+  if (demo.exitCode === null) {
+    demo.kill('SIGINT');
+    await once(demo, 'exit');
+  }
+  await rm(folder, { recursive: true, force: true });
+});
 
 /** Processes that have a path below `folder` on their command line. */
 async function processesAt(folder: string): Promise<readonly string[]> {
@@ -25,7 +35,7 @@ async function processesAt(folder: string): Promise<readonly string[]> {
 
 describe.skipIf(process.platform !== 'linux')('the demo', () => {
   it('leaves nothing running and nothing behind on Ctrl-C', async () => {
-    const demo = spawn(process.execPath, [DEMO], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, TMPDIR: folder } });
+    demo = spawn(process.execPath, [DEMO], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, TMPDIR: folder } });
     const ended = new Promise<number | null>((resolve) => demo.once('close', resolve));
     // In the middle of it: origin, gateway and agents are up.
     await expect.poll(async () => (await processesAt(folder)).filter((line) => line.includes(' agent ')).length).toBeGreaterThan(0);

@@ -100,13 +100,23 @@ describe('a transfer goes on', () => {
 
   it('from peers when its gateway is killed, and leaves the origin alone', async () => {
     const cache = join(folder, `cache-${String(serial++)}`);
-    const upstream = await relay(shared.url, () => gateway.kill(), 1);
-    const gateway = await processes.serve(['gateway', '--origin', upstream.url, '--cache', cache]);
     // A neighbour that has all of it: a host on the same files.
     const neighbour = await newOrigin();
+    const heard = Promise.withResolvers<undefined>();
+    const near = await HostileServer.start(neighbour.url, async ({ path }, honest, wire) => {
+      if (!path.includes('/holdings/')) return false;
+      const { status, headers, body } = await honest();
+      wire.answer(status, { ...headers, 'transfer-encoding': undefined, connection: undefined, 'content-length': body.byteLength }, body);
+      heard.resolve(undefined);
+      return true;
+    });
+    relays.push(near);
+    // Not before the device has heard what its neighbour holds: until then there is only the origin.
+    const upstream = await relay(shared.url, () => heard.promise.then(() => gateway.kill()), 1);
+    const gateway = await processes.serve(['gateway', '--origin', upstream.url, '--cache', cache]);
     const far = await HostileServer.start(shared.url);
     relays.push(far);
-    const fetched = await fetch('--origin', far.url, '--gateway', gateway.url, '--peer', neighbour.url);
+    const fetched = await fetch('--origin', far.url, '--gateway', gateway.url, '--peer', near.url);
     await isWhole(fetched);
     expect(far.asked.filter(({ path }) => path.includes('/spans/'))).toEqual([]);
     // What the killed gateway has in its cache is of use when it comes back.

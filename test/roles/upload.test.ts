@@ -175,7 +175,7 @@ describe('an upload', () => {
     await vi.waitFor(async () => {
       expect(cuts).toBeGreaterThan(1);
       expect(await store.artifacts()).toEqual([]);
-    }, { interval: 1, timeout: 90_000 });
+    }, { interval: 1, timeout: 200_000 });
     expect((await running).changed).toBe(true);
     expect(Buffer.compare(await artifact(), content)).toBe(0);
   });

@@ -85,7 +85,7 @@ async function settled(content: Endless): Promise<void> {
       before = made;
       expect(same).toBe(true);
     },
-    { interval: 250, timeout: 90_000 },
+    { interval: 250, timeout: 200_000 },
   );
 }
 
@@ -97,7 +97,7 @@ describe('surface among the hostile', () => {
     collectGarbage();
     const before = process.memoryUsage().arrayBuffers;
     await Promise.all(Array.from({ length: readers }, () => neverReads(url)));
-    await vi.waitFor(async () => expect(await inFlight(url)).toBe(readers), { timeout: 90_000 });
+    await vi.waitFor(async () => expect(await inFlight(url)).toBe(readers), { timeout: 200_000 });
     await settled(content);
     // One piece each, and a quarter for what Node keeps beside it; the answers have 10 GB in all. What a collection frees of
     // buffers outside the heap is given back some time after it, so it is asked again, while all readers are still there.
@@ -106,7 +106,7 @@ describe('surface among the hostile', () => {
         collectGarbage();
         expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(readers * SERVE_PIECE_BYTES * 1.25 + 8 * 1024 * 1024);
       },
-      { timeout: 90_000, interval: 200 },
+      { timeout: 200_000, interval: 200 },
     );
     expect(await inFlight(url)).toBe(readers);
     expect(content.made).toBeLessThan(readers * ENDLESS_PIECES * 0.2);

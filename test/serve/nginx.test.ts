@@ -51,7 +51,7 @@ describe.skipIf(needsDebian('nginx'))('an ordinary nginx cache in front of an or
       await gone;
     });
     front = `http://${address}`;
-    await vi.waitFor(async () => expect((await ask(front, wire.health)).status).toBe(200), { timeout: 90_000, interval: 50 });
+    await vi.waitFor(async () => expect((await ask(front, wire.health)).status).toBe(200), { timeout: 200_000, interval: 50 });
   });
   afterAll(async () => {
     for (const close of closing.reverse()) await close();

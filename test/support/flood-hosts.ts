@@ -28,6 +28,6 @@ export async function siteToFlood(processes: Processes): Promise<FloodedSite> {
   const origin = await processes.serve(['origin', '--home', home]);
   const gateway = await processes.serve(['gateway', '--origin', origin.url, '--cache', join(folder, 'cache')]);
   const agent = await processes.serve(['agent', `os=${join(folder, 'os.img')}`, '--origin', origin.url, '--trust', join(home, 'trust', 'root.json'), '--state', join(folder, 'state')]);
-  await vi.waitFor(async () => expect((await ask(agent.url, pagePath)).status).toBe(200), { timeout: 90_000, interval: 200 });
+  await vi.waitFor(async () => expect((await ask(agent.url, pagePath)).status).toBe(200), { timeout: 200_000, interval: 200 });
   return { hosts: { origin, gateway, agent }, pagePath };
 }

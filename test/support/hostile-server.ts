@@ -34,6 +34,7 @@ export type Lie = (asked: Asked, honest: () => Promise<Honest>, wire: Wire) => b
  */
 export class HostileServer {
   readonly asked: Asked[] = [];
+  readonly #waiting = new Set<() => void>();
   lie: Lie = () => false;
   target: string;
   readonly #agent = new Agent({ keepAlive: true });
@@ -70,6 +71,19 @@ export class HostileServer {
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 
+  /** When it is asked for something with `part` in its path, or has been. */
+  wasAskedFor(part: string): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!this.asked.some(({ path }) => path.includes(part))) return;
+        this.#waiting.delete(look);
+        resolve();
+      };
+      this.#waiting.add(look);
+      look();
+    });
+  }
+
   /** Cuts every connection and takes no new ones. */
   async down(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
@@ -104,6 +118,7 @@ export class HostileServer {
 
   async #answer(socket: Socket, asked: Asked): Promise<void> {
     this.asked.push(asked);
+    for (const look of this.#waiting) look();
     const honest = (): Promise<Honest> => this.#honest(asked);
     const wire: Wire = {
       socket,

@@ -14,19 +14,35 @@ export class KillPoints {
   readonly #seed = Number(process.env['SHOAL_SEED'] ?? Date.now() % 1e6);
   readonly #random = randomFrom(this.#seed);
   readonly #rounds: number;
-  readonly operations: number;
+  readonly #counted: string;
+  #operations: number;
+  #again = false;
 
-  /** `counted` is where the whole run wrote how many operations it had. */
+  /** `counted` is where a run that ends by itself writes how many operations it had. */
   constructor(counted: string, rounds: number) {
-    this.operations = Number(readFileSync(counted, 'utf8'));
+    this.#counted = counted;
+    this.#operations = Number(readFileSync(counted, 'utf8'));
     this.#rounds = rounds;
     console.log(`SHOAL_SEED=${String(this.#seed)}`);
   }
 
-  *[Symbol.iterator](): Generator<{ readonly round: number; readonly env: Readonly<Record<string, string>>; readonly told: string }> {
+  /** Of the last run that ended by itself. */
+  get operations(): number {
+    return this.#operations;
+  }
+
+  /** It ended before it was killed. Batches are written as they come: another one may take fewer operations. Draws anew. */
+  missed(): void {
+    this.#operations = Number(readFileSync(this.#counted, 'utf8'));
+    this.#again = true;
+  }
+
+  *[Symbol.iterator](): Generator<{ readonly env: Readonly<Record<string, string>>; readonly told: string }> {
     for (let round = 0; round < this.#rounds; round++) {
-      const point = 1 + Math.floor(((round + this.#random()) / this.#rounds) * this.operations);
-      yield { round, env: { SHOAL_TEST_DIE_AT: String(point) }, told: `SHOAL_SEED=${String(this.#seed)}, killed at operation ${String(point)} of ${String(this.operations)}` };
+      this.#again = false;
+      const point = 1 + Math.floor(((round + this.#random()) / this.#rounds) * (this.#operations - 1));
+      yield { env: { SHOAL_TEST_DIE_AT: String(point), SHOAL_TEST_OPERATIONS: this.#counted }, told: `SHOAL_SEED=${String(this.#seed)}, killed at operation ${String(point)} of ${String(this.#operations)}` };
+      if (this.#again) round--;
     }
   }
 }
@@ -56,14 +72,17 @@ export async function killFetches(processes: Processes, { args, content, ends, j
   expect([whole.code, whole.errors]).toEqual([0, expect.any(String)]);
   const points = new KillPoints(counted, rounds);
   let hits = 0;
-  for (const { round, env, told } of points) {
-    const name = `round-${String(round)}`;
+  let serial = 0;
+  for (const { env, told } of points) {
+    const name = `round-${String(serial++)}`;
     const output = join(folder, name);
     await writeFile(output, 'the version before');
     const killed = processes.start(args(name), { imports: [DIE_AT], env });
     const { code } = await killed.ended;
-    // Batches are written as they come: a run may take a few operations less than the one that was counted.
-    if (code === 0) continue;
+    if (code === 0) {
+      points.missed();
+      continue;
+    }
     hits++;
     expect([killed.child.signalCode, told]).toEqual(['SIGKILL', told]);
     const there = await readFile(output);

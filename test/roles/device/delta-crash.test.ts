@@ -103,4 +103,4 @@ it('an installation by a delta that is cut by a power failure goes on with the s
   };
   expect(await cutEverywhere({ before, after, manifest, source, deltas, onWhole, look }, SEEDS)).toBeGreaterThan(100);
   expect(partly).toBeGreaterThan(0);
-}, 600_000);
+}, 900_000);
