@@ -5,6 +5,7 @@
 #include <new>
 
 #include "bytes.h"
+#include "few.h"
 #include "literals.h"
 #include "meter.h"
 #include "range_coder.h"
@@ -87,6 +88,9 @@ bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint
   const LiteralWay way = chooseWay(prediction, target, size, pieces, count);
   const std::unique_ptr<State> state(new (std::nothrow) State(way));
   if (!state) return false;
+  std::vector<uint8_t> few;
+  std::vector<FewChange> changes;
+  if (findFew(prediction, target, size, changes)) encodeFew(prediction, target, size, changes, few);
   std::vector<uint8_t> coded, counted[kCounts], passed;
   RangeEncoder coder(coded), counts[kCounts] = {RangeEncoder(counted[0]), RangeEncoder(counted[1]), RangeEncoder(counted[2])};
   Aside aside;
@@ -107,7 +111,25 @@ bool encodePayload(uint8_t* prediction, const uint8_t* target, size_t size, uint
   payload.insert(payload.end(), passed.begin(), passed.end());
   for (const auto& bytes : counted) payload.insert(payload.end(), bytes.begin(), bytes.end());
   payload.insert(payload.end(), coded.begin(), coded.end());
+  if (!few.empty() && few.size() <= payload.size()) payload.swap(few);
   return true;
+}
+
+bool meterFew(const uint8_t* payload, size_t payloadSize, const uint8_t* prediction, const uint8_t* target, size_t size, const Piece* pieces,
+              Meter& meter) {
+  const uint8_t* at = payload;
+  size_t listed, end = pieces[0].length;
+  bool differences;
+  std::vector<FewChange> changes;
+  if (!readFewHead(at, payload + payloadSize, listed, differences) || !findFew(prediction, target, size, changes) || listed != changes.size())
+    return false;
+  MeterCoder coder(meter);
+  const Piece* piece = pieces;
+  return codeFew(coder, differences, listed, changes.data(), prediction, target, size, [&](size_t place) {
+    while (end <= place) end += (++piece)->length;
+    coder.at(place);
+    coder.piece(piece->kind);
+  });
 }
 
 bool meterPayload(uint8_t* prediction, const uint8_t* target, size_t size, const Piece* pieces, size_t count, uint32_t origin, Meter& meter) {
@@ -124,9 +146,9 @@ bool meterPayload(uint8_t* prediction, const uint8_t* target, size_t size, const
 
 int32_t decodePayload(const uint8_t* payload, size_t payloadSize, uint8_t* prediction, size_t size, uint32_t origin,
                       const Piece* pieces, size_t count) {
-  (void)size;
   const uint8_t *at = payload, *end = payload + payloadSize;
-  if (payloadSize == 0 || *at >= 2 << (1 + kCounts)) return SHOAL_DELTA_DAMAGED;
+  if (payloadSize == 0) return SHOAL_DELTA_DAMAGED;
+  if (*at >= kFewHead) return decodeFew(payload, payloadSize, prediction, size) ? SHOAL_DELTA_OK : SHOAL_DELTA_DAMAGED;
   const uint32_t head = *at++;
   const LiteralWay way = static_cast<LiteralWay>(head & 1);
   size_t sizes[1 + kCounts] = {}, sum = 0;

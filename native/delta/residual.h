@@ -20,7 +20,10 @@ int32_t decodePayload(const uint8_t* payload, size_t payloadSize, uint8_t* predi
                       const Piece* pieces, size_t count);
 
 struct Meter;
-// What the payload that encodePayload makes is spent on; `prediction` becomes the target. False: no memory.
+// What a payload that lists few changes is spent on; false: it is not of this target. Then of all others: what encodePayload makes;
+// `prediction` becomes the target, false: no memory.
+bool meterFew(const uint8_t* payload, size_t payloadSize, const uint8_t* prediction, const uint8_t* target, size_t size,
+              const Piece* pieces, Meter& meter);
 bool meterPayload(uint8_t* prediction, const uint8_t* target, size_t size, const Piece* pieces, size_t count,
                   uint32_t origin, Meter& meter);
 

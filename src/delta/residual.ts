@@ -1,5 +1,6 @@
 import { Changes } from './change.ts';
 import { RangeDecoder, RangeEncoder } from './coder.ts';
+import { FEW_HEAD, decodeFew, encodeFew } from './few.ts';
 import { Aside, LiteralWay, Literals } from './literals.ts';
 import type { BitCoder } from './model.ts';
 import { Numbers } from './rules.ts';
@@ -49,13 +50,15 @@ function chooseWay(prediction: Uint8Array, target: Uint8Array, pieces: Pieces): 
 /** `prediction` becomes the target. */
 export function encodePayload(prediction: Uint8Array, target: Uint8Array, origin: number, pieces: Pieces): Uint8Array {
   const way = chooseWay(prediction, target, pieces);
+  const few = encodeFew(prediction, target);
   const coder = new RangeEncoder();
   const counts = [new RangeEncoder(), new RangeEncoder(), new RangeEncoder()] as const;
   const aside = new Aside();
   run(coder, counts, way, aside, prediction, target, origin, pieces);
   const parts = [Buffer.concat(aside.taken), ...counts.map((each) => each.finish())];
   const head = parts.reduce((bits, { length }, n) => bits | (length === 0 ? 0 : 2 << n), way);
-  return Buffer.concat([Buffer.from([head, ...parts.flatMap(({ length }) => (length === 0 ? [] : numberBytes(length)))]), ...parts, coder.finish()]);
+  const payload = Buffer.concat([Buffer.from([head, ...parts.flatMap(({ length }) => (length === 0 ? [] : numberBytes(length)))]), ...parts, coder.finish()]);
+  return few === undefined || few.length > payload.length ? payload : few;
 }
 
 /** Seven bits a byte, the lowest first. */
@@ -67,7 +70,8 @@ function numberBytes(v: number): number[] {
 export function decodePayload(payload: Uint8Array, prediction: Uint8Array, origin: number, pieces: Pieces): boolean {
   const input = new Numbers(payload);
   const head = input.byte();
-  if (head === undefined || head > 31) return false;
+  if (head === undefined) return false;
+  if (head >= FEW_HEAD) return decodeFew(head, input, payload, prediction);
   const sizes: number[] = [];
   for (let n = 0; n < 4; n++) {
     const size = head & (2 << n) ? input.number(2 ** 28, 4) : 0;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeDelta } from '../../src/delta/encode.ts';
+import { FEW_HEAD } from '../../src/delta/few.ts';
 import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
 import { decodeMapPage, encodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase, predict, predictPortably } from '../../src/delta/predict.ts';
@@ -70,6 +71,44 @@ describe.skipIf(native === undefined)('native kernel and its twin', () => {
       // Some 20 ms each; enough to meet every branch of the coder many times.
       { numRuns: 60 },
     );
+  });
+
+  test('list few changes alike', async () => {
+    let listed = 0;
+    const input = fc.record({ size: fc.integer({ min: 1, max: 40_000 }), every: fc.integer({ min: 1, max: 3000 }), seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), counters: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(input, async ({ size, every, seed, counters }) => {
+        const next = random(seed);
+        const base = program(seed, size);
+        const target = Buffer.from(base);
+        for (let at = next() % every; at < size; at += counters ? every : 1 + (next() % (2 * every))) {
+          for (let k = counters ? 1 : next() % 9; k-- > 0 && at < size; at++) target[at] = counters ? (target[at] as number) + 1 : next() >>> 11;
+        }
+        const { segments, pages } = await encodeDelta(base, target, [size], {});
+        for (const { payload, codec } of segments) {
+          if (codec !== Codec.SITES) continue;
+          const [page] = pages;
+          const covers = page === undefined ? new Float64Array(0) : await decodePage(page.bytes, page.begin, page.end, size, page.covers);
+          const prediction = Buffer.alloc(size);
+          const pieces = await predict(covers, 0, prediction, memoryBase(base));
+          expect(Buffer.from(encodePayload(Buffer.from(prediction), target, 0, pieces))).toEqual(Buffer.from(payload));
+          if ((payload[0] ?? 0) >= FEW_HEAD) listed++;
+          const kernel = Buffer.from(prediction);
+          await decodeSegment(codec, payload, kernel, 0, pieces);
+          expect(decodePayload(payload, prediction, 0, pieces)).toBe(true);
+          expect([kernel.equals(target), prediction.equals(target)]).toEqual([true, true]);
+          // Damaged they decode to the same something, or are refused by both.
+          const damaged = Buffer.from(payload);
+          damaged[next() % damaged.length] = next() >>> 9;
+          const [one, two] = [Buffer.from(base), Buffer.from(base)];
+          const refused = await decodeSegment(codec, damaged, one, 0, pieces).then(() => false, () => true);
+          expect(decodePayload(damaged, two, 0, pieces)).toBe(!refused);
+          expect(one.equals(two)).toBe(true);
+        }
+      }),
+      { numRuns: 80 },
+    );
+    expect(listed).toBeGreaterThan(20);
   });
 
   test('move references alike', async () => {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { goldenPair } from '../../fixtures/delta/golden.ts';
 import { idFromBytes } from '../../src/core/ids.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
+import { FEW_HEAD } from '../../src/delta/few.ts';
 import { LiteralWay } from '../../src/delta/literals.ts';
 import { decodePortably } from '../../src/delta/kernel.ts';
 import { decodeMapPage } from '../../src/delta/map.ts';
@@ -30,7 +31,7 @@ describe('vectors of docs/delta.md', () => {
     // Every codec is there, or the file proves less than it is for.
     expect(new Set(golden.segments.map(({ codec }) => codec))).toEqual(new Set([Codec.COPY, Codec.RAW, Codec.SITES, Codec.MOVED]));
     // So is every way to predict and to code literals.
-    expect(golden.ways).toEqual([LiteralWay.MIXED, LiteralWay.NIBBLES]);
+    expect(golden.ways).toEqual([LiteralWay.MIXED, LiteralWay.NIBBLES, FEW_HEAD, FEW_HEAD + 1]);
     expect(golden.tables).toBeGreaterThan(1);
   });
 

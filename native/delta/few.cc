@@ -1,0 +1,67 @@
+#include "few.h"
+
+#include "bytes.h"
+#include "range_coder.h"
+#include "maps.h"
+
+namespace shoal::delta {
+
+bool findFew(const uint8_t* prediction, const uint8_t* target, size_t size, std::vector<FewChange>& changes) {
+  changes.clear();
+  for (size_t at = 0; at < size;) {
+    at += equalForward(prediction + at, target + at, size - at);
+    if (at == size) break;
+    size_t end = at;
+    while (end < size && prediction[end] != target[end]) end++;
+    if (!changes.empty() && at - (changes.back().at + changes.back().length) <= kFewJoined) {
+      changes.back().length = static_cast<uint32_t>(end - changes.back().at);
+    } else if (changes.size() == kFewMost) {
+      return false;
+    } else {
+      changes.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(end - at)});
+    }
+    at = end;
+  }
+  return !changes.empty();
+}
+
+void encodeFew(const uint8_t* prediction, const uint8_t* target, size_t size, const std::vector<FewChange>& changes, std::vector<uint8_t>& payload) {
+  const size_t count = changes.size(), said = std::min(count, kFewInHead);
+  for (const bool differences : {false, true}) {
+    std::vector<uint8_t> head(1, static_cast<uint8_t>(kFewHead + 2 * (said - 1) + (differences ? 1 : 0))), coded;
+    if (said == kFewInHead) putNumber(count - said, head);
+    RangeEncoder coder(coded);
+    codeFew(coder, differences, count, changes.data(), prediction, target, size, [](size_t) {});
+    coder.finish();
+    if (!payload.empty() && payload.size() <= head.size() + coded.size()) continue;
+    payload = std::move(head);
+    payload.insert(payload.end(), coded.begin(), coded.end());
+  }
+}
+
+bool readFewHead(const uint8_t*& at, const uint8_t* end, size_t& count, bool& differences) {
+  if (at == end || *at < kFewHead) return false;
+  const uint32_t head = *at++ - kFewHead;
+  differences = (head & 1) != 0;
+  count = (head >> 1) + 1;
+  if (count < kFewInHead) return true;
+  // A number of at most two bytes.
+  for (uint32_t shift = 0; shift < 14; shift += 7) {
+    if (at == end) return false;
+    const uint32_t b = *at++;
+    count += static_cast<size_t>(b & 127) << shift;
+    if (b < 128) return count <= kFewMost;
+  }
+  return false;
+}
+
+bool decodeFew(const uint8_t* payload, size_t payloadSize, uint8_t* prediction, size_t size) {
+  const uint8_t *at = payload, *end = payload + payloadSize;
+  size_t count;
+  bool differences;
+  if (!readFewHead(at, end, count, differences)) return false;
+  RangeDecoder coder(at, static_cast<size_t>(end - at));
+  return codeFew(coder, differences, count, nullptr, prediction, nullptr, size, [](size_t) {});
+}
+
+}  // namespace shoal::delta
