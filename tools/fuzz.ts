@@ -22,9 +22,12 @@ const folder = mkdtempSync(join(tmpdir(), 'shoal-fuzz-'));
 const CLANG = ['clang++', '-fsanitize=fuzzer,address,undefined', '-fno-sanitize-coverage=trace-cmp', '-DSHOAL_LIBFUZZER', '-DSHOAL_SMALL_MODELS'];
 const GCC = ['c++', '-fsanitize=address,undefined', '-DSHOAL_SMALL_MODELS'];
 
+/** The kernels that another one calls. */
+const CALLED: Readonly<Record<string, readonly string[]>> = { walk: ['chunk', 'hash'], delta: ['scratch'] };
+
 function compile(kernel: string, [compiler = '', ...flags]: readonly string[]): string | undefined {
   const program = join(folder, kernel);
-  const sources = readdirSync(join(native, kernel)).filter((name) => name.endsWith('.cc')).map((name) => join(kernel, name));
+  const sources = [kernel, ...(CALLED[kernel] ?? [])].flatMap((name) => readdirSync(join(native, name)).filter((file) => file.endsWith('.cc')).map((file) => join(name, file)));
   const built = spawnSync(compiler, ['-std=c++17', '-g', '-O2', '-fno-sanitize-recover=all', ...flags, '-I', '.', '-o', program, `test/${kernel}_fuzz.cc`, ...sources, '-lpthread'], { cwd: native, encoding: 'utf8' });
   return built.status === 0 ? program : undefined;
 }

@@ -1,5 +1,5 @@
 // delta_pair BASE TARGET [memory-cap-MiB] [threads]: encodes, decodes segment by segment, compares, prints one line.
-// Build: c++ -O3 -std=c++17 native/test/delta_pair.cc native/delta/*.cc -lpthread
+// Build: c++ -O3 -std=c++17 native/test/delta_pair.cc native/delta/*.cc native/scratch/*.cc -lpthread
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

@@ -14,7 +14,7 @@ const SECONDS = Number(process.env.SHOAL_FUZZ_SECONDS ?? 30);
 const drivers = readdirSync(join(native, 'test')).flatMap((name) => /^(\w+)_fuzz\.cc$/.exec(name)?.[1] ?? []);
 
 /** The kernels that another one calls. */
-const CALLED: Readonly<Record<string, readonly string[]>> = { walk: ['chunk', 'hash'] };
+const CALLED: Readonly<Record<string, readonly string[]>> = { walk: ['chunk', 'hash'], delta: ['scratch'] };
 
 /** Where the headers of the Node that runs this are: with it, or in the package it came in. */
 function nodeHeaders(): string {
