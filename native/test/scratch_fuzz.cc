@@ -24,13 +24,13 @@ uint64_t resident() {
 
 void once() {
   const std::string path = "/tmp/.shoal-scratch-" + std::to_string(getpid());
-  const size_t size = 1 + below(48 << 20);
+  const size_t size = 1 + below(6 << 20);
   const uint32_t seed = below(256);
   uint8_t* bytes = shoal_scratch_make(path.c_str(), size);
   require(bytes != nullptr && access(path.c_str(), F_OK) != 0, "memory without a name");
-  const uint64_t limit = resident() + (24 << 20);
+  const uint64_t limit = resident() + (10 << 20);
   require(shoal_scratch_keep_below(limit) != 0, "a bound");
-  const size_t step = 1 + below(1 << 20);
+  const size_t step = (1 << 16) + below(1 << 20);
   for (size_t at = 0; at < size; at += step) {
     shoal_scratch_check();
     for (size_t i = at; i < std::min(size, at + step); i++) bytes[i] = valueAt(i, seed);
@@ -39,7 +39,7 @@ void once() {
   for (uint64_t reader = 0; reader < 2; reader++) {
     readers.emplace_back([=, from = random64()] {
       uint64_t x = from | 1;
-      for (int n = 0; n < 2000; n++) {
+      for (int n = 0; n < 300; n++) {
         x = x * 6364136223846793005ull + 1442695040888963407ull;
         const size_t at = static_cast<size_t>((x >> 20) % size);
         if (n % 16 == 0) shoal_scratch_check();
