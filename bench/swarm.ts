@@ -11,7 +11,7 @@ import { prepare } from './swarm/prepare.ts';
 import type { Prepared } from './swarm/prepare.ts';
 import { releasesFor } from './swarm/releases.ts';
 import { stock } from './swarm/baselines.ts';
-import { IDLE_POLL_S, idle } from './swarm/idle.ts';
+import { IDLE_POLL_S, WATCHED_S, idle } from './swarm/idle.ts';
 import { rival } from './swarm/rival.ts';
 import { strangers } from './swarm/strangers.ts';
 import { churn, cut, gone, liars, mixed, power, update, withGateway } from './swarm/scenarios.ts';
@@ -45,7 +45,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   churn: { what: 'as time; a third killed, half of them back, whoever fetches killed every 4 s', set: 'random', run: churn, bytes: 1.25 },
   cut: { what: 'as time; the LAN falls in two for 20 s', set: 'random', run: cut, bytes: 1.05, twice: true },
   liars: { what: 'as time; two of the devices lie', set: 'random', run: liars, bytes: 1.15 },
-  idle: { what: 'nothing happens: bytes a day, from polls that come faster (see bench/swarm/idle.ts)', set: 'pair', run: (setting) => idle(setting, 1_000_000), poll: IDLE_POLL_S },
+  idle: { what: 'nothing happens: bytes a day, from polls that come faster (see bench/swarm/idle.ts)', set: 'pair', run: (setting) => idle(setting, 1_000_000, Number(values.watched)), poll: IDLE_POLL_S },
   strangers: { what: 'as time, with --tls, while strangers connect to everybody all the time', set: 'random', run: (setting) => strangers(setting), bytes: 1.05 },
   rival: { what: 'as time, while somebody else needs the line as well', set: 'random', run: (setting) => rival(setting, false), bytes: 1.05 },
   'rival-gentle': { what: 'the same with --gentle', set: 'random', run: (setting) => rival(setting, true), bytes: 1.05 },
@@ -65,6 +65,7 @@ const { values } = parseArgs({
     size: { type: 'string', default: '64' },
     scenario: { type: 'string', default: Object.keys(SCENARIOS).join(',') },
     seed: { type: 'string', default: '1' },
+    watched: { type: 'string', default: String(WATCHED_S) },
     tls: { type: 'boolean', default: false },
     node: { type: 'boolean', default: false },
     from: { type: 'string' },
@@ -77,14 +78,14 @@ const { values } = parseArgs({
 });
 if (values.help) {
   console.error(`npm run bench -- swarm [--devices N] [--backhaul MBIT] [--lan MBIT] [--each N] [--size MIB] [--scenario LIST] [--tls] [--node | --from FILE --to FILE]
-                       [--data DIR] [--seed N] [--json] [--check]
+                       [--data DIR] [--seed N] [--watched S] [--json] [--check]
 
 Real agents in network namespaces of their own, on a LAN behind a slow line to the origin (tc tbf). Needs root and iproute2.
 ${Object.entries(SCENARIOS).map(([name, { what }]) => `  ${name.padEnd(15)} ${what}`).join('\n')}
 
 With --each several agents share a process, and their host's line: 200 processes start for minutes on two processors.
 With --tls every host is enrolled and talks mutual TLS; without, plain HTTP. The releases are two of esbuild-wasm, with --node two of
-Node.js. --data keeps releases and prepared homes for the next run. --check exits 1 above the bars.
+Node.js. An idle site is watched for S seconds, ${String(WATCHED_S)} if not said otherwise, and a day made of its polls. --data keeps releases and prepared homes for the next run. --check exits 1 above the bars.
 
 Example: npm run bench -- swarm --scenario churn,cut --data /var/tmp/swarm --check`);
   process.exit(0);

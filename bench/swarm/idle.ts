@@ -8,8 +8,9 @@ const DAY_S = 86_400;
 const OWN_A_DAY = 24 * (Math.LN2 / 12);
 /** Certificates are good for seven days and renewed after 0.6 to 0.8 of that. */
 const RENEWALS_A_DAY = 1 / (7 * 0.7);
-/** How long it is watched, seconds. Polls must be further apart than an idle connection lives, or they would share one. */
-const WATCHED_S = 150;
+/** How long it is watched by default, seconds. */
+export const WATCHED_S = 150;
+/** Polls must be further apart than an idle connection lives, or they would share one. */
 export const IDLE_POLL_S = 6;
 
 /**
@@ -17,12 +18,12 @@ export const IDLE_POLL_S = 6;
  * every five minutes, each with a connection of its own as in a day, and what one costs is multiplied. What happens less often
  * (a device's own question, renewals) is measured one by one where it can be and counted as often as it happens.
  */
-export async function idle(setting: Setting, most: number): Promise<Measured> {
+export async function idle(setting: Setting, most: number, watchedS: number): Promise<Measured> {
   const { bed, devices, prepared, site } = setting;
   await settled(setting);
   await new Promise((resolve) => setTimeout(resolve, 15_000));
   const [before, asked, since] = [bed.backhaul, await site.requests(), performance.now()];
-  await new Promise((resolve) => setTimeout(resolve, WATCHED_S * 1000));
+  await new Promise((resolve) => setTimeout(resolve, watchedS * 1000));
   const seconds = (performance.now() - since) / 1000;
   const after = bed.backhaul;
   const polls = (await site.requests()) - asked;
@@ -42,7 +43,7 @@ export async function idle(setting: Setting, most: number): Promise<Measured> {
   const tooMany = polls > (seconds / IDLE_POLL_S) * 1.5;
   return {
     content: 0, ledgers: [], seconds, interfaceBytes: { down, up },
-    notes: { 'bytes a poll': Math.round(perPoll), polls, 'polls expected': Math.round(seconds / IDLE_POLL_S), 'polls a day': Math.round(expected), 'own questions a day': Math.round(own), 'renewals a day': Math.round(renewals), 'bytes a day': day },
+    notes: { 'watched, s': Math.round(seconds), 'bytes a poll': Math.round(perPoll), polls, 'polls expected': Math.round(seconds / IDLE_POLL_S), 'polls a day': Math.round(expected), 'own questions a day': Math.round(own), 'renewals a day': Math.round(renewals), 'bytes a day': day },
     failures: [...(day <= most ? [] : [`${String(day)} bytes a day, not ${String(most)}`]), ...(tooMany ? ['more than one member asks the origin'] : [])],
   };
 }

@@ -22,6 +22,19 @@ export class Line {
     else this.#seen.push({ at: (performance.now() - this.#began) / 1000, bytes: this.#bed.backhaul.down - this.#before });
   }
 
+  /** How full the line was in each tenth of the time until now, percent: it should be from the first to the last. */
+  get used(): string {
+    this.#look();
+    const most = (this.#bed.backhaulMbit * 1e6) / 8;
+    const end = this.#seen.at(-1)?.at ?? 0;
+    const at = (seconds: number): number => {
+      const next = this.#seen.find((each) => each.at >= seconds) ?? { at: end, bytes: 0 };
+      const last = this.#seen.findLast((each) => each.at < seconds) ?? { at: 0, bytes: 0 };
+      return last.bytes + ((next.bytes - last.bytes) * (seconds - last.at)) / Math.max(0.001, next.at - last.at);
+    };
+    return Array.from({ length: 10 }, (_, tenth) => ((100 * (at(((tenth + 1) * end) / 10) - at((tenth * end) / 10))) / ((most * end) / 10)).toFixed(0)).join(' ');
+  }
+
   /** Seconds until a hundredth, a half and 99 of a hundred of all of it had crossed. */
   stop(): string {
     clearInterval(this.#timer);

@@ -109,11 +109,11 @@ const version = ({ prepared }: Setting): string => String(prepared.set.older.len
 export async function measured(setting: Setting, since: Begin, devices: readonly Device[], notes: Measured['notes'] = {}, failures: readonly string[] = []): Promise<Measured> {
   const seconds = (performance.now() - since.at) / 1000;
   const { content, down, up } = await setting.site.crossed();
-  const crossedAt = since.line.stop();
+  const [used, crossedAt] = [since.line.used, since.line.stop()];
   const took = await effort(since, devices);
   const setOut = devices.flatMap((device) => device.setOut(version(setting)) ?? []).map((at) => (at - since.at) / 1000);
   await setting.site.check(devices);
-  return { content, interfaceBytes: { down, up }, seconds, notes: { ...notes, 'set out after, s': `${Math.min(...setOut).toFixed(1)} to ${Math.max(...setOut).toFixed(1)}`, 'crossed after, s': crossedAt, ...took }, failures, ledgers: await Promise.all(devices.map(async (device) => (await device.installed(version(setting)))['ledger'])) };
+  return { content, interfaceBytes: { down, up }, seconds, notes: { ...notes, 'set out after, s': `${Math.min(...setOut).toFixed(1)} to ${Math.max(...setOut).toFixed(1)}`, 'crossed after, s': crossedAt, 'line used, %': used, ...took }, failures, ledgers: await Promise.all(devices.map(async (device) => (await device.installed(version(setting)))['ledger'])) };
 }
 
 /** Everybody updates. */

@@ -39,11 +39,13 @@ export class TestBed {
   readonly #bounds = new Map<string, string>();
   #removed = false;
   readonly devices: number;
+  readonly backhaulMbit: number;
   readonly #each: number;
 
   constructor({ devices, backhaulMbit, lanMbit, each = 1 }: TestBedOptions) {
     if (!(devices >= 1 && devices <= 250)) throw new Error('1 to 250 devices');
     this.devices = devices;
+    this.backhaulMbit = backhaulMbit;
     this.#each = each;
     for (const path of NEIGHBOURS) {
       const before = readFileSync(path, 'utf8').trim();

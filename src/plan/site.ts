@@ -53,6 +53,8 @@ const BROKEN_MOST = 8;
 
 /** Spans on their way over the backhaul at a time that a site aims at; each is lost, in part, when whoever brings it dies. */
 const WIDTH = 6;
+/** The same when nothing else is left to begin: enough to keep the line full. */
+const LAST_WIDTH = 2;
 
 /** For how long a member may keep to itself what bringing it costs it, before it counts as one without a delta, milliseconds. */
 export const UNDECIDED_MS = 10_000;
@@ -117,6 +119,10 @@ export class SiteTurns {
   /** For how long each may bring nothing, as far as that was asked for since somebody's pace was last learned. */
   readonly #patiences = new Map<Seen, number>();
   readonly #begun: number;
+  /** Whoever does not say what bringing all of it costs him may need no more than this. */
+  #best = -1;
+  /** Spans of the artifact, where that is known. */
+  #count = Infinity;
   /** The span that this device tries though it is not its turn. */
   #tried: number | undefined;
 
@@ -149,9 +155,10 @@ export class SiteTurns {
     }
   }
 
-  /** What bringing all of it costs this device: bytes of a delta, or `Infinity`. */
-  decided(bytes: number): void {
+  /** What bringing all of it costs this device: bytes of a delta, or `Infinity`; and what it costs at best, with any base that there is a delta for. */
+  decided(bytes: number, best = -1): void {
     this.#self.bytes = bytes;
+    this.#best = best;
   }
 
   /** This device begins to bring `span` over the backhaul. */
@@ -172,6 +179,7 @@ export class SiteTurns {
   saw(instance: string, { held, working, bytes, bringing = [], has = () => false, count }: Said): void {
     const seen = this.#others.get(instance);
     if (seen === undefined || seen.liar) return;
+    this.#count = count ?? this.#count;
     seen.bytes = bytes ?? seen.bytes;
     const now = this.#now();
     if (held > seen.held) seen.grew = now;
@@ -241,15 +249,18 @@ export class SiteTurns {
 
   /** How many spans this device should bring at a time: so many that all members at work together keep the backhaul busy. */
   get width(): number {
-    let [members, claimed] = [1, 0];
+    let [members, claimed, begun] = [1, 0, this.#shown.size];
     for (const seen of this.#others.values()) {
       if (!this.#waitsFor(seen)) continue;
       members++;
       claimed += seen.claims.size;
+      for (const span of seen.claims.keys()) if (!this.#shown.has(span)) begun++;
     }
     const share = Math.ceil(WIDTH / members);
+    // The last spans come one after another: each can be passed on while the next one crosses, and not all of them at the very end.
+    const last = Math.max(LAST_WIDTH, this.#count - begun) - claimed;
     // Who is the last with something to bring need not bring it bit by bit; at the beginning nobody has heard yet what others bring.
-    return Math.max(1, this.#now() - this.#begun > 2 * TAKE_OVER_MS ? Math.max(share, WIDTH - claimed) : share);
+    return Math.max(1, Math.min(last, this.#now() - this.#begun > 2 * TAKE_OVER_MS ? Math.max(share, WIDTH - claimed) : share));
   }
 
   /** Members that say they are bringing something over the backhaul; this one is counted. */
@@ -351,7 +362,7 @@ export class SiteTurns {
 
   /** Fewer bytes come first. A member that is still looking at its base is waited for, not for ever. */
   #rank({ bytes, since }: Seen): number {
-    return bytes ?? (this.#now() - since <= UNDECIDED_MS ? -1 : Infinity);
+    return bytes ?? (this.#now() - since <= UNDECIDED_MS ? this.#best : Infinity);
   }
 
   /** Of who has not joined it may be known what it will need; otherwise it counts as one of ours. */

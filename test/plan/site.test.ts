@@ -146,6 +146,16 @@ describe('what is on its way', () => {
     expect([turnsOf('a', []), turnsOf('a', ['b']), turnsOf('a', ['b', 'c', 'd']), turnsOf('a', ['b', 'c', 'd', 'e', 'f', 'g', 'h'])].map(({ width }) => width)).toEqual([6, 3, 2, 1]);
   });
 
+  it('is fewer when few are left to begin', () => {
+    const widthOf = (count: number): number => {
+      const turns = turnsOf('a', ['b']);
+      turns.saw('b', { held: 6, has: (span) => span < 6, count, working: true, bringing: [6] });
+      return turns.width;
+    };
+    // Seven are begun, one of them still under way.
+    expect([100, 11, 10, 9, 8].map(widthOf)).toEqual([3, 3, 2, 1, 1]);
+  });
+
   it('is nothing of a liar\'s', () => {
     const turns = turnsOf('a', ['b']);
     turns.caught('b');
@@ -282,6 +292,20 @@ describe('members with different bases', () => {
     const again = among(member('a', 1, 500_000), [{ instance: 'b', weight: 1 }], () => now);
     for (; now <= UNDECIDED_MS; now += 1_000) again.saw('b', { held: 0, working: true });
     expect(again.leads).toBe(true);
+  });
+
+  it('leave one that is still looking its share, and begin with their own, when nobody can have a better base', () => {
+    const spans = Array.from({ length: 100 }, (_, each) => each);
+    for (const own of [500_000, Infinity]) {
+      const turns = among(member('a', 1, own), [{ instance: 'b', weight: 1 }, member('c', 1, own)]);
+      turns.decided(own, own);
+      expect(turns.leads).toBe(true);
+      expect(spans.map((span) => turns.mine(span))).toEqual(spans.map((span) => among(member('a', 1, own), [member('b', 1, own), member('c', 1, own)]).mine(span)));
+    }
+    // With a worse one it waits for who may have the best.
+    const worse = among(member('a', 1, 2_000_000), [{ instance: 'b', weight: 1 }]);
+    worse.decided(2_000_000, 500_000);
+    expect([worse.leads, worse.mine(0)]).toEqual([false, false]);
   });
 
   it('are given a moment to set out when they are known to have a better base', () => {

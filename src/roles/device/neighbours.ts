@@ -243,7 +243,7 @@ export class Neighbours {
         offers = listed;
         this.#costs.set(root, new Map(listed.map(({ base, bytes }) => [base, bytes])));
         this.#looked.delete(root);
-        turns.decided(choice?.offer.bytes ?? Infinity);
+        turns.decided(choice?.offer.bytes ?? Infinity, Math.min(...listed.map(({ bytes }) => bytes)));
         look();
       },
       settled: () => (settled() ? Promise.resolve() : new Promise((resolve) => void clock.after(settles - clock.now(), resolve))),
