@@ -23,7 +23,8 @@ struct DeflateWork : Work {
 };
 
 // deflateStreams(data: Uint8Array, sizes: Uint32Array, out: Uint8Array, rooms: Uint32Array, settings: Uint16Array,
-//   made: Uint32Array, work: Uint8Array): Promise<number>. A setting is level + 16 * memory level + 256 with zlib's head and checksum.
+//   made: Uint32Array, work: Uint8Array): Promise<number>. A setting is level + 16 * memory level + 256 with zlib's head and checksum, + 512 as
+//   GNU gzip.
 napi_value DeflateStreams(napi_env env, napi_callback_info info) {
   napi_value args[7];
   size_t count = 7, size, capacity, streams, rooms, settings, makes, works;
@@ -50,7 +51,7 @@ napi_value DeflateStreams(napi_env env, napi_callback_info info) {
       return Refuse(env, "deflateStreams: the streams leave the buffers");
     }
     work->streams.push_back({data + from, out + to, sizes[i], room[i], 0, static_cast<uint8_t>(setting[i] & 15),
-                             static_cast<uint8_t>(setting[i] >> 4 & 15), static_cast<uint8_t>(setting[i] >> 8 & 1)});
+                             static_cast<uint8_t>(setting[i] >> 4 & 15), static_cast<uint8_t>(setting[i] >> 8 & 1), static_cast<uint8_t>(setting[i] >> 9 & 1)});
     from += sizes[i];
     to += room[i];
   }

@@ -208,6 +208,18 @@ bool Block::match(uint32_t distance, uint32_t length) {
   return count_ == most_;
 }
 
+bool Block::stops(size_t size) const {
+  constexpr uint32_t kEvery = 4096;
+  if (count_ % kEvery != 0) return false;
+  uint64_t bits = uint64_t{8} * count_;
+  uint32_t matches = 0;
+  for (int n = 0; n < kDistanceCodes; n++) {
+    bits += uint64_t{distances_.often[n]} * (5u + kDistanceExtra[n]);
+    matches += distances_.often[n];
+  }
+  return matches < count_ / 2 && bits / 8 < size / 2;
+}
+
 // Goes through the lengths of a code in runs: counts the symbols that say them, or sends them.
 void Block::scan(const Code& c, bool send, BitWriter* out) {
   int before = -1, next = c.length[0], count = 0;

@@ -76,6 +76,8 @@ class Block {
     return count_ == most_;
   }
   bool match(uint32_t distance, uint32_t length);
+  // Whether GNU gzip ends the block here, after `size` bytes: now and then, where few matches were found and yet it became short.
+  bool stops(size_t size) const;
   // Writes the block and begins a new one. `bytes` is what it stands for, or null where it may not be stored.
   void finish(BitWriter& out, const uint8_t* bytes, size_t size, bool last);
 

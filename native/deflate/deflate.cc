@@ -30,6 +30,9 @@ constexpr Effort kEfforts[10] = {{},
                                  {32, 128, 258, 1024},
                                  {32, 258, 258, 4096}};
 constexpr uint8_t kLazyLevel = 4;
+// GNU gzip: symbols of a block at most; from this level on it looks whether a block had better end earlier.
+constexpr uint32_t kGnuSymbols = 32767;
+constexpr uint8_t kGnuStops = 3;
 // From this level on chains are so long that going through them takes most of the time: see Deep.
 constexpr uint8_t kDeepLevel = 7;
 
@@ -130,7 +133,7 @@ class Encoder {
   }
 
  private:
-  // Whatever zlib would do with a fresh state, all input at hand and Z_FINISH.
+  // Whatever zlib would do with a fresh state, all input at hand and Z_FINISH; GNU gzip with a file of its own.
   uint32_t raw(const shoal_deflate_stream& s) {
     // Places are numbered on from one stream to the next, so that nothing has to be forgotten in between.
     if (first_ > UINT32_MAX - 2 * (SHOAL_DEFLATE_MOST + kWindow)) forget();
@@ -140,7 +143,10 @@ class Encoder {
     const uint32_t bits = s.memory + 7u;
     shift_ = (bits + kLeastMatch - 1) / kLeastMatch;
     mask_ = (1u << bits) - 1;
-    block_.begin(symbols_, (1u << (s.memory + 6)) - 1);
+    gnu_ = s.gnu != 0;
+    stops_ = gnu_ && s.level >= kGnuStops;
+    ended_ = false;
+    block_.begin(symbols_, gnu_ ? kGnuSymbols : (1u << (s.memory + 6)) - 1);
     out_.begin(s.out, s.room);
     pos_ = start_ = base_ = filled_ = first_;
     fill();
@@ -158,17 +164,22 @@ class Encoder {
   const uint8_t* at(uint32_t place) const { return in_ + (place - first_); }
 
   // zlib moves the upper window of its buffer down when it has come this far; what then lies at the buffer's first byte or
-  // before it cannot be matched any more, and a block that began before it cannot be stored. Here nothing moves.
+  // before it cannot be matched any more, and a block that began before it cannot be stored. Here nothing moves. GNU gzip does
+  // so no more once it has seen the end of its file, and looks for no matches beyond that place.
   void fill() {
+    if (gnu_ && ended_) return;
     do {
       uint32_t room = base_ + 2 * kWindow - filled_;
       if (pos_ - base_ >= kWindow + kFarthest) {
         base_ += kWindow;
         room += kWindow;
       }
-      if (filled_ == size_) return;
+      if (filled_ == size_) {
+        ended_ = true;
+        return;
+      }
       filled_ += size_ - filled_ < room ? size_ - filled_ : room;
-    } while (filled_ - pos_ < kAhead && filled_ < size_);
+    } while (filled_ - pos_ < kAhead && (gnu_ || filled_ < size_));
   }
 
   // Enters a place and gives the one before it with the same key, 0 if there is none.
@@ -208,7 +219,8 @@ class Encoder {
     return static_cast<uint32_t>(words >> (64 - Chains::kBits));
   }
 
-  bool reaches(uint32_t place) const { return place > base_ && pos_ - place <= kFarthest; }
+  bool reaches(uint32_t place) const { return place > base_ && pos_ - place <= kFarthest && pos_ - base_ <= kWindow + kFarthest; }
+  bool stops(uint32_t at) const { return stops_ && block_.stops(at - start_); }
   uint32_t limit() const { return pos_ - base_ > kFarthest ? pos_ - kFarthest : base_; }
 
   // The longest match that is longer than `best`; sets `match_`.
@@ -290,6 +302,33 @@ class Encoder {
     return best;
   }
 
+  // GNU gzip compares beyond the end of its input: there it has put two zeros, and then has what its buffer had before.
+  uint8_t behind(uint32_t place) const {
+    if (place < size_) return *at(place);
+    return place - size_ < kLeastMatch - 1 || base_ == first_ ? 0 : *at(place - kWindow);
+  }
+  // The longest match near the end, as GNU gzip finds it.
+  uint32_t last(uint32_t place, uint32_t best) {
+    const uint32_t left = size_ - pos_, least = limit();
+    uint32_t chain = best >= effort_.good ? effort_.chain >> 2 : effort_.chain;
+    do {
+      uint32_t length = 0;
+      while (length < kMostMatch && behind(place + length) == behind(pos_ + length)) length++;
+      if (length > best) {
+        match_ = place;
+        best = length;
+        if (length >= effort_.nice) break;
+      }
+      place = near_.before(place);
+    } while (place > least && --chain != 0);
+    return best < left ? best : left;
+  }
+  template <bool kWithDeep>
+  uint32_t found(uint32_t place, uint32_t best) {
+    if (gnu_ && size_ - pos_ < kMostMatch) return last(place, best);
+    return kWithDeep ? deepest(place, best) : longest(place, best);
+  }
+
   void flush(bool last) {
     block_.finish(out_, start_ >= base_ ? at(start_) : nullptr, pos_ - start_, last);
     start_ = pos_;
@@ -302,16 +341,17 @@ class Encoder {
       uint32_t length = 0;
       if (size_ - pos_ >= kLeastMatch) {
         const uint32_t place = insert<false>(pos_);
-        if (reaches(place)) length = longest(place, kLeastMatch - 1);
+        if (reaches(place)) length = found<false>(place, kLeastMatch - 1);
       }
       bool full;
       if (length >= kLeastMatch) {
-        full = block_.match(pos_ - match_, length);
+        full = block_.match(pos_ - match_, length) || stops(pos_);
         if (length <= effort_.lazy && size_ - pos_ - length >= kLeastMatch)
           for (uint32_t i = 1; i < length; i++) insert<false>(pos_ + i);
         pos_ += length;
       } else {
-        full = block_.literal(*at(pos_++));
+        full = block_.literal(*at(pos_)) || stops(pos_);
+        pos_++;
       }
       if (full) flush(false);
     }
@@ -332,11 +372,11 @@ class Encoder {
       const uint32_t lengthBefore = length, matchBefore = match_;
       length = kLeastMatch - 1;
       if (lengthBefore < effort_.lazy && reaches(place)) {
-        length = kWithDeep ? deepest(place, lengthBefore) : longest(place, lengthBefore);
+        length = found<kWithDeep>(place, lengthBefore);
         if (length == kLeastMatch && pos_ - match_ > kTooFar) length = kLeastMatch - 1;
       }
       if (lengthBefore >= kLeastMatch && length <= lengthBefore) {
-        const bool full = block_.match(pos_ - 1 - matchBefore, lengthBefore);
+        const bool full = block_.match(pos_ - 1 - matchBefore, lengthBefore) || stops(pos_);
         const uint32_t after = pos_ - 1 + lengthBefore;
         while (++pos_ < after)
           if (size_ - pos_ >= kLeastMatch) insert<kWithDeep>(pos_);
@@ -345,7 +385,7 @@ class Encoder {
         if (full) flush(false);
       } else {
         // The block ends before the byte that is waited for now.
-        if (waiting && block_.literal(*at(pos_ - 1))) flush(false);
+        if (waiting && (block_.literal(*at(pos_ - 1)) || stops(pos_))) flush(false);
         waiting = true;
         pos_++;
       }
@@ -360,6 +400,8 @@ class Encoder {
   uint32_t base_ = 0;    // where zlib's buffer begins
   uint32_t filled_ = 0;  // and where it ends
   uint32_t shift_ = 0, mask_ = 0;
+  bool gnu_ = false, stops_ = false;
+  bool ended_ = false;   // the end of the input was seen
   Effort effort_ = {};
   BitWriter out_;
   Block block_;
@@ -381,7 +423,7 @@ int32_t shoal_deflate(shoal_deflate_stream* streams, size_t count, void* work, s
   for (size_t i = 0; i < count; i++) {
     const shoal_deflate_stream& s = streams[i];
     if (s.size > SHOAL_DEFLATE_MOST || s.level < 1 || s.level > 9 || s.memory < 1 || s.memory > 9 ||
-        (s.in == nullptr && s.size > 0) || (s.out == nullptr && s.room > 0))
+        (s.gnu && (s.memory != 8 || s.zlib)) || (s.in == nullptr && s.size > 0) || (s.out == nullptr && s.room > 0))
       return SHOAL_DEFLATE_BAD_ARGUMENT;
   }
   // It has no destructor to be called: it owns nothing.

@@ -1,5 +1,5 @@
-/* The deflate kernel: decodes deflate, and codes bytes exactly as zlib does, at a level and a memory level, so that a device can make the
- * compressed blocks of a file system again, byte by byte. The format is RFC 1951; what zlib chooses within it is in
+/* The deflate kernel: decodes deflate, and codes bytes exactly as zlib or GNU gzip does, at a level and a memory level, so that a device can make the
+ * compressed blocks of a file system again, byte by byte. The format is RFC 1951; what they choose within it is in
  * docs/containers.md. Pure computation: no I/O, no exceptions, no memory but the caller's. */
 #ifndef SHOAL_DEFLATE_H
 #define SHOAL_DEFLATE_H
@@ -31,6 +31,7 @@ typedef struct {
   uint8_t level;  /* 1 ... 9 */
   uint8_t memory; /* memLevel, 1 ... 9; 8 is usual */
   uint8_t zlib;
+  uint8_t gnu;    /* not 0: as GNU gzip does; with memory 8, and without zlib's head */
 } shoal_deflate_stream;
 
 #define SHOAL_DEFLATE_LONGER UINT32_MAX

@@ -35,7 +35,12 @@ void round() {
     in[i] = content();
     room[i].resize(in[i].size() + in[i].size() / 8 + 64);
     streams.push_back({in[i].data(), room[i].data(), static_cast<uint32_t>(in[i].size()), static_cast<uint32_t>(room[i].size()), 0,
-                       static_cast<uint8_t>(1 + below(9)), static_cast<uint8_t>(1 + below(9)), static_cast<uint8_t>(below(2))});
+                       static_cast<uint8_t>(1 + below(9)), static_cast<uint8_t>(1 + below(9)), static_cast<uint8_t>(below(2)), 0});
+    if (below(3) == 0) {
+      streams.back().memory = 8;
+      streams.back().zlib = 0;
+      streams.back().gnu = 1;
+    }
   }
   require(coded(streams.data(), streams.size()) == SHOAL_DEFLATE_OK, "coding failed");
   for (size_t i = 0; i < in.size(); i++) {

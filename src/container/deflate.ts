@@ -3,13 +3,14 @@ import { promisify } from 'node:util';
 import { inflateRaw } from 'node:zlib';
 import { ShoalError } from '../core/errors.ts';
 import { native } from '../kernel/native.ts';
+import { gnuDeflate } from './gnu-deflate.ts';
 import { codingOf } from './streams.ts';
 import type { Coding } from './streams.ts';
 
 /**
- * Deflate whose bytes never change: those of zlib 1.2.13 (and all before and after it that compress alike), whatever zlib this
- * program runs on. Two tiers: our own kernel (native/deflate), and pako 2.1.0, a port of zlib to JavaScript, pinned to the
- * very version since later ones compress otherwise (docs/decisions/0040-containers.md).
+ * Deflate whose bytes never change: those of zlib 1.2.13 (and all before and after it that compress alike) or of GNU gzip, whatever zlib
+ * this program runs on. Two tiers: our own kernel (native/deflate), and pako 2.1.0, a port of zlib to JavaScript, pinned to the
+ * very version since later ones compress otherwise (docs/decisions/0040-containers.md), with a twin of our own for GNU gzip's.
  */
 
 /** Bytes of RFC 1950's head and checksum. */
@@ -43,8 +44,8 @@ export async function deflateStreams(data: Uint8Array, held: Uint32Array, coding
 async function viaNative(addon: NonNullable<typeof native>, data: Uint8Array, held: Uint32Array, codings: Uint8Array, out: Uint8Array, sizes: Uint32Array): Promise<Uint32Array> {
   const made = new Uint32Array(held.length);
   const settings = Uint16Array.from(codings, (byte) => {
-    const { level, memory, zlib } = codingOf(byte) ?? NO_CODING;
-    return Math.max(1, level) | (memory << 4) | (zlib ? 256 : 0);
+    const { level, memory, zlib, gnu } = codingOf(byte) ?? NO_CODING;
+    return Math.max(1, level) | (memory << 4) | (zlib ? 256 : 0) | (gnu === true ? 512 : 0);
   });
   const work = workMemory.pop() ?? new Uint8Array(WORK_BYTES);
   try {
@@ -61,9 +62,9 @@ async function viaPako(data: Uint8Array, held: Uint32Array, codings: Uint8Array,
   let from = 0;
   let to = 0;
   for (const [n, bytes] of held.entries()) {
-    const { level, memory, zlib } = codingOf(codings[n] as number) ?? NO_CODING;
+    const { level, memory, zlib, gnu } = codingOf(codings[n] as number) ?? NO_CODING;
     const content = data.subarray(from, from + bytes);
-    const raw = level === 0 ? new Uint8Array(0) : portable(content, level, memory);
+    const raw = level === 0 ? new Uint8Array(0) : gnu === true ? gnuDeflate(content, level) : portable(content, level, memory);
     const size = raw.length + (zlib ? HEAD_BYTES + CHECKSUM_BYTES : 0);
     if (size === sizes[n]) {
       out.set(raw, to + (zlib ? HEAD_BYTES : 0));

@@ -1,5 +1,6 @@
 import { crc32, inflateRawSync, inflateSync } from 'node:zlib';
 import { CONTAINER_MAX_HELD, CONTAINER_MAX_STREAMS } from '../core/limits.ts';
+import { beginsBlock } from './block-heads.ts';
 import { StreamList, codingByte } from './streams.ts';
 import type { Streams } from './streams.ts';
 
@@ -13,6 +14,8 @@ import type { Streams } from './streams.ts';
 const LEAST_BYTES = 96;
 /** So many bytes are decoded at most for each byte of the artifact: what looks like a stream everywhere takes no longer. */
 const MOST_DECODED = 64;
+/** What a place that only looks like one counts for: most are seen through within some bytes. */
+const FAILED_BYTES = 8 * 1024;
 /** Bytes between two looks at `signal`. */
 const STRETCH_BYTES = 4 * 1024 * 1024;
 
@@ -38,9 +41,13 @@ export async function findStreams(bytes: Uint8Array, { signal }: FindOptions = {
       signal?.throwIfAborted();
     }
     const first = whole[at] as number;
+    if (first !== 0x78 && first !== 0x1f && first !== 0x50) {
+      at++;
+      continue;
+    }
     const head = first === 0x78 ? zlibHeadAt(whole, at) : first === 0x1f ? gzipHeadAt(whole, at) : first === 0x50 ? zipHeadAt(whole, at) : undefined;
     const stream = head === undefined ? undefined : decode(whole, head);
-    budget -= stream?.held ?? (head === undefined ? 0 : CONTAINER_MAX_HELD / 64);
+    budget -= stream?.held ?? (head === undefined ? 0 : FAILED_BYTES);
     if (head === undefined || stream === undefined || stream.size < LEAST_BYTES || stream.held <= stream.size) {
       at++;
       continue;
@@ -94,27 +101,6 @@ function zipHeadAt(whole: Buffer, at: number): Head | undefined {
   // Encrypted entries are not read. Bit 3: the checksum follows in a descriptor.
   if ((flags & 1) !== 0 || !beginsBlock(whole, place)) return undefined;
   return { at: place, zlib: false, level: (flags & 6) === 2 ? 9 : (flags & 6) === 0 ? 6 : 1, checksum: (flags & 8) === 0 ? whole.readUInt32LE(at + 14) : null };
-}
-
-/** Whether a block of RFC 1951 may begin here: rules out nearly all other places without decoding. */
-function beginsBlock(whole: Buffer, at: number): boolean {
-  if (at + 8 > whole.length) return false;
-  const first = whole[at] as number;
-  const kind = (first >> 1) & 3;
-  if (kind === 3) return false;
-  if (kind === 0) return whole.readUInt16LE(at + 1) === (whole.readUInt16LE(at + 3) ^ 0xffff);
-  if (kind === 1) return true;
-  const literals = first >> 3;
-  const second = whole[at + 1] as number;
-  if (literals > 29 || (second & 31) > 29) return false;
-  // The code of code lengths has to be complete (3.2.7).
-  const count = 4 + ((second >> 5) | (((whole[at + 2] as number) & 1) << 3));
-  let shares = 0;
-  for (let n = 0, bit = 8 * at + 17; n < count; n++, bit += 3) {
-    const length = ((((whole[bit >> 3] as number) | ((whole[(bit >> 3) + 1] ?? 0) << 8)) >> (bit & 7)) & 7);
-    if (length > 0) shares += 128 >> length;
-  }
-  return shares === 128;
 }
 
 function decode(whole: Buffer, { at, zlib, checksum }: Head): { readonly size: number; readonly held: number } | undefined {

@@ -65,7 +65,9 @@ function waysOf(hint: number, lastRight: number | undefined): readonly number[] 
   const { level, zlib } = codingOf(hint) as Coding;
   // zlib's head tells levels apart only roughly; what others write means even less.
   const near = zlib ? (level === 9 ? [9, 8, 7] : level === 5 ? [5, 4, 3, 2] : [level]) : [level, ...[6, 9, 1].filter((each) => each !== level)];
-  const ways = ([8, 9] as const).flatMap((memory) => near.map((each) => codingByte({ level: each, memory, zlib })));
+  const gnu = zlib ? [] : near.map((each) => codingByte({ level: each, memory: 8, zlib, gnu: true }));
+  const [usual = [], most = []] = ([8, 9] as const).map((memory) => near.map((each) => codingByte({ level: each, memory, zlib })));
+  const ways = [...usual, ...gnu, ...most];
   return lastRight === undefined ? ways : [lastRight, ...ways.filter((way) => way !== lastRight)];
 }
 

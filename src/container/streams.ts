@@ -14,23 +14,28 @@ export interface Streams {
 }
 
 /**
- * How a stream is coded, in one byte: bits 0 … 3 zlib's level, 1 … 9, or 0 where it can be read and not made; bit 4: memory level 9
- * rather than 8; bit 5: with zlib's head and checksum (RFC 1950), otherwise plain deflate (RFC 1951).
+ * How a stream is coded, in one byte: bits 0 … 3 the level, 1 … 9, or 0 where it can be read and not made; bit 4: memory level 9
+ * rather than 8; bit 5: with zlib's head and checksum (RFC 1950), otherwise plain deflate (RFC 1951); bit 6: as GNU gzip does, not zlib.
  */
 export interface Coding {
   readonly level: number;
   readonly memory: 8 | 9;
   readonly zlib: boolean;
+  /** Memory level 8, without zlib's head. */
+  readonly gnu?: boolean;
 }
 
-export function codingByte({ level, memory, zlib }: Coding): number {
-  return level | (memory === 9 ? 16 : 0) | (zlib ? 32 : 0);
+const GNU_BIT = 64;
+
+export function codingByte({ level, memory, zlib, gnu = false }: Coding): number {
+  return level | (memory === 9 ? 16 : 0) | (zlib ? 32 : 0) | (gnu ? GNU_BIT : 0);
 }
 
 /** Undefined for a byte that no coding of this version has. */
 export function codingOf(byte: number): Coding | undefined {
   const level = byte & 15;
-  return byte > 63 || level > 9 ? undefined : { level, memory: (byte & 16) === 0 ? 8 : 9, zlib: (byte & 32) !== 0 };
+  if (byte >= 2 * GNU_BIT || level > 9 || (byte >= GNU_BIT && ((byte & 48) !== 0 || level === 0))) return undefined;
+  return { level, memory: (byte & 16) === 0 ? 8 : 9, zlib: (byte & 32) !== 0, gnu: byte >= GNU_BIT };
 }
 
 /** No coding: the same as an artifact without containers. */

@@ -1,14 +1,12 @@
 import type { Expansion, Unit } from '../container/expand.ts';
+import { openedCovers } from '../container/opened.ts';
 import { ShoalError } from '../core/errors.ts';
 import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { blake3 } from '../kernel/hash.ts';
-import { DeltaApplier } from './apply.ts';
-import type { PlacedSegment } from './apply.ts';
 import { encodeDelta } from './encode.ts';
 import type { EncodeOptions, EncodedDelta, EncodedSegment } from './encode.ts';
-import { decodePage } from './kernel.ts';
-import { inLanes } from './lanes.ts';
+import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
 import type { DeltaInput, MadeDelta } from './make.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest, DeltaSegment } from './manifest.ts';
@@ -17,10 +15,10 @@ import { Windows, memoryBase, predict } from './predict.ts';
 import { Codec } from './types.ts';
 import type { Covers } from './types.ts';
 
-/** Segments that are proven at a time: compressing takes most of it, one call on one core. */
-const LANES = 2;
-
-/** As `makeDelta`, between expanded artifacts (docs/containers.md). Proven by what a device does: decoding, and compressing again. */
+/**
+ * As `makeDelta`, between expanded artifacts (docs/containers.md). Proven by decoding: that streams come out of what they hold was seen when
+ * they were found, and compressing them again would double the time.
+ */
 export async function makeExpanded(base: DeltaInput, target: DeltaInput, spanEnds: readonly number[], { views, units, ...whole }: Expansion, options: EncodeOptions): Promise<Omit<MadeDelta, 'census'>> {
   const made = await encodeDelta(whole.base, whole.target, [], { ...options, opened: { units, streams: views.target } });
   const objects = new Map<ObjectId, Uint8Array>();
@@ -31,7 +29,7 @@ export async function makeExpanded(base: DeltaInput, target: DeltaInput, spanEnd
   };
   const numbers = pagesOf(made, units);
   const pages = made.pages.map(({ bytes, covers }, page) => ({ id: keep(bytes), size: bytes.length, covers, segments: numbers.filter((each) => each === page).length }));
-  const predictions = await predictionsOf(made, whole, units, options.signal);
+  const predictions = await provenPredictions(made, whole, units, options.signal);
   const segments: DeltaSegment[] = [];
   let part = 0;
   let span = 0;
@@ -50,7 +48,6 @@ export async function makeExpanded(base: DeltaInput, target: DeltaInput, spanEnd
     });
   }
   const manifest: DeltaManifest = { base: { root: base.root, size: base.bytes.length }, target: { root: target.root, size: target.bytes.length }, pages, segments, views };
-  await prove(manifest, objects, base, target, options.signal);
   const manifestBytes = encodeDeltaManifest(manifest);
   return { manifest, manifestBytes, objects, bytes: deltaBytes(manifest, manifestBytes.length) };
 }
@@ -73,53 +70,46 @@ function coded(own: readonly EncodedSegment[], single: boolean, wanted: Uint8Arr
   return payload.length < wanted.length ? { codec: Codec.PARTS, payload } : { codec: Codec.RAW, payload: Uint8Array.from(wanted) };
 }
 
-/** The first bytes of the hash of what each unit is predicted to be: of its only part, or of the hashes of its parts. */
-async function predictionsOf({ pages, segments }: EncodedDelta, whole: Pick<Expansion, 'base'>, units: readonly Unit[], signal: AbortSignal | undefined): Promise<readonly Uint8Array[]> {
+/**
+ * The first bytes of the hash of what each unit is predicted to be: of its only part, or of the hashes of its parts. Each part is decoded
+ * from that and compared with the opened target.
+ */
+async function provenPredictions({ pages, segments }: EncodedDelta, whole: Pick<Expansion, 'base' | 'target'>, units: readonly Unit[], signal: AbortSignal | undefined): Promise<readonly Uint8Array[]> {
+  const covers = (page: number): Promise<Covers> => {
+    const { bytes, begin, end, covers: count } = pages[page] as EncodedDelta['pages'][number];
+    return decodePage(bytes, begin, end, whole.base.length, count);
+  };
+  const moved = segments.some(({ codec }) => codec === Codec.MOVED) ? await placesMoved(await openedPages(pages, units, covers), whole.base.length) : undefined;
   const reader = memoryBase(whole.base);
   const windows = new Windows();
   const predictions: Uint8Array[] = [];
   let open: { readonly page: number; readonly covers: Covers } = { page: -1, covers: new Float64Array(0) };
   let scratch = Buffer.alloc(0);
   let part = 0;
-  for (const { parts } of units) {
+  for (const [number, unit] of units.entries()) {
     signal?.throwIfAborted();
     const hashes: Uint8Array[] = [];
-    const plain = parts.length === 1 && parts[0]?.items.every(({ stream }) => stream < 0) === true;
-    for (const { length } of parts) {
-      const { page, begin } = segments[part++] as EncodedSegment;
-      if (open.page !== page) {
-        const { bytes, begin: from, end, covers } = pages[page] as EncodedDelta['pages'][number];
-        open = { page, covers: Float64Array.from(await decodePage(bytes, from, end, whole.base.length, covers)) };
-      }
+    const plain = unit.parts.length === 1 && unit.parts[0]?.items.every(({ stream }) => stream < 0) === true;
+    let place = unit.opened;
+    for (const { length } of unit.parts) {
+      const { page, begin, codec, payload } = segments[part++] as EncodedSegment;
+      if (open.page !== page) open = { page, covers: await covers(page) };
       if (scratch.length < length) scratch = Buffer.allocUnsafeSlow(length);
-      const predicted = scratch.subarray(0, length);
-      await predict(open.covers, begin, predicted, reader, windows);
-      hashes.push(blake3(predicted));
+      const made = scratch.subarray(0, length);
+      const pieces = await predict(open.covers, begin, made, reader, windows);
+      hashes.push(blake3(made));
+      await decodeSegment(codec, payload, made, codec === Codec.MOVED ? place : begin, pieces, moved);
+      if (!made.equals(whole.target.subarray(place, place + length))) throw new ShoalError('DELTA_UNPROVEN', `segment ${String(number)} of the delta does not rebuild the target; the delta is thrown away`, { ids: { segment: number } });
+      place += length;
     }
     predictions.push(((plain ? hashes[0] : undefined) ?? blake3(Buffer.concat(hashes))).slice(0, PREDICTION_BYTES));
   }
   return predictions;
 }
 
-/** Makes every segment again as a device does, and compares. */
-async function prove(manifest: DeltaManifest, objects: ReadonlyMap<ObjectId, Uint8Array>, base: DeltaInput, target: DeltaInput, signal: AbortSignal | undefined): Promise<void> {
-  const applier = new DeltaApplier(manifest, { object: (id) => Promise.resolve(objects.get(id) ?? new Uint8Array(0)) }, memoryBase(base.bytes));
-  const longest = applier.segments.reduce((most, { length }) => Math.max(most, length), 0);
-  await inLanes(applier.segments.length, LANES, () => {
-    const scratch = Buffer.allocUnsafeSlow(longest);
-    return async (segment) => {
-      signal?.throwIfAborted();
-      const { begin, length } = applier.segments[segment] as PlacedSegment;
-      try {
-        await applier.segment(segment, scratch);
-      } catch (cause) {
-        throw unproven(segment, base, target, cause);
-      }
-      if (!scratch.subarray(0, length).equals(target.bytes.subarray(begin, begin + length))) throw unproven(segment, base, target);
-    };
-  });
-}
-
-function unproven(segment: number, base: DeltaInput, target: DeltaInput, cause?: unknown): ShoalError {
-  return new ShoalError('DELTA_UNPROVEN', `segment ${String(segment)} of the delta does not rebuild the target; the delta is thrown away`, { ids: { segment, base: base.root, target: target.root }, ...(cause === undefined ? {} : { cause }) });
+/** The covers of all pages by where they lie in the opened target. */
+async function openedPages(pages: EncodedDelta['pages'], units: readonly Unit[], covers: (page: number) => Promise<Covers>): Promise<readonly Covers[]> {
+  const opened: Covers[] = [];
+  for (const [number, { begin, end }] of pages.entries()) opened.push(openedCovers(await covers(number), units.filter(({ expanded }) => expanded >= begin && expanded < end)));
+  return opened;
 }

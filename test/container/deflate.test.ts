@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { inflateSync } from 'node:zlib';
+import { inflateRawSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { content } from '../../fixtures/container/inputs.ts';
 import type { ContentKind } from '../../fixtures/container/inputs.ts';
 import { adler32, deflateStreams, zlibHead } from '../../src/container/deflate.ts';
+import { gnuDeflate } from '../../src/container/gnu-deflate.ts';
 import { codingByte } from '../../src/container/streams.ts';
 import { native } from '../../src/kernel/native.ts';
 
@@ -34,6 +35,8 @@ async function kernel(data: Uint8Array, level: number, memory: number, room: num
   expect(await native.deflateStreams(data, Uint32Array.of(data.length), out, Uint32Array.of(room), Uint16Array.of(level | (memory << 4)), made, work)).toBe(0);
   return made[0] === 2 ** 32 - 1 ? undefined : out.subarray(0, made[0]);
 }
+
+const gnu = JSON.parse(readFileSync(new URL('../../fixtures/container/gnu.json', import.meta.url), 'utf8')) as readonly Golden[];
 
 describe('deflate', () => {
   test.skipIf(native === undefined)('the kernel makes what zlib 1.2.13 makes, at every level', async () => {
@@ -73,6 +76,41 @@ describe('deflate', () => {
         expect(await kernel(data, level, memory, expected.length - 1)).toBeUndefined();
       }),
       { numRuns: 20 },
+    );
+  });
+
+  test.skipIf(native === undefined)('the kernel makes what GNU gzip 1.12 makes', async () => {
+    const rooms = Uint32Array.from(gnu, ([, , , , , length]) => length);
+    const out = new Uint8Array(rooms.reduce((sum, length) => sum + length, 0));
+    const made = new Uint32Array(gnu.length);
+    const data = Buffer.concat(gnu.map(([kind, seed, size]) => known(seed, size, kind)));
+    expect(await native?.deflateStreams(data, Uint32Array.from(gnu, ([, , size]) => size), out, rooms, Uint16Array.from(gnu, ([, , , level]) => level | (8 << 4) | 512), made, work)).toBe(0);
+    let at = 0;
+    expect(gnu.filter(([, , , , , length, sha256], n) => made[n] !== length || hash(out.subarray(at, (at += length))) !== sha256)).toEqual([]);
+  });
+
+  test('so does its twin, and some blocks end earlier than zlib\'s', () => {
+    const some = gnu.filter(([, , size, level], n) => size < 1000 || (level < 9 && n % 3 === 0));
+    expect(some.filter(([kind, seed, size, level, , length, sha256]) => {
+      const made = gnuDeflate(known(seed, size, kind), level);
+      return made.length !== length || hash(made) !== sha256;
+    })).toEqual([]);
+    expect(gnu.filter(([kind, seed, size, level, , , sha256]) => size === 98_000 && level === 6 && hash(twin(known(seed, size, kind), level, 9)) !== sha256).length).toBeGreaterThan(0);
+  });
+
+  test.skipIf(native === undefined)('both make the same of anything as GNU gzip would', async () => {
+    const piece = fc.tuple(fc.integer({ min: 1 }), fc.integer({ min: 0, max: 60_000 }), fc.constantFrom<ContentKind>('few', 'records', 'copies', 'zeros', 'noise')).map(([seed, size, kind]) => content(seed, size, kind));
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { maxLength: 5 }), fc.integer({ min: 1, max: 9 }), async (pieces, level) => {
+        const data = Buffer.concat(pieces);
+        const expected = gnuDeflate(data, level);
+        const out = new Uint8Array(expected.length);
+        const made = new Uint32Array(1);
+        expect(await native?.deflateStreams(data, Uint32Array.of(data.length), out, Uint32Array.of(out.length), Uint16Array.of(level | (8 << 4) | 512), made, work)).toBe(0);
+        expect(Buffer.from(out).equals(expected)).toBe(true);
+        expect(inflateRawSync(expected).equals(data)).toBe(true);
+      }),
+      { numRuns: 15 },
     );
   });
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { random, relinked } from '../../fixtures/delta/inputs.ts';
+import { beginsBlock } from '../../src/container/block-heads.ts';
 import { findStreams } from '../../src/container/find.ts';
 import { proveStreams } from '../../src/container/prove.ts';
 import { codingOf } from '../../src/container/streams.ts';
@@ -136,6 +137,16 @@ describe('deltas between compressed images', () => {
 });
 
 describe('what is found', () => {
+  test('does not depend on where it lies: also beyond 256 MiB', () => {
+    // Bits of that cannot be counted in 32 bits. Nothing but the last page is touched.
+    const stream = image([{ bytes: compressible(3, 5000), level: 9 }]);
+    const whole = Buffer.alloc(2 ** 28 + 20_000);
+    stream.copy(whole, 2 ** 28 + 100);
+    expect(beginsBlock(stream, 2)).toBe(true);
+    expect(beginsBlock(whole, 2 ** 28 + 102)).toBe(true);
+    expect(beginsBlock(whole, 2 ** 28 + 101 + stream.length)).toBe(false);
+  });
+
   test('bytes that only begin like a stream are none', async () => {
     const next = random(5);
     const noise = Buffer.from(Array.from({ length: 60_000 }, () => next()));
