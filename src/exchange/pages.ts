@@ -38,17 +38,19 @@ export class FailoverPages implements PageSource {
   readonly #clock: Clock;
   readonly #signal: AbortSignal | undefined;
   readonly #shelf: PageShelf | undefined;
+  readonly #mayCross: () => boolean;
   /** Sources that were late, and until when they come last for it. Being late with pages says nothing about spans. */
   readonly #late = new Map<string, { readonly ms: number; readonly until: number }>();
 
-  /** `sources` in the order in which they are to be asked; asked for anew at every page. */
-  constructor(key: ContentKey, sources: () => readonly Source[], standing: Standing, clock: Clock, signal?: AbortSignal, shelf?: PageShelf) {
+  /** `sources` in the order in which they are to be asked; asked for anew at every page. `mayCross`: whether an origin may be asked yet. */
+  constructor(key: ContentKey, sources: () => readonly Source[], standing: Standing, clock: Clock, signal?: AbortSignal, shelf?: PageShelf, mayCross: () => boolean = () => true) {
     this.#key = key;
     this.#sources = sources;
     this.#standing = standing;
     this.#clock = clock;
     this.#signal = signal;
     this.#shelf = shelf;
+    this.#mayCross = mayCross;
   }
 
   async page(id: ObjectId): Promise<VerifiedPage> {
@@ -92,7 +94,8 @@ export class FailoverPages implements PageSource {
   /** Who may be asked: those that were late lately come last. */
   #inOrder(sources: readonly Source[]): readonly Source[] {
     const last = ({ name }: Source): number => Number((this.#late.get(name)?.until ?? 0) > this.#clock.now());
-    return sources.filter((source) => this.#standing.mayAsk(source)).toSorted((a, b) => last(a) - last(b));
+    const crosses = this.#mayCross();
+    return sources.filter((source) => (crosses || source.kind !== 'origin') && this.#standing.mayAsk(source)).toSorted((a, b) => last(a) - last(b));
   }
 
   /** Asks one after another, without waiting for one that is late. The first good answer ends the other requests. */

@@ -12,6 +12,7 @@ import type { Source } from '../../exchange/source.ts';
 import type { DeltaOffer } from '../../exchange/delta-choice.ts';
 import type { BackhaulTurns } from '../../exchange/download.ts';
 import type { HttpUpstream, Link, Upstream } from '../../exchange/upstream.ts';
+import { inOrder } from '../../plan/rendezvous.ts';
 import { LOTS, SiteTurns, bringersFirst } from '../../plan/site.ts';
 import { upstreamOf } from '../membership.ts';
 import { Periodic } from '../periodic.ts';
@@ -34,6 +35,10 @@ export interface NeighboursOptions {
 
 /** Neighbours asked for trust files: each that answers nothing costs time, and not each has every one. */
 const HOSTS_MAX = 6;
+
+/** Between one member of a site and the next that ask the origin for index pages which no neighbour has, and in all, milliseconds. */
+const PAGES_APART_MS = 250;
+const PAGES_APART_MOST_MS = 3_000;
 
 /** Gateways used of those that say they are one. */
 const GATEWAYS_MAX = 2;
@@ -200,6 +205,7 @@ export class Neighbours {
     const settles = Math.min(clock.now() + AGENT_SETTLE_MS, this.#options.discovery === undefined ? Infinity : this.#began + AGENT_ACQUAINTED_MS);
     const settled = (): boolean => clock.now() >= settles;
     const members = (): number => this.#known.size;
+    const pagesAfter = (): number => this.#pagesAfter(root);
     let offers: readonly DeltaOffer[] = [];
     const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
     const look = (): SiteTurns => {
@@ -251,6 +257,9 @@ export class Neighbours {
         return settled();
       },
       mine: (span) => settled() && turns.mine(span),
+      get mayAskForPages() {
+        return clock.now() >= settles + pagesAfter();
+      },
       get waits() {
         return turns.waits;
       },
@@ -267,6 +276,13 @@ export class Neighbours {
         return look().othersAtWork;
       },
     };
+  }
+
+  /** For how long this device leaves it to those before it, in an order that is the same at all, to ask for index pages afar. Milliseconds. */
+  #pagesAfter(root: ObjectId): number {
+    const self = this.#options.self?.instance ?? this.#order;
+    const order = inOrder(`pages ${root}`, [self, ...[...this.#known.values()].map(({ instance }) => instance)]);
+    return Math.min(order.indexOf(self) * PAGES_APART_MS, PAGES_APART_MOST_MS);
   }
 
   /** What a neighbour said of `root`. Where there are many, those that neither have nor want it make room for others to be looked at. */

@@ -38,6 +38,22 @@ it('of 200 devices at a site each looks at so many, among them those that bring 
   for (const view of views) await view.close();
 });
 
+it('lets one member after another ask afar for index pages', async () => {
+  const clock = new ManualClock();
+  const root = 'ab'.repeat(32) as ObjectId;
+  const site: readonly Seen[] = Array.from({ length: 20 }, (_, at) => ({ instance: `device-${String(at)}`, url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
+  const views = site.map((self) => new Neighbours({ hosts: () => [], site: 'hall', self, clock, discovery: { seen: site, ask: () => undefined, close: () => Promise.resolve() }, traffic: new Traffic({}, clock, () => 0) }));
+  for (const view of views) await view.refresh();
+  const turns = views.map((view) => view.turns(root));
+  const may = (): number => turns.filter(({ mayAskForPages }) => mayAskForPages).length;
+  // Nobody before it is known who is there; then one by one, and after three seconds all.
+  expect(may()).toBe(0);
+  clock.advance(1_000);
+  for (let each = 1; each <= 12; each++, clock.advance(250)) expect(may()).toBe(each);
+  expect(may()).toBe(20);
+  for (const view of views) await view.close();
+});
+
 it('at a large site looks at others instead of those that neither have nor want it', async () => {
   const clock = new ManualClock();
   const root = 'ab'.repeat(32) as ObjectId;
