@@ -1,7 +1,6 @@
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { randomBytes } from '../../fixtures/chunk/inputs.ts';
 import { Chunker } from '../../src/chunk/chunker.ts';
@@ -10,6 +9,7 @@ import { CHUNK_ALGORITHM, DEFAULT_CHUNKING } from '../../src/chunk/params.ts';
 import { walkChunks } from '../../src/chunk/walk.ts';
 import { idFromBytes } from '../../src/core/ids.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
+import { fc } from '../support/property.ts';
 
 const PARAMS = { algorithm: CHUNK_ALGORITHM, min: 4096, avg: 16_384, max: 65_536 };
 // More than two windows of the chunker, with a stretch that has no ends of its own.

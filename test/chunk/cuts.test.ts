@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { inputs, randomBytes } from '../../fixtures/chunk/inputs.ts';
 import { SCAN_MAX_BYTES, availableScanners, findCuts } from '../../src/chunk/cuts.ts';
 import { CHUNK_ALGORITHM, DEFAULT_CHUNKING, checkChunking } from '../../src/chunk/params.ts';
 import { GEAR_HIGH, GEAR_LOW } from '../../src/chunk/portable.ts';
 import type { ChunkingRecord } from '../../src/core/manifest.ts';
+import { fc } from '../support/property.ts';
 
 interface Vector {
   readonly input: string;

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SpanGrouper, type SpanMember, groupSpans } from '../../src/chunk/spans.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
 import { CHUNK_MAX_BYTES, SPAN_MAX_BYTES, SPAN_MIN_BYTES } from '../../src/core/limits.ts';
+import { fc } from '../support/property.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { inflateRawSync, inflateSync } from 'node:zlib';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { content } from '../../fixtures/container/inputs.ts';
 import type { ContentKind } from '../../fixtures/container/inputs.ts';
@@ -10,6 +9,7 @@ import { adler32, deflateStreams, zlibHead } from '../../src/container/deflate.t
 import { gnuDeflate } from '../../src/container/gnu-deflate.ts';
 import { codingByte } from '../../src/container/streams.ts';
 import { native } from '../../src/kernel/native.ts';
+import { fc } from '../support/property.ts';
 
 type Golden = readonly [kind: ContentKind, seed: number, size: number, level: number, memory: number, length: number, sha256: string];
 const golden = JSON.parse(readFileSync(new URL('../../fixtures/container/zlib.json', import.meta.url), 'utf8')) as readonly Golden[];

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { random, relinked } from '../../fixtures/delta/inputs.ts';
 import { beginsBlock } from '../../src/container/block-heads.ts';
@@ -16,6 +15,7 @@ import { Codec } from '../../src/delta/types.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
 import { compressible, image } from '../../fixtures/container/image.ts';
 import type { ImagePart } from '../../fixtures/container/image.ts';
+import { fc } from '../support/property.ts';
 
 const input = (bytes: Uint8Array): DeltaInput => ({ root: idFromBytes(blake3(bytes)), bytes });
 const BLOCK = 16 * 1024;

@@ -1,11 +1,11 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { StreamList } from '../../src/container/streams.ts';
 import type { Streams } from '../../src/container/streams.ts';
 import { decodeViews, encodeViews } from '../../src/container/views.ts';
 import { isShoalError } from '../../src/core/errors.ts';
 import { CONTAINER_MAX_HELD } from '../../src/core/limits.ts';
+import { fc } from '../support/property.ts';
 
 const row = fc.record({ gap: fc.integer({ min: 0, max: 2 ** 31 }), size: fc.integer({ min: 1, max: 2 ** 20 }), held: fc.integer({ min: 1, max: CONTAINER_MAX_HELD }), coding: fc.constantFrom(1, 9, 25, 33, 41, 57, 73) });
 

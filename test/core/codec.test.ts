@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Bitmap } from '../../src/core/bitmap.ts';
 import { formatChunkSet, parseChunkSet } from '../../src/core/chunkset.ts';
@@ -6,6 +5,7 @@ import { ByteReader, ByteWriter } from '../../src/core/codec.ts';
 import { isShoalError } from '../../src/core/errors.ts';
 import { idFromBytes, parseObjectId } from '../../src/core/ids.ts';
 import { isName, parseName } from '../../src/core/names.ts';
+import { fc } from '../support/property.ts';
 
 function codeOf(run: () => unknown): string {
   try {

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RateLimiter, takeAll } from '../../src/core/rate-limiter.ts';
 import { RATE_LEAST, parseRates, rateAt } from '../../src/core/rates.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { fc } from '../support/property.ts';
 
 const at = (hour: number, minute = 0): number => hour * 60 + minute;
 

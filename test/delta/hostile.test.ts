@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isShoalError } from '../../src/core/errors.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
@@ -13,6 +12,7 @@ import { memoryBase } from '../../src/delta/predict.ts';
 import { Shifts } from '../../src/delta/shifts.ts';
 import { Codec, PieceKind } from '../../src/delta/types.ts';
 import type { CodecId } from '../../src/delta/types.ts';
+import { fc } from '../support/property.ts';
 
 /** Bytes that keep a coder busy: noise, and noise with many zeros (long numbers in the map, long runs of answers). */
 const garbage = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.uint8Array({ maxLength: 400 }).map((bytes) => bytes.map((byte) => (byte < 160 ? 0 : byte))));

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeDelta } from '../../src/delta/encode.ts';
 import { FEW_HEAD } from '../../src/delta/few.ts';
@@ -12,6 +11,7 @@ import type { Cover, Covers } from '../../src/delta/types.ts';
 import { native } from '../../src/kernel/native.ts';
 import { executable, functionIndex, program, random, relinked } from '../../fixtures/delta/inputs.ts';
 import { kernelModules } from '../../fixtures/delta/modules.ts';
+import { fc } from '../support/property.ts';
 
 const pair = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), size: fc.integer({ min: 0, max: 60_000 }), insertions: fc.integer({ min: 0, max: 12 }) });
 

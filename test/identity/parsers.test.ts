@@ -1,5 +1,4 @@
 import { X509Certificate } from 'node:crypto';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isShoalError } from '../../src/core/errors.ts';
 import { isName } from '../../src/core/names.ts';
@@ -11,6 +10,7 @@ import { deviceIdOf, isSigned, newKeyPair, publicKeyFrom, spkiOf, statement } fr
 import { parseGrant } from '../../src/identity/messages.ts';
 import { decodeRevocations } from '../../src/identity/revocations.ts';
 import { formatToken, hashOfSecret, newToken, parseToken, pinOf } from '../../src/identity/token.ts';
+import { fc } from '../support/property.ts';
 
 const hex = (length: number): fc.Arbitrary<string> => fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: length, maxLength: length });
 const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,40}$/).filter(isName);

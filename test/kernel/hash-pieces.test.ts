@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { HASH_BYTES, blake3, blake3Pieces, blake3PiecesLater } from '../../src/kernel/hash.ts';
 import { nobleHash } from '../../src/kernel/hash-noble.ts';
 import { availableHashIsas, pieceHasher } from '../../src/kernel/hash-pieces.ts';
+import { fc } from '../support/property.ts';
 
 function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');

@@ -1,10 +1,10 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { blake3, blake3Keyed, createHasher } from '../../src/kernel/hash.ts';
 import { loadNativeHash } from '../../src/kernel/hash-native.ts';
 import { nobleHash } from '../../src/kernel/hash-noble.ts';
 import type { HashTier } from '../../src/kernel/hash-tier.ts';
 import { loadWasmHash } from '../../src/kernel/hash-wasm.ts';
+import { fc } from '../support/property.ts';
 
 // From BLAKE3's published test vectors: the input of length n is 0, 1, … 250, 0, 1, …; the key is the sentence below.
 const KEY = new TextEncoder().encode('whats the Elvish word for friend');

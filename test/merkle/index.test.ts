@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isShoalError } from '../../src/core/errors.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
@@ -10,6 +9,7 @@ import type { ChunkRef } from '../../src/merkle/page.ts';
 import { IndexReader } from '../../src/merkle/reader.ts';
 import type { PageSource } from '../../src/merkle/reader.ts';
 import { VerifiedChunk, sealChunk, sealPage, verifyChunk, verifyPage } from '../../src/merkle/verify.ts';
+import { fc } from '../support/property.ts';
 
 class Pages implements PageSource {
   readonly encoded = new Map<ObjectId, Uint8Array>();

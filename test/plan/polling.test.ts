@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { askedForNews } from '../../src/plan/polling.ts';
+import { fc } from '../support/property.ts';
 
 const names = fc.uniqueArray(fc.uuid(), { minLength: 1, maxLength: 50 });
 

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nextSteps } from '../../src/plan/schedule.ts';
 import type { Offer, Want } from '../../src/plan/schedule.ts';
+import { fc } from '../support/property.ts';
 
 const offer = (source: string, costPerByte: number, spans: readonly number[] | 'all', more: Partial<Offer> = {}): Offer => ({
   source,

@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import fc from 'fast-check';
 import type { Lease, PrunableStore, StoreBatch } from '../../src/store/types.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { PackStore } from '../../src/store/pack/store.ts';
 import { missingFrom, putArtifact, sampleArtifact, storedOf } from '../support/artifacts.ts';
 import type { SampleArtifact } from '../support/artifacts.ts';
 import { CrashFiles } from '../support/crash-files.ts';
+import { fc } from '../support/property.ts';
 
 /**
  * Publishers, readers, gc, forget, leases and crashes in any order and at the same time, against the one rule that
