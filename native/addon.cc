@@ -11,7 +11,7 @@
 namespace {
 
 // Raised when an exported function changes meaning, so that a stale build is never mistaken for a current one.
-constexpr int32_t kAbi = 12;
+constexpr int32_t kAbi = 13;
 
 napi_value Abi(napi_env env, napi_callback_info) {
   napi_value value;
@@ -179,10 +179,11 @@ struct PiecesWork : Work {
   uint8_t* into;
   size_t room;
   std::vector<uint32_t> lengths;
+  bool medium;
   uint8_t* hashes;
   void run() override {
     int error;
-    status = shoal_walk_pieces(fd, position, into, room, lengths.data(), lengths.size(), hashes, &got, &error);
+    status = shoal_walk_pieces(fd, position, into, room, lengths.data(), lengths.size(), medium, hashes, &got, &error);
   }
   napi_value result(napi_env env) override {
     napi_value value;
@@ -190,19 +191,20 @@ struct PiecesWork : Work {
   }
 };
 
-// walkPieces(fd, position, into: Uint8Array, lengths: Uint32Array, hashes: Uint8Array): Promise<number>, bytes read or a status
+// walkPieces(fd, position, into: Uint8Array, lengths: Uint32Array, medium: boolean, hashes: Uint8Array): Promise<number>, bytes read or a status
 napi_value WalkPieces(napi_env env, napi_callback_info info) {
-  napi_value args[5];
-  size_t count = 5, size, pieces, room;
+  napi_value args[6];
+  size_t count = 6, size, pieces, room;
   int32_t fd;
   double position;
+  bool medium;
   const uint32_t* lengths;
   uint8_t *into, *hashes;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 5 ||
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 6 ||
       napi_get_value_int32(env, args[0], &fd) != napi_ok || napi_get_value_double(env, args[1], &position) != napi_ok ||
       !Whole(position) || !Array(env, args[2], napi_uint8_array, &into, &size) ||
-      !Array(env, args[3], napi_uint32_array, &lengths, &pieces) || !Array(env, args[4], napi_uint8_array, &hashes, &room) ||
-      pieces > room / SHOAL_HASH_BYTES)
+      !Array(env, args[3], napi_uint32_array, &lengths, &pieces) || napi_get_value_bool(env, args[4], &medium) != napi_ok ||
+      !Array(env, args[5], napi_uint8_array, &hashes, &room) || pieces > room / SHOAL_HASH_BYTES)
     return Refuse(env, "walkPieces: a wrong argument");
   PiecesWork* work = new (std::nothrow) PiecesWork;
   if (work == nullptr) return Refuse(env, "no memory");
@@ -211,8 +213,9 @@ napi_value WalkPieces(napi_env env, napi_callback_info info) {
   work->into = into;
   work->room = size;
   work->lengths.assign(lengths, lengths + pieces);
+  work->medium = medium;
   work->hashes = hashes;
-  const napi_value held[2] = {args[2], args[4]};
+  const napi_value held[2] = {args[2], args[5]};
   return Start(env, work, held, 2);
 }
 

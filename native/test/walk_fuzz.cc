@@ -69,12 +69,16 @@ void round() {
     std::unique_ptr<uint8_t[]> into(new uint8_t[room]), out(new uint8_t[wanted.size() * SHOAL_HASH_BYTES]);
     uint64_t got;
     int error;
-    require(shoal_walk_pieces(fileno(file), from, into.get(), room, wanted.data(), wanted.size(), out.get(), &got, &error) == SHOAL_WALK_OK, "the pieces were not read");
+    require(shoal_walk_pieces(fileno(file), from, into.get(), room, wanted.data(), wanted.size(), 0, out.get(), &got, &error) == SHOAL_WALK_OK, "the pieces were not read");
     require(got == content.size() - from && memcmp(out.get(), hashes.data() + first * SHOAL_HASH_BYTES, (lengths.size() - first) * SHOAL_HASH_BYTES) == 0, "other pieces");
     require(room < all || content.size() == from || memcmp(into.get(), content.data() + from, content.size() - from) == 0, "other bytes of pieces");
-    require(shoal_walk_pieces(-1, 0, into.get(), room, wanted.data(), 1, out.get(), &got, &error) == (wanted[0] == 0 ? SHOAL_WALK_OK : SHOAL_WALK_EREAD), "pieces of a closed file");
+    // The same from the medium, or wherever it comes from where that cannot be had.
+    std::vector<uint32_t> again(wanted);
+    require(shoal_walk_pieces(fileno(file), from, into.get(), room, again.data(), again.size(), 1, out.get(), &got, &error) == SHOAL_WALK_OK, "the pieces were not read from the medium");
+    require(got == content.size() - from && again == wanted && memcmp(out.get(), hashes.data() + first * SHOAL_HASH_BYTES, (lengths.size() - first) * SHOAL_HASH_BYTES) == 0, "other pieces on the medium");
+    require(shoal_walk_pieces(-1, 0, into.get(), room, wanted.data(), 1, 0, out.get(), &got, &error) == (wanted[0] == 0 ? SHOAL_WALK_OK : SHOAL_WALK_EREAD), "pieces of a closed file");
     wanted[0] = static_cast<uint32_t>(room) + 1;
-    require(shoal_walk_pieces(fileno(file), 0, into.get(), room, wanted.data(), 1, out.get(), &got, &error) == SHOAL_WALK_EPARAMS, "too little room for a piece");
+    require(shoal_walk_pieces(fileno(file), 0, into.get(), room, wanted.data(), 1, 0, out.get(), &got, &error) == SHOAL_WALK_EPARAMS, "too little room for a piece");
   }
   fclose(file);
   require(shoal_walk(-1, 0, buffer.get(), size, 0, &params, ends.get(), found.get(), capacity, &result) == SHOAL_WALK_EREAD && result.error != 0, "a closed file was read");

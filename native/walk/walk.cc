@@ -8,11 +8,14 @@ extern "C" int shoal_walk(int, uint64_t, uint8_t*, size_t, size_t, const shoal_c
   return SHOAL_WALK_EPLATFORM;
 }
 
-extern "C" int shoal_walk_pieces(int, uint64_t, uint8_t*, size_t, uint32_t*, size_t, uint8_t*, uint64_t*, int*) { return SHOAL_WALK_EPLATFORM; }
+extern "C" int shoal_walk_pieces(int, uint64_t, uint8_t*, size_t, uint32_t*, size_t, int, uint8_t*, uint64_t*, int*) { return SHOAL_WALK_EPLATFORM; }
 
 #else
 
+#include <fcntl.h>
 #include <unistd.h>
+
+#include <cstdio>
 
 namespace {
 
@@ -33,6 +36,57 @@ int ReadAt(int fd, uint64_t position, uint8_t* into, size_t length, size_t* got)
   }
   return 0;
 }
+
+// What reads past the kernel's memory begins, ends and arrives at multiples of this: no medium has larger blocks.
+constexpr size_t kBlock = 4096;
+
+// The same file, read from the medium; -1 where that cannot be had.
+class Medium {
+ public:
+  Medium(int fd, int wanted) {
+#ifdef O_DIRECT
+    char name[32];
+    // Opened anew: what is asked of this description must not be asked of the one that others read and write by.
+    if (wanted != 0 && snprintf(name, sizeof name, "/proc/self/fd/%d", fd) > 0) fd_ = open(name, O_RDONLY | O_DIRECT | O_CLOEXEC);
+#else
+    (void)fd, (void)wanted;
+#endif
+  }
+  ~Medium() { Close(); }
+  Medium(const Medium&) = delete;
+  Medium& operator=(const Medium&) = delete;
+
+  // Reads up to `length` bytes to `*at`, somewhere in `into`; fewer only at the end of the file. `*at` stays null where it is not
+  // possible in this way. Returns errno, or 0: what the medium refuses to give must not be taken from memory instead.
+  int Read(uint64_t position, size_t length, uint8_t* into, size_t room, uint8_t** at, size_t* got) {
+    if (fd_ < 0) return 0;
+    const size_t before = position % kBlock, all = (before + length + kBlock - 1) / kBlock * kBlock;
+    const size_t skip = (kBlock - reinterpret_cast<uintptr_t>(into) % kBlock) % kBlock;
+    size_t done = 0;
+    if (room < skip || room - skip < all) return 0;
+    while (done < all) {
+      const ssize_t count = pread(fd_, into + skip + done, all - done, static_cast<off_t>(position - before + done));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0 && errno != EINVAL && errno != EOPNOTSUPP) return errno;
+      if (count < 0) {
+        Close();
+        return 0;
+      }
+      done += static_cast<size_t>(count);
+      if (count == 0 || done % kBlock != 0) break;
+    }
+    *got = done <= before ? 0 : done - before < length ? done - before : length;
+    *at = into + skip + before;
+    return 0;
+  }
+
+ private:
+  void Close() {
+    if (fd_ >= 0) close(fd_);
+    fd_ = -1;
+  }
+  int fd_ = -1;
+};
 
 }  // namespace
 
@@ -64,7 +118,7 @@ extern "C" int shoal_walk(int fd, uint64_t position, uint8_t* buffer, size_t siz
   return SHOAL_WALK_OK;
 }
 
-extern "C" int shoal_walk_pieces(int fd, uint64_t position, uint8_t* into, size_t room, uint32_t* lengths, size_t count, uint8_t* hashes, uint64_t* got, int* error) {
+extern "C" int shoal_walk_pieces(int fd, uint64_t position, uint8_t* into, size_t room, uint32_t* lengths, size_t count, int medium, uint8_t* hashes, uint64_t* got, int* error) {
   *got = 0;
   *error = 0;
   uint64_t all = 0;
@@ -75,12 +129,17 @@ extern "C" int shoal_walk_pieces(int fd, uint64_t position, uint8_t* into, size_
   const bool over = all > room;
   const size_t step = room < kStep ? room : kStep;
   const shoal_hash_isa hasher = shoal_hash_best();
+  Medium direct(fd, medium);
   for (size_t from = 0; from < count;) {
     size_t to = from, want = 0;
     while (to < count && (to == from || want + lengths[to] <= step)) want += lengths[to++];
-    uint8_t* const at = over ? into : into + *got;
     size_t there;
-    *error = ReadAt(fd, position + *got, at, want, &there);
+    uint8_t* at = nullptr;
+    *error = direct.Read(position + *got, want, into, room, &at, &there);
+    if (*error == 0 && at == nullptr) {
+      at = over || medium != 0 ? into : into + *got;
+      *error = ReadAt(fd, position + *got, at, want, &there);
+    }
     if (*error != 0) return SHOAL_WALK_EREAD;
     *got += there;
     for (size_t i = from, left = there; there < want && i < to; left -= lengths[i++]) {

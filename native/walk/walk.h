@@ -36,8 +36,11 @@ int shoal_walk(int fd, uint64_t position, uint8_t* buffer, size_t size, size_t f
 /* Reads the pieces of `count` `lengths` that lie one after another from `position` of the file `fd` on, into `into`, and writes their
  * hashes to `hashes` (SHOAL_HASH_BYTES each). `into` has `room` bytes: where all pieces do not fit, some are read over those
  * before, which is for who wants the hashes alone; the largest must fit. Where the file ends early, pieces are what there is
- * of them; `got` is what was read. `error` is errno, for SHOAL_WALK_EREAD. */
-int shoal_walk_pieces(int fd, uint64_t position, uint8_t* into, size_t room, uint32_t* lengths, size_t count, uint8_t* hashes, uint64_t* got, int* error);
+ * of them; `got` is what was read. `error` is errno, for SHOAL_WALK_EREAD.
+ * With `medium`, what is hashed comes from the medium and not from the kernel's memory, where the system, the file system and the room
+ * allow it (Linux: O_DIRECT; SHOAL_WALK_MEDIUM_ROOM bytes more than the largest piece, and than 384 KiB); `into` then holds anything. */
+#define SHOAL_WALK_MEDIUM_ROOM (3 * 4096)
+int shoal_walk_pieces(int fd, uint64_t position, uint8_t* into, size_t room, uint32_t* lengths, size_t count, int medium, uint8_t* hashes, uint64_t* got, int* error);
 
 #ifdef __cplusplus
 }

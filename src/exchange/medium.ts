@@ -8,7 +8,7 @@ import { hashesBeside } from '../kernel/hash.ts';
 import { HashThread } from '../kernel/hash-thread.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import type { Span } from '../merkle/reader.ts';
-import { HASHING_ROOM_BYTES } from '../kernel/hash-file.ts';
+import { hashingRoom } from '../kernel/hash-file.ts';
 import { ahead } from './ahead.ts';
 
 /** Spans are brought to the medium when they make this many bytes; towards the end sooner, so that little is left for it. */
@@ -114,7 +114,7 @@ export class MediumCheck {
   }
 
   #buffer(): Uint8Array {
-    return this.#buffers.pop() ?? new Uint8Array(this.#slot.hashesDirectly ? Math.min(HASHING_ROOM_BYTES, this.#largest) : this.#largest);
+    return this.#buffers.pop() ?? new Uint8Array(this.#slot.hashesDirectly ? hashingRoom(this.#largest) : this.#largest);
   }
 
   #compare({ span, chunks }: Written, actual: readonly ObjectId[]): void {

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 12;
+const ABI = 13;
 
 /** A native object, and nothing else will do. */
 export interface NativeShifts {
@@ -28,7 +28,7 @@ export interface NativeAddon {
   /** See native/walk/walk.h. Bytes in use, chunks found, whether the file has ended; or a status. Nobody touches the buffers meanwhile. */
   walkChunks(fd: number, position: number, buffer: Uint8Array, filled: number, min: number, avg: number, max: number, cuts: Uint32Array, hashes: Uint8Array): Promise<Float64Array | number>;
   /** See native/walk/walk.h. Bytes read, or a status below 0. Nobody touches `into` and `hashes` meanwhile. */
-  walkPieces(fd: number, position: number, into: Uint8Array, lengths: Uint32Array, hashes: Uint8Array): Promise<number>;
+  walkPieces(fd: number, position: number, into: Uint8Array, lengths: Uint32Array, medium: boolean, hashes: Uint8Array): Promise<number>;
   /** The covers of a map page, each target, length, base, fill; or a status of native/delta/delta.h. */
   deltaDecodePage(page: Uint8Array, begin: number, end: number, baseSize: number, covers: number): Promise<Float64Array | number>;
   /**

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { HASHING_ROOM_BYTES, hashesDirectly, readHashed } from '../../src/kernel/hash-file.ts';
+import { hashesDirectly, hashingRoom, readHashed } from '../../src/kernel/hash-file.ts';
 import { blake3Pieces } from '../../src/kernel/hash.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import type { OpenFile } from '../../src/store/files.ts';
@@ -39,7 +39,7 @@ describe('reading and hashing pieces of a file', () => {
     const content = randomBytes(2_000_000);
     const file = await fileOf(content);
     const lengths = Array.from({ length: 20 }, () => 100_000);
-    const room = new Uint8Array(hashesDirectly(file) ? HASHING_ROOM_BYTES : 2_000_000);
+    const room = new Uint8Array(hashesDirectly(file) ? hashingRoom(2_000_000) : 2_000_000);
     expect(Buffer.compare((await readHashed(file, room, 0, lengths)).hashes, blake3Pieces(content, lengths))).toBe(0);
     await file.close();
   });

@@ -51,7 +51,7 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
   },
   walkPieces: () => {
     const into = bytes(below(20_000));
-    return [-1, below(1e9), into, Uint32Array.from({ length: below(6) }, () => (random() < 0.9 ? below(into.byteLength + 9) : below(2 ** 32))), bytes(below(9) * 32)];
+    return [-1, below(1e9), into, Uint32Array.from({ length: below(6) }, () => (random() < 0.9 ? below(into.byteLength + 9) : below(2 ** 32))), random() < 0.5, bytes(below(9) * 32)];
   },
   deltaDecodePage: () => {
     const begin = below(1e6);
