@@ -10,8 +10,8 @@ import { dirname, join, resolve } from 'node:path';
 const require = createRequire(import.meta.url);
 const root = resolve(import.meta.dirname, '..');
 const strict = process.argv.includes('--strict');
-// A compiler that hangs must not hang the install; a cold build of every kernel takes well under a minute.
-const TIMEOUT_MS = 5 * 60_000;
+// A compiler that hangs must not hang the install; a cold build of every kernel takes a minute of processor time, on a busy machine ten of waiting.
+const TIMEOUT_MS = 20 * 60_000;
 
 /** The folder that holds include/node for the Node that runs us, or undefined when only a download would bring it. */
 function headers() {
