@@ -1,5 +1,5 @@
 // A site of many devices in network namespaces with shaped links: backhaul bytes and time against what is possible at all
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -111,13 +111,16 @@ async function one(name: string, scenario: Scenario, folder: string, processes: 
   const bed = new TestBed({ devices: DEVICES, backhaulMbit: MBIT.backhaul, lanMbit: MBIT.lan * EACH, each: EACH });
   const site = new Site({ bed, processes, prepared, folder, poll: scenario.poll ?? Math.max(1, DEVICES / 8), each: EACH });
   const leastSeconds = leastSecondsFor(prepared.least);
+  takeDown = () => {
+    processes.kill();
+    site.kill();
+    bed.remove();
+  };
   try {
     const measured = await scenario.run({ bed, site, processes, prepared, devices: DEVICES, folder, random: randomFrom(Number(values.seed)) }, leastSeconds);
     return { scenario: name, least: prepared.least, leastSeconds, ...measured };
   } finally {
-    processes.kill();
-    site.kill();
-    bed.remove();
+    takeDown();
   }
 }
 
@@ -167,7 +170,13 @@ async function main(folder: string, processes: Processes): Promise<void> {
 const round = (value: number, digits: number): number => Number(value.toFixed(digits));
 const folder = await mkdtemp(join(existsSync('/var/tmp') ? '/var/tmp' : tmpdir(), 'shoal-bench-swarm-'));
 const processes = new Processes(COMPILED_SHOAL);
-process.once('SIGINT', () => { processes.kill(); });
+/** Takes down what would outlive this process: namespaces, and what runs in them. */
+let takeDown = (): void => { processes.kill(); };
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => {
+  takeDown();
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  process.exit(130);
+});
 try {
   await main(folder, processes);
 } finally {

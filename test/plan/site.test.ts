@@ -432,6 +432,7 @@ describe('a site whose members hear of it together, or one after another', () =>
         const { crossings, finished } = simulate({ devices: joins.length, spans, joins, dies: [], crossing, news: 0, acquainted: true, looking: true }, seed);
         expect([finished, crossings]).toEqual([true, spans]);
       }),
+      { numRuns: 30 },
     );
   });
 
@@ -446,6 +447,7 @@ describe('a site whose members hear of it together, or one after another', () =>
         const { crossings, finished } = simulate({ devices: mute.length, spans, joins: mute.map(() => 0), dies: [], crossing, news: 0, mute }, seed);
         expect([finished, crossings]).toEqual([true, spans]);
       }),
+      { numRuns: 30 },
     );
   });
 
