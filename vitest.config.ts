@@ -18,8 +18,8 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.long.test.ts', 'test/fixtures/**'],
           // Guards against what hangs, not measures: four files share two cores, which may be somebody else's half of the time.
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
         },
       },
       {

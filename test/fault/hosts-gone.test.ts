@@ -5,8 +5,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HostileServer } from '../support/hostile-server.ts';
-import { Processes } from '../support/processes.ts';
-import type { Ended, Server } from '../support/processes.ts';
+import { PATIENT, Processes } from '../support/processes.ts';
+import type { Ended, Server, StartOptions } from '../support/processes.ts';
 
 const MiB = 1024 * 1024;
 /** Some ten spans: hosts go away at the sixth request, when at most four are under way and two at least have been answered. */
@@ -46,9 +46,15 @@ async function relay(target: string, then: () => unknown, nth = 6): Promise<Host
   return server;
 }
 
-async function fetch(...args: readonly string[]): Promise<Ended & { readonly output: string }> {
+interface Fetched extends Ended {
+  readonly output: string;
+}
+
+const fetch = (...args: readonly string[]): Promise<Fetched> => fetchAs({}, ...args);
+
+async function fetchAs(options: StartOptions, ...args: readonly string[]): Promise<Fetched> {
   const output = join(folder, `out-${String(serial++)}`);
-  const ended = await processes.run(['fetch', 'os', '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`, '-o', output, '--json', ...args]);
+  const ended = await processes.run(['fetch', 'os', '--trust', join(home, 'trust', 'root.json'), '--state', `${output}-state`, '-o', output, '--json', ...args], undefined, options);
   if (ended.peak !== undefined) expect(ended.peak).toBeLessThan(256_000_000);
   return { ...ended, output };
 }
@@ -116,13 +122,14 @@ describe('a transfer goes on', () => {
     const gateway = await processes.serve(['gateway', '--origin', upstream.url, '--cache', cache]);
     const far = await HostileServer.start(shared.url);
     relays.push(far);
-    const fetched = await fetch('--origin', far.url, '--gateway', gateway.url, '--peer', near.url);
+    const patient = { imports: [PATIENT] };
+    const fetched = await fetchAs(patient, '--origin', far.url, '--gateway', gateway.url, '--peer', near.url);
     await isWhole(fetched);
     expect(far.asked.filter(({ path }) => path.includes('/spans/'))).toEqual([]);
     // What the killed gateway has in its cache is of use when it comes back.
     upstream.lie = () => false;
     const again = await processes.serve(['gateway', '--origin', upstream.url, '--cache', cache]);
-    await isWhole(await fetch('--origin', far.url, '--gateway', again.url));
+    await isWhole(await fetchAs(patient, '--origin', far.url, '--gateway', again.url));
     expect(far.asked.filter(({ path }) => path.includes('/spans/'))).toEqual([]);
     await Promise.all([neighbour, again].map((each) => each.stop()));
   });

@@ -9,6 +9,8 @@ import { expect } from 'vitest';
 /** The real program, as a user starts it. */
 const SHOAL = fileURLToPath(new URL('../../bin/shoal.mjs', import.meta.url));
 const REPORT_PEAK = new URL('report-peak.ts', import.meta.url).href;
+/** Imported by a process, makes it patient (`patient-clock.ts`). */
+export const PATIENT = new URL('patient-clock.ts', import.meta.url).href;
 
 /** After so long, seconds, a process that was to end hangs: who waits for ever waits longer, and a slow machine does not. */
 export const HANG_S = 200;
