@@ -97,9 +97,9 @@ export class HttpConnection {
   static async open(origin: URL, parts: ConnectionParts, onClose: () => void, signal: AbortSignal): Promise<HttpConnection> {
     const connection = new HttpConnection(origin, parts, onClose);
     const stop = (): void => {
-      // Whether the other side was reached at all makes a difference.
+      // Whether the other side was reached at all makes a difference; one that takes long for its part of a TLS handshake was.
       const { code, message, ids, retry } = signal.reason as ShoalError;
-      connection.destroy(new ShoalError(code, message, { cause: signal.reason, ids: { ...ids, connecting: 1 }, retry }));
+      connection.destroy(new ShoalError(code, message, { cause: signal.reason, ids: connection.#socket.connecting ? { ...ids, connecting: 1 } : ids, retry }));
     };
     signal.addEventListener('abort', stop, { once: true });
     try {
