@@ -49,6 +49,8 @@ const AT_ONCE = 16;
 export interface ExpandOptions {
   /** Bytes that the expanded views may take. */
   readonly mostBytes: number;
+  /** Bytes behind the base in its buffer that may be written. */
+  readonly roomBehind?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -57,7 +59,7 @@ export interface ExpandOptions {
  * nothing or there is no memory for it. Streams that did not change stay as they are, the base has their very bytes, but for those in
  * executables of which others did change.
  */
-export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], { mostBytes, signal }: ExpandOptions): Promise<{ readonly census: StreamCensus; readonly expansion: Expansion | undefined }> {
+export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], { mostBytes, roomBehind = 0, signal }: ExpandOptions): Promise<{ readonly census: StreamCensus; readonly expansion: Expansion | undefined }> {
   const options = signal === undefined ? {} : { signal };
   const found = await findStreams(target, options);
   const foundBytes = found.size.reduce((sum, size) => sum + size, 0);
@@ -76,7 +78,7 @@ export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: rea
   const openedTarget = items.reduce((sum, { length }) => sum + length, 0);
   const expandedBase = base.length + heldBytes(before);
   if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + openedTarget > mostBytes) return { census, expansion: undefined };
-  return { census, expansion: { views: { base: before, target: streams }, base: await expandBase(base, before, expandedBase), target: await openTarget(target, streams, items, openedTarget), units } };
+  return { census, expansion: { views: { base: before, target: streams }, base: await expandBase(base, before, expandedBase, roomBehind), target: await openTarget(target, streams, items, openedTarget), units } };
 }
 
 function layOut(streams: Streams, ends: readonly number[]): readonly Unit[] {
@@ -96,9 +98,10 @@ function nameOf(whole: Uint8Array, streams: Streams, n: number): string {
   return Buffer.from(blake3(whole.subarray(at, at + (streams.size[n] as number)))).toString('latin1');
 }
 
-async function expandBase(base: Uint8Array, streams: Streams, size: number): Promise<Uint8Array> {
-  const out = Buffer.allocUnsafeSlow(size);
-  out.set(base);
+async function expandBase(base: Uint8Array, streams: Streams, size: number, roomBehind: number): Promise<Uint8Array> {
+  const fits = size - base.length <= roomBehind;
+  const out = fits ? Buffer.from(base.buffer, base.byteOffset, size) : Buffer.allocUnsafeSlow(size);
+  if (!fits) out.set(base);
   let at = base.length;
   for (const n of streams.at.keys()) {
     if (n % AT_ONCE === 0) await new Promise(setImmediate);

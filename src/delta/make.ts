@@ -18,6 +18,13 @@ import type { Covers } from './types.ts';
 export interface DeltaInput {
   readonly root: ObjectId;
   readonly bytes: Uint8Array;
+  /** Of a base: bytes behind these in their buffer that may be written. What streams hold goes there if it fits, or all is copied. */
+  readonly roomBehind?: number;
+}
+
+/** Worth having behind a base of `size` bytes: an artifact in which little is compressed needs no more. Untouched, it takes no memory. */
+export function roomBehind(size: number): number {
+  return Math.floor(size / 8);
 }
 
 export interface MadeDelta {
@@ -50,7 +57,7 @@ const NO_CENSUS: StreamCensus = { found: 0, unchanged: 0, made: 0 };
 export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: readonly number[], options: MakeOptions = {}): Promise<MadeDelta> {
   const { indexBytes, signal } = options;
   const mostBytes = indexBytes === undefined ? Infinity : indexBytes * EXPANDED_SHARE;
-  const { census, expansion } = options.containers === false ? { census: NO_CENSUS, expansion: undefined } : await expand(base.bytes, target.bytes, spanEnds, { mostBytes, signal });
+  const { census, expansion } = options.containers === false ? { census: NO_CENSUS, expansion: undefined } : await expand(base.bytes, target.bytes, spanEnds, { mostBytes, signal, roomBehind: base.roomBehind });
   if (expansion !== undefined) {
     const left = indexBytes === undefined ? {} : { indexBytes: indexBytes - expansion.base.length - expansion.target.length };
     return { ...(await makeExpanded(base, target, spanEnds, expansion, { ...options, ...left })), census };

@@ -1,3 +1,4 @@
+import { contentIn, speedsHere } from '../container/effort.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { DELTA_DRIFT_LEAST, DELTA_MAX_FAILURES, DELTA_PAGES_OPEN } from '../core/limits.ts';
@@ -8,6 +9,7 @@ import { canMove, decodeDeltaManifest, deltaBytes } from '../delta/manifest.ts';
 import type { DeltaManifest } from '../delta/manifest.ts';
 import { Codec } from '../delta/types.ts';
 import type { IndexReader } from '../merkle/reader.ts';
+import { PROCESSOR_PRICE, workOf } from '../plan/work.ts';
 import type { DeltaCache } from './delta-cache.ts';
 import type { DeltaChoice } from './delta-choice.ts';
 import { byteReader } from './local-chunks.ts';
@@ -39,6 +41,9 @@ export class DeltaRoad {
   readonly #payloads = new Map<ObjectId, Uint8Array>();
   readonly #unusable = new Set<number>();
   readonly #onDropped: (reason: string) => void;
+  readonly #work = new Map<number, number>();
+  /** Bytes that a second of processor time is worth. */
+  readonly #processorPrice = PROCESSOR_PRICE;
   #tried = 0;
   #drifted = 0;
   #failures = 0;
@@ -105,6 +110,23 @@ export class DeltaRoad {
   bytesFor(span: number): number {
     const segment = this.segmentOf(span);
     return this.hasPayload(segment) ? 0 : (this.segments[segment]?.payload?.size ?? 0) / (this.manifest.segments[segment]?.spans ?? 1);
+  }
+
+  /** What compressing again takes for a segment that is not here yet, as bytes (`src/plan/work.ts`). */
+  workFor(segment: number): number {
+    const known = this.#work.get(segment);
+    if (known !== undefined) return known;
+    const { views } = this.manifest;
+    const placed = this.segments[segment];
+    const work = views === undefined || placed?.codec !== Codec.PARTS ? 0 : workOf(contentIn(views.target, placed.begin, placed.begin + placed.length), speedsHere(), this.#processorPrice);
+    this.#work.set(segment, work);
+    return work;
+  }
+
+  /** The span's share of that, beside what is sent for it; nothing when the payload is here. */
+  costFor(span: number): number {
+    const segment = this.segmentOf(span);
+    return this.hasPayload(segment) ? 0 : this.bytesFor(span) + this.workFor(segment) / (this.manifest.segments[segment]?.spans ?? 1);
   }
 
   pageOf(segment: number): number {

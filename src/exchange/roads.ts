@@ -88,7 +88,7 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
       const fill = missing.get(span);
       if (fill === undefined || held === undefined) return undefined;
       // What a delta may make is waited for, unless that takes too long: a moment on the LAN, and longer before the backhaul is crossed for more.
-      const hope = !fill.late && (deltaComing || (road?.makes(span) === true && road.bytesFor(span) < fill.lacking));
+      const hope = !fill.late && (deltaComing || (road?.makes(span) === true && road.costFor(span) < fill.lacking));
       if (hope && (deltaComing || near.has(span))) return undefined;
       if (held !== 'all') return held.has(span) ? fill.lacking : undefined;
       // What is being rebuilt here, or about to be, is worth waiting for however late it is.
@@ -112,6 +112,10 @@ function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, missin
       if (!(source.kind === 'peer' ? held?.has(segment) === true : mayCross(source, road.firstSpan(segment), turns))) return undefined;
       const fills = groups.size(segment, road);
       return fills === 0 ? undefined : (road.segments[segment]?.payload?.size ?? 0) / fills;
+    },
+    work: (span) => {
+      const segment = road.segmentOf(span);
+      return road.workFor(segment) / Math.max(1, groups.size(segment, road));
     },
   };
 }

@@ -19,6 +19,8 @@ export interface Offer {
   readonly mostInFlight: number;
   /** How many bytes it would send for the span; undefined when it cannot give it. Offers of one source share its requests. */
   bytes(span: number): number | undefined;
+  /** What making the span of them takes this device, as bytes that it would rather have sent: it may prefer more bytes (`src/plan/work.ts`). */
+  work?(span: number): number;
 }
 
 export interface Want {
@@ -41,7 +43,7 @@ export interface Step {
 export type Random = () => number;
 
 /**
- * The requests to start now. A span goes to one of those that give it at the least price (bytes times what each costs), and
+ * The requests to start now. A span goes to one of those that give it at the least price (bytes, and the work that comes with them, times what each costs), and
  * waits for one of those when all are busy; an offer that costs more is taken only for what nobody gives for less. A late
  * span is asked for once more, of a source that was not asked yet, whatever that costs: a stuck neighbour must not hold a
  * device up; one that is merely slow is left for another that gives it at the least price.
@@ -100,7 +102,7 @@ class Priced {
     let [holders, least] = [0, Infinity];
     for (const offer of this.#offers) {
       const needed = want.asked.includes(offer.source) ? undefined : offer.bytes(want.span);
-      const price = needed === undefined ? Infinity : needed * offer.costPerByte;
+      const price = needed === undefined ? Infinity : (needed + (offer.work?.(want.span) ?? 0)) * offer.costPerByte;
       this.#prices[at++] = price;
       if (needed !== undefined) holders++;
       if (price < least) least = price;

@@ -5,7 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import { DELTA_MAX_BYTES, METADATA_MAX_BYTES } from '../core/limits.ts';
 import { memoryPlan } from '../delta/budget.ts';
-import { makeDelta } from '../delta/make.ts';
+import { makeDelta, roomBehind } from '../delta/make.ts';
 import type { MadeDelta } from '../delta/make.ts';
 import { canScratch, keepBelow, scratchMemory } from '../kernel/scratch.ts';
 import type { PrunableStore } from '../store/types.ts';
@@ -114,7 +114,7 @@ class Workshop {
     if (contentBytes <= LEAST_BYTES) return { result: 'useless', bytes: undefined, contentBytes, seconds: seconds() };
     const make = async (): Promise<MadeDelta> => {
       const spanEnds = await this.#load(base, target, below === undefined ? undefined : dirname(this.#home.paths.config), signal);
-      const inputs = [{ root: base.root, bytes: this.#base.subarray(0, base.size) }, { root: target.root, bytes: this.#target?.bytes ?? Buffer.alloc(0) }] as const;
+      const inputs = [{ root: base.root, bytes: this.#base.subarray(0, base.size), roomBehind: this.#folder === undefined ? this.#base.byteLength - base.size : 0 }, { root: target.root, bytes: this.#target?.bytes ?? Buffer.alloc(0) }] as const;
       return makeDelta(...inputs, spanEnds, { indexBytes, signal, onProgress: onShare, ...(threads === undefined ? {} : { threads }) });
     };
     const made = below === undefined ? await make() : await keepBelow(below, make);
@@ -149,7 +149,7 @@ class Workshop {
     if (this.#base.byteLength < base.size) {
       // The smaller one first, so that both are never there.
       this.#base = Buffer.alloc(0);
-      this.#base = room(base.size);
+      this.#base = room(base.size + (folder === undefined ? roomBehind(base.size) : 0));
     }
     await readStored(this.#store, base.root, this.#base.subarray(0, base.size), signal);
     return this.#target.spanEnds;

@@ -10,7 +10,7 @@ import { memoryPlan } from '../delta/budget.ts';
 import { fileBase } from '../delta/file-base.ts';
 import { deltaFileParts, openDeltaFile } from '../delta/file.ts';
 import { inLanes } from '../delta/lanes.ts';
-import { makeDelta } from '../delta/make.ts';
+import { makeDelta, roomBehind } from '../delta/make.ts';
 import type { DeltaOutline } from '../delta/manifest.ts';
 import { spending } from '../delta/spent.ts';
 import type { Spending } from '../delta/spent.ts';
@@ -56,13 +56,13 @@ async function sizeOf(path: string): Promise<number> {
   }
 }
 
-/** The bytes of a file; in scratch memory in `folder` when that is given. */
-async function loaded(path: string, folder: string | undefined): Promise<Buffer> {
+/** The bytes of a file; in scratch memory in `folder` when that is given, or else with `behind` of its size bytes behind them. */
+async function loaded(path: string, folder: string | undefined, behind: (size: number) => number = () => 0): Promise<Buffer> {
   const file = await opened(path);
   try {
     const { size } = await file.stat();
     if (size > DELTA_MAX_BYTES) throw new ShoalError('ARTIFACT_TOO_LARGE', `${path} has ${String(size)} bytes; deltas are made of at most ${String(DELTA_MAX_BYTES)}`, { ids: { path } });
-    const bytes = folder === undefined ? Buffer.allocUnsafeSlow(size) : scratchMemory(folder, size);
+    const bytes = folder === undefined ? Buffer.allocUnsafeSlow(size + behind(size)).subarray(0, size) : scratchMemory(folder, size);
     for (let done = 0; done < size; ) {
       // One read fills at most 2 GiB.
       const { bytesRead } = await file.read(bytes, done, Math.min(size - done, folder === undefined ? 2 ** 30 : SCRATCH_READ_BYTES), done);
@@ -100,11 +100,11 @@ export async function diffFiles(oldPath: string, newPath: string, deltaPath: str
 }
 
 async function diffWithin(indexBytes: number | undefined, scratch: string | undefined, oldPath: string, newPath: string, deltaPath: string, options: DiffOptions): Promise<DiffReport> {
-  const base = await loaded(oldPath, scratch);
+  const base = await loaded(oldPath, scratch, roomBehind);
   const target = await loaded(newPath, scratch);
   const spanEnds = Array.from({ length: Math.ceil(target.length / SPAN_BYTES) }, (_, i) => Math.min(target.length, (i + 1) * SPAN_BYTES));
   options.signal?.throwIfAborted();
-  const made = await makeDelta({ root: NO_ROOT, bytes: base }, { root: NO_ROOT, bytes: target }, spanEnds, {
+  const made = await makeDelta({ root: NO_ROOT, bytes: base, roomBehind: scratch === undefined ? roomBehind(base.length) : 0 }, { root: NO_ROOT, bytes: target }, spanEnds, {
     ...(indexBytes === undefined ? {} : { indexBytes }),
     ...(options.segmentPayload === undefined ? {} : { segmentPayload: options.segmentPayload }),
     ...(options.threads === undefined ? {} : { threads: options.threads }),

@@ -75,6 +75,19 @@ describe('deltas between compressed images', () => {
     expect((await rebuild(made, base)).equals(changed)).toBe(true);
   });
 
+  test('what the streams of the base hold goes behind it where there is room, and nothing else is touched', async () => {
+    const ends = spanEnds(target.length, 30_000);
+    const held = (await findStreams(base)).held.reduce((sum, bytes) => sum + bytes, 0);
+    const room = Buffer.alloc(base.length + held + 100, 77);
+    base.copy(room);
+    const wide = { ...input(room.subarray(0, base.length)), roomBehind: held };
+    const made = await makeDelta(wide, input(target), ends);
+    expect(Buffer.concat([...deltaFileParts(made)]).equals(Buffer.concat([...deltaFileParts(await makeDelta(input(base), input(target), ends))]))).toBe(true);
+    expect(room.subarray(0, base.length).equals(base)).toBe(true);
+    expect(room.subarray(base.length + held).every((byte) => byte === 77)).toBe(true);
+    expect(room.subarray(base.length, base.length + held).every((byte) => byte === 77)).toBe(false);
+  });
+
   test('gzip members and other levels too', async () => {
     const pack = (content: Uint8Array): Buffer => image([{ bytes: content.subarray(0, 90_000), level: 6, gzip: true }, { bytes: content.subarray(90_000, 180_000), level: 1, gzip: true }, { bytes: content.subarray(180_000, 250_000), level: 4 }]);
     const [old, next] = [pack(before), pack(after)];

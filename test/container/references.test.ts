@@ -3,6 +3,7 @@ import { compressible, image } from '../../fixtures/container/image.ts';
 import type { ImagePart } from '../../fixtures/container/image.ts';
 import { executable, random } from '../../fixtures/delta/inputs.ts';
 import { kernelModules } from '../../fixtures/delta/modules.ts';
+import { contentIn } from '../../src/container/effort.ts';
 import { unchangedInExecutables } from '../../src/container/executables.ts';
 import { findStreams } from '../../src/container/find.ts';
 import { openedCovers, opener } from '../../src/container/opened.ts';
@@ -97,6 +98,19 @@ describe('executables in several streams', () => {
     const changed = Array.from(streams.at.keys(), (n) => n === 1 || n === count + 1);
     expect(await unchangedInExecutables(whole, streams, changed)).toEqual(Array.from({ length: count }, (_, n) => n).filter((n) => n !== 1));
     expect(await unchangedInExecutables(whole, streams, changed.map(() => false))).toEqual([]);
+  });
+});
+
+describe('what making a stretch of a target takes', () => {
+  test('is what its streams hold, by level; one that crosses its end is made whole', () => {
+    const list = new StreamList();
+    list.add(100, 50, 8000, 9);
+    list.add(200, 10, 100, 6);
+    list.add(300, 100, 500, 73);
+    const streams = list.end();
+    expect([...contentIn(streams, 0, 1000)]).toEqual([[9, 8500], [6, 100]]);
+    expect([...contentIn(streams, 120, 205)]).toEqual([[9, 8000], [6, 100]]);
+    expect([...contentIn(streams, 150, 200)]).toEqual([]);
   });
 });
 

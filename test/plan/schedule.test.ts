@@ -33,6 +33,19 @@ describe('the next requests', () => {
     expect(nextSteps([want(0)], [payload('', 0, 0), payload('b', 1, 20_000)], () => 0)).toEqual([{ span: 0, source: '', road: 'delta' }]);
   });
 
+  it('bring more bytes where fewer would take more work than they are worth', () => {
+    const delta = (work: number): Offer => offer('origin', 1e7, [], { road: 'delta', bytes: () => 20_000, work: () => work });
+    const content = offer('origin', 1e7, [], { bytes: () => 2_000_000 });
+    const road = (...offers: readonly Offer[]): string | undefined => nextSteps([want(0)], offers, () => 0)[0]?.road;
+    expect(road(content, delta(0))).toBe('delta');
+    expect(road(content, delta(1_979_000))).toBe('delta');
+    expect(road(content, delta(1_981_000))).toBe('content');
+    // What costs nothing on its link costs nothing in work: a payload that is here is used.
+    expect(road(content, offer('', 0, [], { road: 'delta', bytes: () => 0, work: () => 1e9 }))).toBe('delta');
+    // Nor does work bring anything over a link that costs more.
+    expect(nextSteps([want(0)], [offer('peer', 1, [], { road: 'delta', bytes: () => 20_000, work: () => 1e6 }), content], () => 0)).toEqual([{ span: 0, source: 'peer', road: 'delta' }]);
+  });
+
   it('share the requests of one source between both forms', () => {
     const both = [offer('a', 1, [0], { mostInFlight: 1 }), offer('a', 1, [1], { mostInFlight: 1, road: 'delta' })];
     expect(nextSteps([want(0), want(1)], both, () => 0)).toHaveLength(1);
