@@ -38,6 +38,11 @@ export interface DownloadOptions {
   /** Who can be asked. A function is called again whenever there is something to ask for: neighbours come and go. */
   readonly sources: readonly Source[] | (() => readonly Source[]);
   readonly slot: FileSlot;
+  /**
+   * Whether what was synced is read back from the medium itself, past what the system remembers of it, where that can be had (Linux,
+   * native kernel). Default: no; it takes as long as the medium takes to read the artifact once more.
+   */
+  readonly fromMedium?: boolean;
   /** Older files that may have some of the chunks, or be what a delta starts from. */
   readonly bases?: readonly string[];
   /** What the bases are read with. Default: the files of this machine. */
@@ -118,7 +123,7 @@ class Download {
     this.#options = options;
     this.#key = { namespace: options.namespace, root: options.artifact.root };
     this.#started = options.clock.now();
-    this.#medium = new MediumCheck(options.slot, options.artifact.size);
+    this.#medium = new MediumCheck(options.slot, options.artifact.size, options.fromMedium);
     this.#standing = options.standing ?? new Standing(() => options.clock.now(), options.onLie);
   }
 

@@ -29,6 +29,7 @@ interface Written {
  */
 export class MediumCheck {
   readonly #slot: FileSlot;
+  readonly #fromMedium: boolean;
   /** What the largest span may need. */
   readonly #largest: number;
   #waiting: Written[] = [];
@@ -45,9 +46,10 @@ export class MediumCheck {
   #thread: HashThread | undefined;
   #start: () => HashThread | undefined;
 
-  /** `size` is that of the artifact. Where `start` gives no thread, everything is hashed in this one. */
-  constructor(slot: FileSlot, size: number, start: () => HashThread | undefined = () => (!hashesBeside && availableParallelism() > 1 ? new HashThread() : undefined)) {
+  /** `size` is that of the artifact; `fromMedium` as in `DownloadOptions`. Where `start` gives no thread, everything is hashed in this one. */
+  constructor(slot: FileSlot, size: number, fromMedium = false, start: () => HashThread | undefined = () => (!hashesBeside && availableParallelism() > 1 ? new HashThread() : undefined)) {
     this.#slot = slot;
+    this.#fromMedium = fromMedium;
     this.#expected = size;
     this.#largest = Math.min(SPAN_MAX_BYTES, size);
     this.#start = start;
@@ -149,7 +151,7 @@ export class MediumCheck {
       }
     }
     const room = this.#buffer();
-    const ids = idsFromBytes(await this.#slot.hashes(written.span.offset, lengths, room), lengths.length);
+    const ids = idsFromBytes(await this.#slot.hashes(written.span.offset, lengths, room, this.#fromMedium), lengths.length);
     this.#buffers.push(room);
     return ids;
   }

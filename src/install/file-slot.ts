@@ -92,9 +92,9 @@ export class FileSlot {
     return hashesDirectly(this.#file);
   }
 
-  /** BLAKE3-256 of the pieces of `lengths` bytes that lie at `offset` of the medium, 32 bytes each. `room` as in `readHashed`. */
-  async hashes(offset: number, lengths: readonly number[], room: Uint8Array): Promise<Uint8Array> {
-    return (await readHashed(this.#file, room, offset, lengths, { medium: true })).hashes;
+  /** BLAKE3-256 of the pieces of `lengths` bytes that lie at `offset`, 32 bytes each. `room` and `medium` as in `readHashed`. */
+  async hashes(offset: number, lengths: readonly number[], room: Uint8Array, medium = false): Promise<Uint8Array> {
+    return (await readHashed(this.#file, room, offset, lengths, { medium })).hashes;
   }
 
   /** Brings what has been written so far to the medium. */

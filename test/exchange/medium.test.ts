@@ -45,7 +45,7 @@ function faulty(change: (file: OpenFile) => Partial<OpenFile>): Files {
 
 async function proved(files: Files, order: readonly number[], more: (slot: FileSlot) => Promise<void> = () => Promise.resolve(), thread?: () => HashThread | undefined): Promise<string> {
   const slot = await FileSlot.open(files, join(folder, randomBytes(4).toString('hex')));
-  const check = new MediumCheck(slot, SPANS * SPAN_BYTES, thread);
+  const check = new MediumCheck(slot, SPANS * SPAN_BYTES, false, thread);
   try {
     for (const index of order) {
       const span = spanAt(index);

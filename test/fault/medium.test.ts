@@ -45,7 +45,7 @@ describe.skipIf(needsSmallDisk())('a medium that keeps other bytes than it was g
       },
     };
     const slot = await FileSlot.open(files, join(disk.path, name));
-    const check = new MediumCheck(slot, SPAN_BYTES);
+    const check = new MediumCheck(slot, SPAN_BYTES, true);
     try {
       await slot.writeRun(0, chunks);
       check.add(span, refs);
