@@ -9,7 +9,7 @@ import { canMove, decodeDeltaManifest, deltaBytes } from '../delta/manifest.ts';
 import type { DeltaManifest } from '../delta/manifest.ts';
 import { Codec } from '../delta/types.ts';
 import type { IndexReader } from '../merkle/reader.ts';
-import { PROCESSOR_PRICE, workOf } from '../plan/work.ts';
+import { workOf } from '../plan/work.ts';
 import type { DeltaCache } from './delta-cache.ts';
 import type { DeltaChoice } from './delta-choice.ts';
 import { byteReader } from './local-chunks.ts';
@@ -42,8 +42,6 @@ export class DeltaRoad {
   readonly #unusable = new Set<number>();
   readonly #onDropped: (reason: string) => void;
   readonly #work = new Map<number, number>();
-  /** Bytes that a second of processor time is worth. */
-  readonly #processorPrice = PROCESSOR_PRICE;
   #tried = 0;
   #drifted = 0;
   #failures = 0;
@@ -118,7 +116,7 @@ export class DeltaRoad {
     if (known !== undefined) return known;
     const { views } = this.manifest;
     const placed = this.segments[segment];
-    const work = views === undefined || placed?.codec !== Codec.PARTS ? 0 : workOf(contentIn(views.target, placed.begin, placed.begin + placed.length), speedsHere(), this.#processorPrice);
+    const work = views === undefined || placed?.codec !== Codec.PARTS ? 0 : workOf(contentIn(views.target, placed.begin, placed.begin + placed.length), speedsHere());
     this.#work.set(segment, work);
     return work;
   }

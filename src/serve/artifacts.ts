@@ -1,5 +1,6 @@
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
+import { remember } from '../core/remember.ts';
 import type { ContentKey } from '../core/wire.ts';
 import { isLeaf } from '../merkle/page.ts';
 import type { ChunkRef, LeafPage } from '../merkle/page.ts';
@@ -103,15 +104,5 @@ async function absent<T>(read: () => Promise<T>): Promise<T | undefined> {
   } catch (error) {
     if (isShoalError(error, 'NO_SUCH_PAGE')) return undefined;
     throw error;
-  }
-}
-
-/** Keeps the `most` entries that were used last. */
-function remember<Key, Value>(map: Map<Key, Value>, key: Key, value: Value, most: number): void {
-  map.delete(key);
-  map.set(key, value);
-  for (const oldest of map.keys()) {
-    if (map.size <= most) break;
-    map.delete(oldest);
   }
 }

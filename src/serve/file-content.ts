@@ -1,6 +1,7 @@
 import type { Bitmap } from '../core/bitmap.ts';
 import type { ObjectId } from '../core/ids.ts';
 import type { ContentKey } from '../core/wire.ts';
+import { remember } from '../core/remember.ts';
 import { chunkSetOf } from '../core/wire.ts';
 import { chunkOffsets } from '../merkle/reader.ts';
 import type { VerifiedPage } from '../merkle/verify.ts';
@@ -110,13 +111,7 @@ export class FileContent implements ContentProvider {
     // Under the name of the artifact: knowing a page's hash opens nothing under another.
     const name = `${nameOf(key)}/${id}`;
     const page = this.#recent.get(name) ?? (await held.page(id));
-    this.#recent.delete(name);
-    if (page === undefined || this.#held.get(nameOf(key)) !== held) return page;
-    this.#recent.set(name, page);
-    for (const oldest of this.#recent.keys()) {
-      if (this.#recent.size <= RECENT_PAGES) break;
-      this.#recent.delete(oldest);
-    }
+    if (page !== undefined) remember(this.#recent, name, page, RECENT_PAGES);
     return page;
   }
 
