@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import type { Ledger } from '../exchange/ledger.ts';
 import type { Evidence } from '../exchange/standing.ts';
 import { formatBytes, say } from './output.ts';
@@ -9,6 +10,11 @@ import { formatBytes, say } from './output.ts';
 export function defaultState(trustedRoot: Uint8Array): string {
   const fleet = createHash('sha256').update(trustedRoot).digest('hex').slice(0, 16);
   return join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'shoal', fleet);
+}
+
+/** For slots that a device boots from. */
+export function withFromMedium(command: Command): Command {
+  return command.option('--from-medium', 'prove what was written by reading it from the medium itself, past the memory of the system (Linux, native\nkernel): for what a device boots from; takes as long as reading all of it once more');
 }
 
 export function sayLie({ source, code, message }: Evidence): void {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
-import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
+import { artifactsJson, defaultState, ledgerText, sayLie, withFromMedium } from './device.ts';
 import { limitsOf, withGentle, withLimits } from './limits.ts';
 import type { LimitFlags } from './limits.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
@@ -18,6 +18,7 @@ interface Options extends LimitFlags {
   readonly state?: string;
   readonly identity?: string;
   readonly insecureHttp?: boolean;
+  readonly fromMedium?: boolean;
   readonly json?: boolean;
 }
 
@@ -37,10 +38,10 @@ export function addFetch(program: Command): void {
     .option('--insecure-http', 'talk to hosts outside this machine without TLS: whoever is on the way can see what is fetched')
     .option('--site <name>', 'ask the agents of this site as well')
     .option('--hardware <id...>', 'what this device is')
-    .option('--state <dir>', 'where metadata and the highest sequence seen are kept')
+    .option('--state <dir>', 'where metadata and the highest sequence seen are kept (default: a place a fleet\nbelow ~/.local/state/shoal)')
     .option('--json', 'one JSON object with the ledger on standard output');
-  withGentle(withLimits(command, 'download', 'backhaul'))
-    .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin https://origin:8470 --identity /var/lib/shoal/identity --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://127.0.0.1:8470 --trust root.json -o new.img --base old.img')
+  withFromMedium(withGentle(withLimits(command, 'download', 'backhaul')))
+    .addHelpText('after', '\nExamples:\n  shoal fetch gateway-os --origin https://origin:8470 --identity /var/lib/shoal/identity --trust root.json -o os.img\n  shoal fetch os@1.4.0 --origin http://127.0.0.1:8470 --trust root.json -o new.img --base old.img\n  shoal fetch os --origin http://127.0.0.1:8470 --trust root.json -o /mnt/b/os.img --from-medium')
     .action(async (wanted: string, options: Options) => {
       keepHeapSmall();
       const { fetchRelease } = await import('../roles/fetch.ts');
@@ -67,6 +68,7 @@ export function addFetch(program: Command): void {
           ...(options.site === undefined ? {} : { site: options.site }),
           ...(options.identity === undefined ? {} : { identity: options.identity }),
           ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),
+          ...(options.fromMedium === undefined ? {} : { fromMedium: options.fromMedium }),
           ...(version === undefined ? {} : { version }),
           ...(options.gateway === undefined ? {} : { gateway: options.gateway }),
         });

@@ -105,7 +105,7 @@ export class MediumCheck {
   async #prove(batch: readonly Written[]): Promise<void> {
     if (this.#failure !== undefined) return;
     try {
-      for await (const [written, ids] of ahead(batch, PROVE_AHEAD, async (each) => [each, await this.#ids(each)] as const)) this.#compare(written, ids);
+      for await (const [written, ids] of ahead(batch, PROVE_AHEAD, async (each) => [each, await this.#ids(each)] as const)) await this.#compare(written, ids);
     } catch (error) {
       this.#failure = { error };
     }
@@ -119,10 +119,11 @@ export class MediumCheck {
     return this.#buffers.pop() ?? new Uint8Array(this.#slot.hashesDirectly ? hashingRoom(this.#largest) : this.#largest);
   }
 
-  #compare({ span, chunks }: Written, actual: readonly ObjectId[]): void {
+  async #compare({ span, chunks }: Written, actual: readonly ObjectId[]): Promise<void> {
     let at = 0;
     for (const [index, { id, length }] of chunks.entries()) {
       if (actual[index] !== id) {
+        if (this.#fromMedium) await this.#slot.spoil(span.offset + at);
         throw new ShoalError('MEDIUM_MISMATCH', `${this.#slot.partial} reads back as other bytes than were written, at ${String(span.offset + at)}`, {
           ids: { path: this.#slot.path, span: span.index, expected: id, actual: actual[index] ?? '' },
           retry: 'again',

@@ -77,6 +77,15 @@ export class FileSlot {
     }
   }
 
+  /**
+   * Makes what is at `offset` something else, so that whoever resumes finds it wrong and writes it anew: where the medium has other
+   * bytes than the system remembers, what is read back the ordinary way looks right.
+   */
+  async spoil(offset: number): Promise<void> {
+    const [first = 0] = await this.read(offset, 1);
+    await this.#file.write(Uint8Array.of(first ^ 0xff), offset);
+  }
+
   /** What is at `offset`; shorter than asked where the file ends. */
   async read(offset: number, length: number): Promise<Uint8Array> {
     return this.readInto(Buffer.allocUnsafe(length), offset);

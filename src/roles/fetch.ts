@@ -40,6 +40,12 @@ export interface FetchOptions extends NamedHosts {
   readonly output: string;
   readonly bases?: readonly string[];
   readonly hardware?: readonly string[];
+  /**
+   * Proves what was written by reading it from the medium itself, past what the system remembers of it; takes as long as the medium takes to
+   * read all of it once more. Throws `MEDIUM_UNREADABLE` before anything is fetched where that cannot be had (Linux, native kernel, a
+   * file system with O_DIRECT). Default: no.
+   */
+  readonly fromMedium?: boolean;
   /** How much it may fetch at a time; nothing is uploaded. */
   readonly traffic?: TrafficLimits;
   readonly clock?: Clock;
@@ -100,6 +106,7 @@ export async function fetchRelease(options: FetchOptions): Promise<FetchReport> 
       bases: (options.bases ?? []).map((path) => resolve(path)),
       baseIndexes: new BaseIndexes(files, join(options.state, 'bases')),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...(options.fromMedium === undefined ? {} : { fromMedium: options.fromMedium }),
       ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
     });
     await trust.accepted(manifest);

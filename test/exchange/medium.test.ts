@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ShoalError } from '../../src/core/errors.ts';
 import { MediumCheck } from '../../src/exchange/medium.ts';
 import { FileSlot } from '../../src/install/file-slot.ts';
+import { checkMedium } from '../../src/install/medium.ts';
 import { HashThread } from '../../src/kernel/hash-thread.ts';
 import { sealChunk } from '../../src/merkle/verify.ts';
 import { nodeFiles } from '../../src/store/files.ts';
@@ -86,6 +87,12 @@ describe('the proof of what is on the medium', () => {
       },
     }));
     await expect(proved(files, anyOrder, undefined, () => (where === 'here' ? undefined : new HashThread()))).rejects.toMatchObject({ code: 'MEDIUM_MISMATCH', retry: 'again', ids: { span: bad, expected: refs[2]?.id } });
+  });
+
+  it('says so where the medium itself cannot be read', async () => {
+    const slot = await FileSlot.open(faulty(() => ({})), join(folder, 'remembered'));
+    await expect(checkMedium(slot)).rejects.toMatchObject({ code: 'MEDIUM_UNREADABLE' });
+    await slot.close();
   });
 
   it('does without a thread that dies', async () => {

@@ -195,6 +195,7 @@ export class RunningAgent {
       const { paths, ledger, served } = await installRelease({
         files, clock, manifest, output, content, bases, deltaCache,
         rate: traffic.rate,
+        ...(this.#options.fromMedium === undefined ? {} : { fromMedium: this.#options.fromMedium }),
         deltas: await this.#deltas(),
         standing: standingOf(this.#options, liars, clock, (evidence) => { this.#tell({ event: 'lie', evidence }); }, (error) => { this.#failed(error, 'state'); }),
         baseIndexes: new BaseIndexes(files, join(state.directory, 'bases')),

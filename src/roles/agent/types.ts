@@ -45,6 +45,12 @@ export interface AgentOptions extends NamedHosts {
   /** Where metadata, marks and what is installed are kept. One agent at a time. */
   readonly state: string;
   readonly hardware?: readonly string[];
+  /**
+   * Proves what was written by reading it from the medium itself, past what the system remembers of it; takes as long as the medium takes to
+   * read all of it once more. An update fails with `MEDIUM_UNREADABLE` before anything is fetched where that cannot be had (Linux, native kernel, a
+   * file system with O_DIRECT). Default: no.
+   */
+  readonly fromMedium?: boolean;
   readonly listen: { readonly host: string; readonly port: number };
   /** The URL at which neighbours reach this agent. Default: where it listens. */
   readonly advertise?: string;

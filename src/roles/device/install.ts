@@ -14,6 +14,7 @@ import { FailoverPages } from '../../exchange/pages.ts';
 import type { Source } from '../../exchange/source.ts';
 import type { Standing } from '../../exchange/standing.ts';
 import { FileSlot } from '../../install/file-slot.ts';
+import { checkMedium } from '../../install/medium.ts';
 import { ReleaseDirectory } from '../../install/release-directory.ts';
 import { IndexReader } from '../../merkle/reader.ts';
 import type { FileContent } from '../../serve/file-content.ts';
@@ -38,6 +39,8 @@ export interface InstallOptions {
   readonly baseIndexes: BaseIndexes;
   /** Where the index pages of an artifact are kept. Default: beside its file, and no longer than until it is in place. */
   readonly pagesPath?: (root: ObjectId) => string;
+  /** Proves what was written by reading the medium itself, as in `DownloadOptions`; throws `MEDIUM_UNREADABLE` where that cannot be had. Default: no. */
+  readonly fromMedium?: boolean;
   /** Serves the artifacts from the moment the first span is here. */
   readonly content?: FileContent;
   /** The most that may arrive at the moment, bytes a second. */
@@ -113,6 +116,7 @@ class Part {
     const place = directory === undefined ? path : join(directory.place, artifact.name);
     const slot = there ? undefined : await FileSlot.open(files, place);
     try {
+      if (options.fromMedium === true && slot !== undefined) await checkMedium(slot);
       const pagesPath = options.pagesPath?.(artifact.root) ?? join(dirname(place), `.${basename(place)}.shoal-pages`);
       return new Part(options, artifact, path, slot, await PageFile.open(files, pagesPath, artifact.root), pagesPath);
     } catch (error) {
@@ -160,6 +164,7 @@ class Part {
           if (this.#served !== undefined) this.#served.base = base;
         },
         ...(this.#options.onStart === undefined ? {} : { onStart: this.#options.onStart }),
+        ...(this.#options.fromMedium === undefined ? {} : { fromMedium: this.#options.fromMedium }),
         ...(this.#options.rate === undefined ? {} : { rate: this.#options.rate }),
         ...(turns === undefined ? {} : { turns }),
         ...(deltas === undefined ? {} : { deltas }),
