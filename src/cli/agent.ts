@@ -2,7 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import type { AgentEvent, FollowedProduct } from '../roles/agent/types.ts';
-import { artifactsJson, defaultState, ledgerText, sayLie } from './device.ts';
+import { artifactsJson, defaultState, ledgerText, sayLie, withFromMedium } from './device.ts';
 import { dhtOf, withDht } from './dht.ts';
 import type { DhtFlags } from './dht.ts';
 import { limitsOf, withGentle, withLimits } from './limits.ts';
@@ -10,7 +10,7 @@ import type { LimitFlags } from './limits.ts';
 import { emit, progress, readTrustRoot, say } from './output.ts';
 import type { Progress } from './output.ts';
 import { INSECURE_LISTEN, complain, mdnsOf, runUntilTold } from './serve.ts';
-import { parseListen } from './values.ts';
+import { listenOption } from './values.ts';
 
 interface Options extends DhtFlags, LimitFlags {
   readonly origin: string;
@@ -20,6 +20,7 @@ interface Options extends DhtFlags, LimitFlags {
   readonly site?: string;
   readonly identity?: string;
   readonly insecureHttp?: boolean;
+  readonly fromMedium?: boolean;
   readonly base?: string[];
   readonly peer?: string[];
   readonly hardware?: string[];
@@ -50,7 +51,7 @@ export function addAgent(program: Command, version: string): void {
     .argument('<name=path...>', 'product, and the file where its newest release belongs (a directory when it has several artifacts)', parseFollowed)
     .requiredOption('--origin <url>', 'origin')
     .requiredOption('--trust <root.json>', 'trust root of the fleet')
-    .option('--state <dir>', 'where metadata and what is installed are kept')
+    .option('--state <dir>', 'where metadata and what is installed are kept (default: a place a fleet below\n~/.local/state/shoal)')
     .option('--gateway <url>', 'gateway of this site, asked before the origin')
     .option('--identity <dir>', 'identity of this device (shoal enroll): TLS with the fleet, neighbours of its site and products alone')
     .option('--site <name>', 'devices of one site learn of each other (default: that of the identity, else "default")')
@@ -58,13 +59,13 @@ export function addAgent(program: Command, version: string): void {
     .option('--base <path...>', 'older files that may have some of the content')
     .option('--hardware <id...>', 'what this device is')
     .option('--poll <seconds>', 'how often to ask for news', parsePoll, 300)
-    .option('--listen <host:port>', 'where neighbours are served', parseListen, { host: '127.0.0.1', port: 8472 })
+    .addOption(listenOption('where neighbours are served', 8472))
     .option('--mdns [address]', 'find neighbours and gateways on the LAN by multicast DNS (on the interface with this address); with an\nidentity this is on wherever it listens outside this machine')
     .option('--no-mdns', 'never use multicast DNS')
     .option('--insecure-http', `${INSECURE_LISTEN}; also talk to hosts so`)
     .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
     .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens');
-  withDht(withGentle(withLimits(command, 'download', 'backhaul', 'upload')))
+  withDht(withFromMedium(withGentle(withLimits(command, 'download', 'backhaul', 'upload'))))
     .addHelpText('after', `
 Prints a JSON line when it is ready, for every release it sets out for and has installed, for every neighbour it catches with
 wrong bytes, and at the end.
@@ -100,6 +101,7 @@ Examples:
         ...(options.site === undefined ? {} : { site: options.site }),
         ...(options.identity === undefined ? {} : { identity: options.identity }),
         ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),
+        ...(options.fromMedium === undefined ? {} : { fromMedium: options.fromMedium }),
         ...(options.gateway === undefined ? {} : { gateway: options.gateway }),
         ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
       });

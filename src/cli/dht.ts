@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
-import { ShoalError, messageOf } from '../core/errors.ts';
+import { ShoalError } from '../core/errors.ts';
 import type { DhtWay } from '../roles/discover.ts';
+import { unreadable } from '../store/files.ts';
 import { parseListen } from './values.ts';
 import { tokensIn } from './upload.ts';
 
@@ -34,7 +35,7 @@ export async function dhtOf({ dht, dhtSecret: path, dhtNode = [] }: DhtFlags, ma
   if (path === undefined) throw new ShoalError('BAD_USAGE', '--dht needs --dht-secret FILE: without a secret anybody could take part');
   if (make) await tokensIn(path, 'A secret for the hash table was made; every host of the fleet that takes part needs it');
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new ShoalError('UNREADABLE', `cannot read the secret: ${messageOf(cause)}`, { cause, ids: { path } });
+    throw unreadable(cause, path, 'the secret');
   });
   const { dhtSecret } = await import('../roles/discover.ts');
   return { dht: { listen: dht, secret: dhtSecret(text), nodes: dhtNode } };

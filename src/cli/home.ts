@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { ShoalError, messageOf } from '../core/errors.ts';
+import { ShoalError } from '../core/errors.ts';
+import { parseName } from '../core/names.ts';
 import type { OwnAuthority } from '../identity/authority.ts';
+import { unreadable } from '../store/files.ts';
 import { DEFAULT_HOME, wholeNumber } from './values.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import { DELTA_HELP, deltaConfigOf, deltasAfter, firstOf, withDeltaOptions, withDeltasFirst, sayFailed } from './deltas.ts';
@@ -43,11 +45,8 @@ export function addInit(program: Command): void {
 async function ownAuthority(ca: string | undefined, key: string | undefined): Promise<OwnAuthority | undefined> {
   if (ca === undefined && key === undefined) return undefined;
   if (ca === undefined || key === undefined) throw new ShoalError('BAD_USAGE', '--fleet-ca and --fleet-key belong together');
-  try {
-    return { certificates: await readFile(ca, 'utf8'), key: await readFile(key, 'utf8') };
-  } catch (cause) {
-    throw new ShoalError('UNREADABLE', `cannot read the certificate authority: ${messageOf(cause)}`, { cause });
-  }
+  const text = (path: string): Promise<string> => readFile(path, 'utf8').catch((cause: unknown) => { throw unreadable(cause, path, 'the certificate authority'); });
+  return { certificates: await text(ca), key: await text(key) };
 }
 
 export function addPublish(program: Command): void {
@@ -80,7 +79,7 @@ export function addPublish(program: Command): void {
         if (wish.from !== undefined && options.staging === undefined) await checkDeltaWish(options.home, options.name, wish);
         const artifacts = paths.map((text) => {
           const at = text.indexOf('=');
-          return at > 0 ? { name: text.slice(0, at), path: text.slice(at + 1) } : { name: basename(text), path: text };
+          return at > 0 ? { name: text.slice(0, at), path: text.slice(at + 1) } : { name: parseName('artifact', basename(text), 'Give it a name of its own: NAME=FILE.'), path: text };
         });
         const { manifest, addedBytes, staging, signatures, complete, published, deltas: early } = await publishFiles({
           home: options.home, product: options.name, version: options.version, artifacts, level: options.level, onProgress: bar.update, signal: publishing.signal,

@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
+import { unreadable } from '../store/files.ts';
 import { parseName } from '../core/names.ts';
 import type { Fleet } from '../identity/fleet.ts';
 import type { FleetRole } from '../identity/holder.ts';
@@ -123,10 +124,11 @@ async function tokenFrom({ token, tokenFile }: { readonly token?: string; readon
   if ((token === undefined) === (tokenFile === undefined)) throw new ShoalError('BAD_USAGE', 'give the token, with --token or --token-file');
   if (token !== undefined) return token;
   const { readFile } = await import('node:fs/promises');
+  const path = tokenFile === '-' ? '/dev/stdin' : (tokenFile ?? '');
   try {
-    return await readFile(tokenFile === '-' ? '/dev/stdin' : (tokenFile ?? ''), 'utf8');
+    return await readFile(path, 'utf8');
   } catch (cause) {
-    throw new ShoalError('UNREADABLE', `cannot read the token: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw unreadable(cause, path, 'the token');
   }
 }
 

@@ -7,7 +7,7 @@ import type { PublicKey } from '../trust/repository/keys.ts';
 import type { MetadataFetcher } from '../trust/types.ts';
 import { DEFAULT_HOME, wholeNumber } from './values.ts';
 import { emit, readTrustRoot, say } from './output.ts';
-import { ownStaging, sayMissing, settle } from './settle.ts';
+import { ownStaging, sayMissing, saySignatures, settle } from './settle.ts';
 
 const JSON_TEXT = 'one JSON object on standard output';
 
@@ -89,7 +89,7 @@ export function addSign(program: Command): void {
       const home = trustHome(options.home);
       for (const line of (await describeStaging(home, staging)).lines) say(line);
       const { signatures, complete } = await signStaged(home, staging);
-      for (const { role, version, have, need } of signatures) say(`${role} ${String(version)}: ${String(have)} of ${String(need)} signatures.`);
+      saySignatures(signatures);
       if (complete) say(`Complete; next: shoal upload ${staging} ORIGIN, or shoal accept ${staging} on the server.`);
       else sayMissing(staging, []);
       if (options.json === true) emit({ ok: true, staging, signatures, complete });

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { SingleBar } from 'cli-progress';
-import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
+import { ShoalError, isShoalError } from '../core/errors.ts';
+import { unreadable } from '../store/files.ts';
 
 /** Text for people goes to standard error, so that standard output has nothing but results. */
 export function say(text: string): void {
@@ -86,6 +87,6 @@ export async function readTrustRoot(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (cause) {
-    throw new ShoalError('UNREADABLE', `cannot read the trust root: ${messageOf(cause)}`, { cause, ids: { path } });
+    throw unreadable(cause, path, 'the trust root');
   }
 }

@@ -1,8 +1,9 @@
+import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
 import { parseName } from '../core/names.ts';
 import type { OpenListenerOptions } from '../roles/origin/open-listener.ts';
-import { DEFAULT_HOME, parseListen, wholeNumber } from './values.ts';
+import { DEFAULT_HOME, byteCount, listenOption, parseListen, wholeNumber } from './values.ts';
 import { limitsOf, withGentle, withLimits } from './limits.ts';
 import type { LimitFlags } from './limits.ts';
 import { emit, say, untilToldToEnd } from './output.ts';
@@ -28,6 +29,9 @@ export async function runUntilTold(role: string, running: Running): Promise<void
   await running.close();
   emit({ event: 'end', role, ledger: running.ledger() });
 }
+
+/** A gateway waits a minute for one before it that is about to end: whoever looks on wants to know. Milliseconds. */
+const SILENT_MS = 3_000;
 
 interface MdnsFlags {
   readonly mdns?: string | boolean;
@@ -75,7 +79,7 @@ export function addOrigin(program: Command, version: string): void {
     .summary('serve releases')
     .description('Serve releases: metadata, index pages, spans. Signs timestamp and snapshot anew when they are due.')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
-    .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8470 })
+    .addOption(listenOption('address', 8470))
     .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
     .option('--upload-token <file>', 'take uploads from whoever has the token in this file; it is made when there is none')
     .option('--tls', 'speak TLS on loopback as well')
@@ -103,21 +107,22 @@ export function addGateway(program: Command, version: string): void {
     .description('Fetch what devices of a site ask for once, verify it, keep it, serve it.')
     .requiredOption('--origin <url>', 'where to fetch from')
     .requiredOption('--cache <dir>', 'where to keep it')
-    .option('--max-size <bytes>', 'most the cache may take on disk', wholeNumber(1), 10_000_000_000)
+    .addOption(new Option('--max-size <bytes>', 'most the cache may take on disk, such as 500M or 20G').argParser(byteCount).default(10_000_000_000, '10000000000'))
     .option('--poll <seconds>', 'ask the origin for news at most this often', wholeNumber(0), 300)
-    .option('--listen <host:port>', 'address', parseListen, { host: '127.0.0.1', port: 8471 })
+    .addOption(listenOption('address', 8471))
     .option('--identity <dir>', 'its identity (shoal enroll, with a token of --role gateway): TLS with the fleet')
     .option('--mdns [address]', 'let agents find it on the LAN by multicast DNS (on the interface with this address); with an identity\nthis is on wherever it listens outside this machine')
     .option('--no-mdns', 'never use multicast DNS')
     .option('--insecure-http', `${INSECURE_LISTEN}; also talk to the origin so`)
     .option('--json', 'failures as a JSON object too; results are JSON lines anyway');
   withDht(withGentle(withLimits(command, 'download', 'upload')))
-    .addHelpText('after', '\nExample:\n  shoal gateway --origin https://origin.example:8470 --identity /var/lib/shoal/identity --listen 0.0.0.0:8471 \\\n                --cache /var/cache/shoal --max-size 20000000000')
+    .addHelpText('after', '\nExample:\n  shoal gateway --origin https://origin.example:8470 --identity /var/lib/shoal/identity --listen 0.0.0.0:8471 \\\n                --cache /var/cache/shoal --max-size 20G')
     .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number }; mdns?: string | boolean; identity?: string; insecureHttp?: boolean } & DhtFlags & LimitFlags) => {
       const dht = await dhtOf(options);
       const { PackCache } = await import('../store/pack/cache.ts');
       const { startGateway } = await import('../roles/gateway.ts');
-      const cache = await PackCache.open(options.cache, { maxBytes: options.maxSize });
+      const waiting = setTimeout(() => { say(`shoal: still opening ${options.cache}: it is large, or another process uses it`); }, SILENT_MS).unref();
+      const cache = await PackCache.open(options.cache, { maxBytes: options.maxSize }).finally(() => { clearTimeout(waiting); });
       await runUntilTold('gateway', await startGateway({ origin: options.origin, directory: options.cache, cache, listen: options.listen, version, pollMs: options.poll * 1000, onError: complain, ...limitsOf(options), ...mdnsOf(options), ...dht, ...(options.identity === undefined ? {} : { identity: options.identity }), ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) }));
     });
 }

@@ -9,11 +9,14 @@ export function ownStaging(home: TrustHome, what: string): string {
   return join(home.paths.staging, `${what}-${home.now().toISOString().replace(/[:.]/g, '')}`);
 }
 
+/** Says where the signatures of each role stand. A new root is counted by the old keys and by the new ones: once when these say the same. */
+export function saySignatures(signatures: readonly SignatureCount[]): void {
+  for (const line of new Set(signatures.map(({ role, version, have, need }) => `${role} ${String(version)} has ${String(have)} of ${String(need)} signatures.`))) say(line);
+}
+
 /** Says whose signatures are missing, and what to do about it. */
 export function sayMissing(staging: string, signatures: readonly SignatureCount[]): void {
-  for (const { role, version, have, need } of signatures) {
-    if (have < need) say(`${role} ${String(version)} has ${String(have)} of ${String(need)} signatures.`);
-  }
+  saySignatures(signatures.filter(({ have, need }) => have < need));
   say(`Staged in ${staging}; the other key holders run: shoal sign ${staging} --home HOME`);
 }
 

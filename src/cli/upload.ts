@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { ShoalError, messageOf } from '../core/errors.ts';
+import { ShoalError } from '../core/errors.ts';
+import { unreadable } from '../store/files.ts';
 import { emit, formatBytes, progress, say } from './output.ts';
 
 /** Tokens in a file, one a line; lines that begin with # are comments. Throws `BAD_TOKEN`, `NO_SUCH_FILE`. */
@@ -31,7 +32,7 @@ async function readCa(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    throw new ShoalError('UNREADABLE', `cannot read the CA: ${messageOf(cause)}`, { cause, ids: { path } });
+    throw unreadable(cause, path, 'the CA');
   }
 }
 

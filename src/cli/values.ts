@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 
 /** Where a publisher's home is unless another one is named. */
 export const DEFAULT_HOME = '.shoal';
@@ -9,7 +9,7 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20,
 export function byteCount(text: string): number {
   const [, number = '', unit = ''] = /^(\d+)([KMG]?)$/.exec(text) ?? [];
   const value = Number(number) * (UNITS[unit] ?? NaN);
-  if (number === '' || !(value > 0)) throw new InvalidArgumentError('give bytes, or a number with K, M or G');
+  if (number === '' || !(value > 0) || !Number.isSafeInteger(value)) throw new InvalidArgumentError('give bytes, or a number with K, M or G, at most 8388607G');
   return value;
 }
 
@@ -20,6 +20,11 @@ export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGE
     if (/^\d+$/.test(text) && value >= least && value <= most) return value;
     throw new InvalidArgumentError(most === Number.MAX_SAFE_INTEGER ? `give a whole number, ${String(least)} at least` : `give a whole number from ${String(least)} to ${String(most)}`);
   };
+}
+
+/** Where a server listens: `--listen`, on loopback unless told otherwise. */
+export function listenOption(what: string, port: number): Option {
+  return new Option('--listen <host:port>', what).argParser(parseListen).default({ host: '127.0.0.1', port }, `127.0.0.1:${String(port)}`);
 }
 
 /** HOST:PORT, [IPv6]:PORT or PORT. */

@@ -13,12 +13,13 @@ export function isName(text: string): boolean {
   return text.length <= NAME_MAX_LENGTH && NAME.test(text) && !text.includes('..');
 }
 
-/** Returns `text` when it is a usable name. Throws `BAD_NAME` with the rule otherwise. */
-export function parseName(kind: NameKind, text: string): string {
+/** Returns `text` when it is a usable name. Throws `BAD_NAME` with the rule otherwise. `hint`: what to do about it. */
+export function parseName(kind: NameKind, text: string, hint?: string): string {
   if (isName(text)) return text;
   throw new ShoalError(
     'BAD_NAME',
-    `"${text.slice(0, 80)}" cannot be a ${kind} name: use 1 to ${String(NAME_MAX_LENGTH)} letters, digits, ".", "_", "+" or "-", beginning with a letter or digit, without ".."`,
+    `"${text.slice(0, 80)}" cannot be ${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind} name: use 1 to ${String(NAME_MAX_LENGTH)} letters, digits, ".", "_", "+" or "-", beginning with a letter or digit, without ".."`,
+    hint === undefined ? {} : { hint },
   );
 }
 

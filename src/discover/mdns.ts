@@ -48,7 +48,7 @@ interface Known extends Seen {
   readonly until: number;
 }
 
-/** Starts to announce and to listen. Throws `DISCOVERY` when the port cannot be had. */
+/** Starts to announce and to listen. Throws `DISCOVERY` when the port or the interface cannot be had. */
 export async function startMdns(options: MdnsOptions): Promise<Discovery> {
   const made: { discovery?: MdnsDiscovery } = {};
   const socket = await MulticastSocket.open({

@@ -37,10 +37,15 @@ export class MulticastSocket {
   #messages = 0;
   #cancel: () => void = () => undefined;
 
-  /** Throws `DISCOVERY` when the port cannot be had. */
+  /** Throws `DISCOVERY` when the port, or the interface that was named, cannot be had. */
   static async open(options: MulticastOptions): Promise<MulticastSocket> {
     const multicast = new MulticastSocket(options);
-    await multicast.#bind();
+    try {
+      await multicast.#bind();
+    } catch (error) {
+      await multicast.close();
+      throw error;
+    }
     return multicast;
   }
 
@@ -83,8 +88,20 @@ export class MulticastSocket {
     });
     this.#socket.setMulticastTTL(255);
     this.#socket.setMulticastLoopback(true);
-    if (this.#options.interface !== undefined) this.#socket.setMulticastInterface(this.#options.interface);
+    if (this.#options.interface !== undefined) this.#speakOn(this.#options.interface);
     this.#join();
+  }
+
+  #speakOn(address: string): void {
+    try {
+      this.#socket.setMulticastInterface(address);
+    } catch (cause) {
+      throw new ShoalError('DISCOVERY', `multicast DNS cannot use ${address}: no network interface of this machine has that address`, {
+        cause,
+        ids: { interface: address },
+        hint: 'Name an address of this machine, or none for all its interfaces.',
+      });
+    }
   }
 
   #join(): void {

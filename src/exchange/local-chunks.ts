@@ -1,12 +1,12 @@
 import { walkChunks } from '../chunk/walk.ts';
 import type { ByteReaderAt } from '../chunk/walk.ts';
-import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
+import { isShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import type { ChunkingRecord } from '../core/manifest.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { verifyChunk } from '../merkle/verify.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
-import { nodeFiles } from '../store/files.ts';
+import { nodeFiles, unreadable } from '../store/files.ts';
 import type { Files, OpenFile } from '../store/files.ts';
 import { ChunkEntries } from './base-index.ts';
 import type { BaseIndexes } from './base-index.ts';
@@ -118,7 +118,7 @@ export class LocalChunks {
       if (recalled) return;
     } catch (cause) {
       signal?.throwIfAborted();
-      throw new ShoalError('UNREADABLE', `cannot read the base ${path}: ${messageOf(cause)}`, { ids: { path }, cause });
+      throw unreadable(cause, path, 'a base');
     }
     await indexes?.keep(path, chunking, chunks);
   }

@@ -4,7 +4,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { DEFAULT_CHUNKING } from '../chunk/params.ts';
 import { SpanGrouper } from '../chunk/spans.ts';
 import { walkCuts } from '../chunk/walk.ts';
-import { ShoalError, messageOf } from '../core/errors.ts';
+import { ShoalError } from '../core/errors.ts';
+import { unreadable } from '../store/files.ts';
 import { ARTIFACT_MAX_BYTES } from '../core/limits.ts';
 import type { ArtifactRecord, ChunkingRecord } from '../core/manifest.ts';
 import { parseName } from '../core/names.ts';
@@ -116,16 +117,12 @@ interface FileIdentity {
   readonly modified: bigint;
 }
 
-function unreadable(path: string, cause: unknown): ShoalError {
-  return new ShoalError('UNREADABLE', `cannot read ${path}: ${messageOf(cause)}`, { ids: { path }, cause });
-}
-
 async function openForReading(path: string): Promise<FileHandle> {
   let file: FileHandle;
   try {
     file = await open(path, 'r');
   } catch (cause) {
-    throw unreadable(path, cause);
+    throw unreadable(cause, path);
   }
   const stat = await file.stat();
   if (stat.isFile() || stat.isBlockDevice()) return file;
@@ -144,7 +141,7 @@ function readable(file: FileHandle, path: string): Pick<FileHandle, 'read'> {
     try {
       return await file.read(buffer, offset, length, position);
     } catch (cause) {
-      throw unreadable(path, cause);
+      throw unreadable(cause, path);
     }
   };
   return { read: read as FileHandle['read'] };

@@ -15,7 +15,8 @@ import type { DeltaOutline } from '../delta/manifest.ts';
 import { spending } from '../delta/spent.ts';
 import type { Spending } from '../delta/spent.ts';
 import { canScratch, keepBelow, scratchMemory, settleScratch } from '../kernel/scratch.ts';
-import { nodeFiles } from '../store/files.ts';
+import { checkDeltaOutput } from './delta-output.ts';
+import { nodeFiles, unreadable } from '../store/files.ts';
 import type { OpenFile } from '../store/files.ts';
 
 /** The delta engine on files: what `shoal diff`, `shoal patch` and `shoal inspect` do. */
@@ -43,7 +44,7 @@ async function opened(path: string): Promise<FileHandle> {
   try {
     return await open(path, 'r');
   } catch (cause) {
-    throw new ShoalError('UNREADABLE', `cannot read ${path}: ${messageOf(cause)}`, { cause, ids: { path } });
+    throw unreadable(cause, path);
   }
 }
 
@@ -89,10 +90,11 @@ export interface DiffReport {
  *
  * Where the two files do not fit into `memoryBytes`, copies of them lie beside the delta meanwhile.
  *
- * @throws ShoalError `UNREADABLE`, `FILE_CHANGED`, `MEMORY_CAP`, `NO_SCRATCH` when there is no room for these; what
+ * @throws ShoalError `BAD_OUTPUT`, `UNREADABLE`, `FILE_CHANGED`, `MEMORY_CAP`, `NO_SCRATCH` when there is no room for these; what
  * `makeDelta` and the file layer throw
  */
 export async function diffFiles(oldPath: string, newPath: string, deltaPath: string, options: DiffOptions = {}): Promise<DiffReport> {
+  await checkDeltaOutput(deltaPath, [oldPath, newPath]);
   if (options.memoryBytes === undefined) return diffWithin(undefined, undefined, oldPath, newPath, deltaPath, options);
   const { indexBytes, below } = memoryPlan(options.memoryBytes, await sizeOf(oldPath), await sizeOf(newPath), canScratch);
   if (below === undefined) return diffWithin(indexBytes, undefined, oldPath, newPath, deltaPath, options);
@@ -132,10 +134,12 @@ export interface PatchReport {
  * Rebuilds NEW beside its place and shows it under its name when every segment is right and on the medium. Memory: a
  * segment and what it reads, whatever the sizes.
  *
- * @throws ShoalError `WRONG_BASE` before anything is written when OLD has another size; `BASE_DRIFTED` when it is another
+ * @throws ShoalError `BAD_OUTPUT`; `WRONG_BASE` before anything is written when OLD has another size; `BASE_DRIFTED` when it is another
  * all the same, and `DELTA_WRONG`, before NEW appears; what `DeltaApplier.segment` and `openDeltaFile` throw
  */
 export async function patchFile(oldPath: string, deltaPath: string, newPath: string, options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {}): Promise<PatchReport> {
+  // OLD may be replaced: it is whole until NEW is.
+  await checkDeltaOutput(newPath, [deltaPath]);
   const base = await opened(oldPath);
   try {
     const file = await opened(deltaPath);
@@ -263,9 +267,10 @@ interface Bsdiff {
  * Writes a BSDIFF40 patch for devices that only have `bspatch`. Only for files of one's own: bsdiff-node loads both whole
  * and checks nothing.
  *
- * @throws ShoalError `BSDIFF_MISSING` when the optional package is not installed; `BSDIFF_FAILED`
+ * @throws ShoalError `BAD_OUTPUT`; `BSDIFF_MISSING` when the optional package is not installed; `BSDIFF_FAILED`
  */
 export async function bsdiffFiles(oldPath: string, newPath: string, patchPath: string): Promise<{ readonly bytes: number; readonly oldBytes: number; readonly newBytes: number }> {
+  await checkDeltaOutput(patchPath, [oldPath, newPath]);
   let bsdiff: Bsdiff;
   try {
     bsdiff = createRequire(import.meta.url)('bsdiff-node') as Bsdiff;

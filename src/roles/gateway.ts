@@ -6,7 +6,6 @@ import { ShoalError } from '../core/errors.ts';
 import { GATEWAY_POLL_MS } from '../core/limits.ts';
 import { parseName } from '../core/names.ts';
 import { wire } from '../core/wire.ts';
-import type { Discovery } from '../discover/types.ts';
 import { renewRoute } from '../serve/enroll-routes.ts';
 import { PeerRegistry } from '../serve/peers.ts';
 import { createSurface } from '../serve/surface.ts';
@@ -71,22 +70,37 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-/** Starts a gateway: everything it is asked for it fetches once, verifies, keeps and serves. */
+/** Starts a gateway: everything it is asked for it fetches once, verifies, keeps and serves. Whatever it fails with, the cache is closed then. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  // What is begun is ended in the opposite order, also when something after it cannot be had: a process with a socket left open never ends.
+  const begun = new AsyncDisposableStack();
+  begun.defer(() => options.cache.close());
+  try {
+    return await start(options, begun);
+  } catch (error) {
+    await begun.disposeAsync();
+    throw error;
+  }
+}
+
+async function start(options: GatewayOptions, begun: AsyncDisposableStack): Promise<Gateway> {
   const { cache, clock = systemClock, files = nodeFiles, today = Date.now } = options;
   checkHost(options.origin, options.insecureHttp);
   checkListener(options.listen.host, options.identity !== undefined, options.insecureHttp);
   const member = await membershipOf(({ role }) => {
     if (role !== 'gateway') throw new ShoalError('NOT_A_GATEWAY', `the identity in ${options.identity ?? ''} is that of an ${role}`, { hint: 'Enrol it with a token of "shoal token --role gateway".' });
   }, { ...options, files, clock, today });
+  begun.defer(async () => member?.close());
   const traffic = new Traffic(options.traffic ?? {}, clock, today);
   const upstream = upstreamOf(options.origin, clock, member, 'host', traffic.far);
   const probed = traffic.watch(() => upstreamOf(options.origin, clock, member, 'host'));
+  begun.defer(async () => { await Promise.all([upstream, ...probed].map((host) => host.close())); });
   const renewals = new GatewayRenewals(upstream, clock);
   const uses = await GatewayUses.open(files, join(options.directory, 'uses'), upstream, clock);
   const metadata = await GatewayMetadata.open({ directory: join(options.directory, 'metadata'), files, upstream, clock, today, pollMs: options.pollMs ?? GATEWAY_POLL_MS });
   const content = await GatewayContent.open(cache, upstream, clock);
   const runs = new GatewayRuns(upstream, clock);
+  begun.defer(() => runs.close());
   const surface = await createSurface({
     role: 'gateway',
     version: options.version,
@@ -100,6 +114,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.onError === undefined ? {} : { onError: options.onError }),
   });
+  begun.defer(() => surface.close());
   const { registry } = surface.metrics;
   if (member !== undefined) measureCertificate(registry, member);
   new Gauge({
@@ -121,26 +136,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
   });
   const url = await surface.listen(options.listen.host, options.listen.port);
-  let discovery: Discovery | undefined;
-  try {
-    const site = parseName('site', options.site ?? member?.holder.site ?? 'default');
-    discovery = await discover({ mdns: options.mdns, dht: rememberedIn(options.directory, options.dht) }, { instance: surface.instance, port: Number(new URL(url).port), role: 'gateway', site, files, clock, today, link: member, onError: options.onError });
-  } catch (error) {
-    await surface.close(0);
-    await runs.close();
-    throw error;
-  }
+  const site = parseName('site', options.site ?? member?.holder.site ?? 'default');
+  const discovery = await discover({ mdns: options.mdns, dht: rememberedIn(options.directory, options.dht) }, { instance: surface.instance, port: Number(new URL(url).port), role: 'gateway', site, files, clock, today, link: member, onError: options.onError });
+  begun.defer(async () => discovery?.close());
   member?.keep();
   return {
     url,
     ledger: () => ({ upstream: { ...upstream.totals }, served: { ...surface.metrics.totals } }),
-    close: async () => {
-      await discovery?.close();
-      await surface.close();
-      await runs.close();
-      await member?.close();
-      await Promise.all([upstream, ...probed].map((host) => host.close()));
-      await cache.close();
-    },
+    close: () => begun.disposeAsync(),
   };
 }

@@ -88,6 +88,12 @@ const CODES: Readonly<Record<string, readonly [code: string, problem: string]>> 
   ENOTEMPTY: ['DIRECTORY_NOT_EMPTY', 'is not empty'],
   ENOSPC: ['DISK_FULL', 'could not be written: the disk is full'],
   EDQUOT: ['DISK_FULL', 'could not be written: the disk quota is used up'],
+  EROFS: ['FILE_IO', 'cannot be written: its file system is read-only'],
+  EACCES: ['FILE_IO', 'cannot be used: this user has no permission'],
+  EPERM: ['FILE_IO', 'cannot be used: this user has no permission'],
+  EISDIR: ['FILE_IO', 'is a directory'],
+  ENAMETOOLONG: ['FILE_IO', 'is too long a name'],
+  EMFILE: ['FILE_IO', 'cannot be opened: this process has too many files open'],
 };
 
 /** Turns what a file call threw into a `ShoalError` that names the path. Errors that have a code of ours pass through. */
@@ -102,6 +108,12 @@ export function fileError(cause: unknown, path: string): ShoalError {
     ids: { path },
     ...(code === 'DISK_FULL' ? { retry: 'again' as const, hint: 'Free some space and try again.' } : {}),
   });
+}
+
+/** `UNREADABLE` for a file that somebody named and that cannot be read. `what`: what it was named as ("the trust root"). */
+export function unreadable(cause: unknown, path: string, what?: string): ShoalError {
+  const why = fileError(cause, path).message;
+  return new ShoalError('UNREADABLE', what === undefined ? why : `cannot read ${what}: ${why}`, { cause, ids: { path } });
 }
 
 async function at<T>(path: string, work: Promise<T>): Promise<T> {
@@ -187,7 +199,10 @@ export const nodeFiles: Files = {
       await mkdir(path);
       return true;
     } catch (error) {
-      if ((error as { readonly code?: unknown }).code !== 'EEXIST') throw fileError(error, path);
+      const { code } = error as { readonly code?: unknown };
+      // Whoever made what is above it would read that the new one does not exist.
+      if (code === 'ENOENT') throw new ShoalError('NO_SUCH_FILE', `${path} cannot be made: there is no place for it`, { cause: error, ids: { path } });
+      if (code !== 'EEXIST') throw fileError(error, path);
       if ((await this.stat(path))?.kind === 'directory') return false;
       throw new ShoalError('NOT_A_DIRECTORY', `${path} is not a directory`, { cause: error, ids: { path } });
     }

@@ -1,9 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { shoal } from '../support/shoal.ts';
+import { shoal, shoalBeside } from '../support/shoal.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'shoal-usage-'));
 afterAll(() => { rmSync(folder, { recursive: true }); });
@@ -49,6 +52,65 @@ it('limits that are none are refused, and say how they are written', () => {
   expect([code, errors]).toEqual([2, expect.stringContaining('500K,22:00-06:00=4M')]);
   // One that can be held gets as far as what is not there.
   expect(shoal('agent', 'os=x', ...needed, '500K,22:00-06:00=none').code).toBe(1);
+});
+
+it('a delta is never written over what it is made from, nor where nothing can be', () => {
+  const [old, newer] = [join(folder, 'old'), join(folder, 'newer')];
+  writeFileSync(old, randomBytes(50_000));
+  writeFileSync(newer, randomBytes(50_000));
+  const before = [readFileSync(old), readFileSync(newer)];
+  symlinkSync(old, join(folder, 'also-old'));
+  for (const output of [old, newer, join(folder, 'also-old'), folder, join(folder, 'nowhere', 'delta')]) {
+    for (const format of ['shoal', 'bsdiff40']) {
+      expect([output, shoal('diff', old, newer, output, '--format', format, '--json')]).toMatchObject([output, { code: 1, last: { error: 'BAD_OUTPUT' } }]);
+    }
+  }
+  const delta = join(folder, 'delta');
+  expect(shoal('diff', old, newer, delta).code).toBe(0);
+  expect(shoal('patch', old, delta, delta, '--json')).toMatchObject({ code: 1, last: { error: 'BAD_OUTPUT' } });
+  expect([readFileSync(old), readFileSync(newer)]).toEqual(before);
+  // The old file may become the new one.
+  expect(shoal('patch', old, delta, old).code).toBe(0);
+  expect(readFileSync(old)).toEqual(before[1]);
+});
+
+it('what cannot be read is named, and why', () => {
+  const needed = ['--origin', 'http://127.0.0.1:1', '-o', join(folder, 'x'), '--json'];
+  expect(shoal('fetch', 'os', '--trust', folder, ...needed)).toMatchObject({ code: 1, last: { error: 'UNREADABLE', message: `cannot read the trust root: ${folder} is a directory` } });
+  expect(shoal('diff', join(folder, 'absent'), folder, join(folder, 'd'), '--json')).toMatchObject({ code: 1, last: { error: 'UNREADABLE', message: `${join(folder, 'absent')} does not exist` } });
+  expect(shoal('init', '--home', '/proc/absent', '--json')).toMatchObject({ code: 1, last: { message: '/proc/absent cannot be made: there is no place for it' } });
+  expect(shoal('diff', 'a', 'b', 'c', '--memory', '9999999999999999G').code).toBe(2);
+});
+
+describe('a server that cannot do what it was told', () => {
+  const taken = createServer();
+  let listen: string;
+  beforeAll(async () => {
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    listen = `127.0.0.1:${String((taken.address() as AddressInfo).port)}`;
+  });
+  afterAll(() => taken.close());
+
+  const here = (name: string): string => join(folder, name);
+  const agent = (...more: readonly string[]) => shoalBeside('agent', ...more, '--origin', 'http://127.0.0.1:1', '--trust', here(join('home', 'trust', 'root.json')), '--json');
+  const gateway = (...more: readonly string[]) => shoalBeside('gateway', '--origin', 'http://127.0.0.1:1', ...more, '--json');
+
+  it('says so and ends', async () => {
+    // An address for documentation (RFC 5737), which no machine has.
+    const mdns = ['--listen', '127.0.0.1:0', '--mdns', '192.0.2.1'];
+    const ended = await Promise.all([
+      gateway('--cache', here('cache-1'), '--listen', listen),
+      agent('os=x', '--state', here('state-1'), '--listen', listen),
+      gateway('--cache', here('cache-2'), ...mdns),
+      agent('os=x', '--state', here('state-2'), ...mdns),
+    ]);
+    expect(ended.map(({ code, last }) => [code, last['error']])).toEqual([[1, 'LISTEN'], [1, 'LISTEN'], [1, 'DISCOVERY'], [1, 'DISCOVERY']]);
+  });
+
+  it('keeps no product twice, and no two in one place', async () => {
+    expect(await agent('os=x', 'os=y')).toMatchObject({ code: 2, last: { error: 'BAD_USAGE', message: 'os is named twice' } });
+    expect(await agent('os=x', 'maps=./x')).toMatchObject({ code: 2, last: { error: 'BAD_USAGE', message: './x is to hold two products' } });
+  });
 });
 
 describe('a checkout whose dependencies were never installed', () => {

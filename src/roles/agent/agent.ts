@@ -1,5 +1,7 @@
 import { networkInterfaces } from 'node:os';
+import { resolve } from 'node:path';
 import { systemClock } from '../../core/clock.ts';
+import { ShoalError } from '../../core/errors.ts';
 import { GATEWAY_POLL_MS } from '../../core/limits.ts';
 import { parseName } from '../../core/names.ts';
 import type { RunsReport } from '../../core/runs.ts';
@@ -34,7 +36,7 @@ import type { Agent, AgentOptions } from './types.ts';
 /** Starts an agent: it keeps products up to date and serves its neighbours what it has, as it arrives. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { clock = systemClock, files = nodeFiles, today = Date.now } = options;
-  for (const { product } of options.products) parseName('product', product);
+  checkProducts(options.products);
   checkListener(options.listen.host, options.identity !== undefined, options.insecureHttp);
   for (const url of [options.origin, ...(options.gateway === undefined ? [] : [options.gateway]), ...(options.peers ?? [])]) checkHost(url, options.insecureHttp);
   const member = await membershipOf((holder) => {
@@ -124,6 +126,16 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await Promise.all([...hosts, ...fixed, ...probed].map((host) => host.close()));
     state.close();
     throw error;
+  }
+}
+
+/** Each product once, each place once: two that take turns in one file would fetch it for ever. Throws `BAD_NAME`, `BAD_USAGE`. */
+function checkProducts(products: AgentOptions['products']): void {
+  for (const [at, { product, output }] of products.entries()) {
+    parseName('product', product);
+    const before = products.slice(0, at);
+    if (before.some((other) => other.product === product)) throw new ShoalError('BAD_USAGE', `${product} is named twice`, { ids: { product }, hint: 'An agent keeps each product in one place.' });
+    if (before.some((other) => resolve(other.output) === resolve(output))) throw new ShoalError('BAD_USAGE', `${output} is to hold two products`, { ids: { path: output }, hint: 'Give each product a place of its own.' });
   }
 }
 

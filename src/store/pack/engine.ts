@@ -181,7 +181,7 @@ export class PackEngine {
   }
 
   async #begin(): Promise<void> {
-    await this.#lock.acquire({ code: 'STORE_BUSY', doing: 'writing to the store', patienceMs: 60_000 });
+    await this.#lock.acquire({ code: 'STORE_BUSY', doing: `writing to ${this.directory}`, patienceMs: 60_000 });
     try {
       this.index.refresh();
       await removeTemporaries(this.files, this.directory);
