@@ -223,11 +223,12 @@ class Download {
     const found = slot.found > 0 || !local.empty;
     const room = found ? Math.min(SPAN_MAX_BYTES, artifact.size) : 0;
     const buffers = [new Uint8Array(room), new Uint8Array(room)] as const;
-    // Which chunks a span has is asked only where nothing better is in sight.
+    // Which chunks a span has is asked only where nothing better is in sight. Neighbours show it with the span: before they have it, all of a site would ask each other for every page in vain.
     const known = async ({ span, looked }: { readonly span: Span; readonly looked: Looked | undefined }): Promise<{ readonly span: Span; readonly looked: Looked | undefined; readonly chunks: readonly ChunkRef[] | undefined }> => {
       if (looked !== undefined || delta.hopes(span.index)) return { span, looked, chunks: undefined };
       await turns?.settled();
-      return { span, looked, chunks: turns?.leads === false ? undefined : (await index.leaf(span)).chunks };
+      const alone = turns === undefined || turns.members === 0;
+      return { span, looked, chunks: alone ? (await index.leaf(span)).chunks : undefined };
     };
     for await (const { span, looked, chunks } of ahead(withoutPages(index, looker, begin, buffers[0], signal), LEAVES_AHEAD, known)) {
       signal.throwIfAborted();

@@ -17,6 +17,8 @@ const PAUSE_MS = 250;
  * slow is so for a whole site, which would cross the backhaul all at once: it gets as long as for a span. Milliseconds.
  */
 const LATE_MS = 2_000;
+/** Neighbours asked for a page at a time: those that set out together ask each other first, and none of them has it. */
+const PEERS_AT_ONCE = 4;
 /** How long a source that was late comes after the others, doubling each time; a gateway at once for the longest. Milliseconds. */
 const LAST_FIRST_MS = 2_000;
 const LAST_MOST_MS = 60_000;
@@ -98,40 +100,59 @@ export class FailoverPages implements PageSource {
     return sources.filter((source) => (crosses || source.kind !== 'origin') && this.#standing.mayAsk(source)).toSorted((a, b) => last(a) - last(b));
   }
 
-  /** Asks one after another, without waiting for one that is late. The first good answer ends the other requests. */
+  /**
+   * Asks one after another, of neighbours some at once, without waiting for one that is late; nobody farther away while a neighbour
+   * may still answer. The first good answer ends the other requests.
+   */
   #ask(id: ObjectId, sources: readonly Source[]): Promise<{ readonly page: VerifiedPage | undefined; readonly absent: number }> {
     return new Promise((resolve) => {
       const stop = new AbortController();
       const signal = this.#signal === undefined ? stop.signal : AbortSignal.any([this.#signal, stop.signal]);
-      let [running, asked, absent] = [0, 0, 0];
-      let unwatch: () => void = () => undefined;
+      let [running, asked, absent, ended] = [0, 0, 0, false];
+      /** Of those that are not late yet: what ends the watch for it. */
+      const watched = new Map<Source, () => void>();
+      const unwatch = (source: Source): void => {
+        watched.get(source)?.();
+        watched.delete(source);
+      };
       const end = (page: VerifiedPage | undefined): void => {
-        unwatch();
-        // Nobody else is usually under way: then there is nothing to end, and making a reason for it costs more than it looks.
-        if (running > 1) stop.abort();
+        ended = true;
+        // Whoever is late is left: that costs a connection. Others answer in a moment, and what they send is nothing.
+        if (running > watched.size) stop.abort();
+        for (const source of [...watched.keys()]) unwatch(source);
         resolve({ page, absent });
       };
       const next = (): void => {
-        unwatch();
-        const source = signal.aborted ? undefined : sources[asked++];
+        if (ended) return;
+        const source = signal.aborted ? undefined : sources[asked];
         if (source === undefined) {
           if (running === 0) end(undefined);
           return;
         }
+        if (watched.size > 0 && [source, ...watched.keys()].some(({ kind }) => kind !== 'peer')) return;
+        asked++;
         running++;
-        unwatch = this.#clock.after(source.kind === 'gateway' ? OVERDUE_MS : LATE_MS, () => {
+        watched.set(source, this.#clock.after(source.kind === 'gateway' ? OVERDUE_MS : LATE_MS, () => {
+          unwatch(source);
           this.#wasLate(source);
           next();
-        });
-        this.#fetchFrom(source, id, signal).then(end, (error: unknown) => {
+        }));
+        const settle = (): void => {
           running--;
+          unwatch(source);
+        };
+        this.#fetchFrom(source, id, signal).then((page) => {
+          settle();
+          end(page);
+        }, (error: unknown) => {
+          settle();
           if (stop.signal.aborted) return;
           if (isShoalError(error, 'NOT_HELD')) absent++;
           else if (!signal.aborted) this.#standing.failed(source, error);
           next();
         });
       };
-      next();
+      for (let at = 0; at < PEERS_AT_ONCE; at++) next();
     });
   }
 

@@ -1,3 +1,4 @@
+import { CONNECTIONS_PER_ORIGIN } from '../core/limits.ts';
 import type { Offer } from '../plan/schedule.ts';
 import type { DeltaRoad } from './delta-road.ts';
 import type { Holdings } from './holdings.ts';
@@ -18,8 +19,11 @@ const HERE_MOST = 2;
 const COST: Readonly<Record<SourceKind, number>> = { peer: 1, gateway: 1, origin: 10_000_000 };
 /** Added to the cost of a source with a late request: more than any link costs. */
 const SLOW_COST = 100_000_000;
-/** One fewer than a client's connections to one host: index pages are not to wait behind spans on a slow link. A LAN is none. */
-const IN_FLIGHT: Readonly<Record<SourceKind, number>> = { peer: 4, gateway: 3, origin: 3 };
+/**
+ * One fewer than a client's connections to one host: index pages, and what a neighbour holds and brings, are not to wait behind spans.
+ * Where that took long, neighbours seemed dead for half a minute that were only busy sending, and their spans crossed the backhaul again.
+ */
+const IN_FLIGHT = CONNECTIONS_PER_ORIGIN - 1;
 
 export interface RoadsParts {
   readonly missing: MissingSpans;
@@ -82,7 +86,7 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
   const held = holdings.spans(source);
   return {
     ...linkTo(source, inFlight),
-    ...(source.kind === 'origin' && turns !== undefined ? { mostInFlight: Math.min(IN_FLIGHT.origin, turns.width) } : {}),
+    ...(source.kind === 'origin' && turns !== undefined ? { mostInFlight: Math.min(IN_FLIGHT, turns.width) } : {}),
     road: 'content',
     bytes: (span) => {
       const fill = missing.get(span);
@@ -144,7 +148,7 @@ function mayCross({ kind }: Source, span: number, turns: BackhaulTurns | undefin
 
 function linkTo({ name, kind }: Source, inFlight: InFlight): Pick<Offer, 'source' | 'costPerByte' | 'inFlight' | 'mostInFlight'> {
   // A stuck source is the last choice until it answers, however near it is.
-  return { source: name, costPerByte: COST[kind] + (inFlight.slow(name) ? SLOW_COST : 0), inFlight: inFlight.of(name), mostInFlight: IN_FLIGHT[kind] };
+  return { source: name, costPerByte: COST[kind] + (inFlight.slow(name) ? SLOW_COST : 0), inFlight: inFlight.of(name), mostInFlight: IN_FLIGHT };
 }
 
 /** The spans whose map page is not here yet, and can be had on the LAN at once: a segment may be the smaller form of them. */
