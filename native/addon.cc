@@ -1,5 +1,9 @@
 // The one module that knows N-API, with addon_call.h (arguments, calls on the pool), addon_deflate.h and addon_delta.h. Each kernel lives in its own folder as pure C++ behind a C interface; here its
 // functions are wrapped: arguments are checked, caller-owned buffers are passed through, nothing is kept.
+#if defined(__linux__)
+#include <malloc.h>
+#endif
+
 #include "addon_call.h"
 #include "addon_deflate.h"
 #include "addon_delta.h"
@@ -11,7 +15,7 @@
 namespace {
 
 // Raised when an exported function changes meaning, so that a stale build is never mistaken for a current one.
-constexpr int32_t kAbi = 13;
+constexpr int32_t kAbi = 14;
 
 napi_value Abi(napi_env env, napi_callback_info) {
   napi_value value;
@@ -219,6 +223,18 @@ napi_value WalkPieces(napi_env env, napi_callback_info info) {
   return Start(env, work, held, 2);
 }
 
+// returnMemory(): what is freed goes back to the system, for the whole process and from now on. The C library would keep it: large blocks once a
+// larger one was freed, and blocks of each thread apart from those of others.
+napi_value ReturnMemory(napi_env, napi_callback_info) {
+#if defined(__GLIBC__)
+  constexpr int kKept = 128 * 1024;
+  mallopt(M_MMAP_THRESHOLD, kKept);
+  mallopt(M_TRIM_THRESHOLD, kKept);
+  mallopt(M_ARENA_MAX, 1);
+#endif
+  return nullptr;
+}
+
 bool Export(napi_env env, napi_value exports, const char* name, napi_callback function) {
   napi_value value;
   return napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value) == napi_ok &&
@@ -236,7 +252,8 @@ NAPI_MODULE_INIT() {
       !Export(env, exports, "deltaCopy", DeltaCopy) ||
       !Export(env, exports, "deltaDecodeSegment", DeltaDecodeSegment) || !Export(env, exports, "deltaSpent", DeltaSpent) ||
       !Export(env, exports, "deltaEncode", DeltaEncode) || !Export(env, exports, "deflateStreams", DeflateStreams) ||
-      !Export(env, exports, "inflate", Inflate) ||
+      !Export(env, exports, "inflate", Inflate) || !Export(env, exports, "inflateFirst", InflateFirst) ||
+      !Export(env, exports, "returnMemory", ReturnMemory) ||
       !Export(env, exports, "scratchMemory", ScratchMemory) ||
       !Export(env, exports, "scratchKeepBelow", ScratchKeepBelow) || !Export(env, exports, "scratchCheck", ScratchCheck)) {
     napi_throw_error(env, "SHOAL_NATIVE", "cannot register the native kernels");

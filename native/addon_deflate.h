@@ -91,5 +91,27 @@ napi_value Inflate(napi_env env, napi_callback_info info) {
   return napi_create_int32(env, shoal_inflate(data, size, out, held), &value) == napi_ok ? value : nullptr;
 }
 
+// inflateFirst(data: Uint8Array, out: Uint8Array, zlib: boolean, found: Uint32Array): number. `found` has two entries.
+napi_value InflateFirst(napi_env env, napi_callback_info info) {
+  napi_value args[4];
+  size_t count = 4, size, room, founds, used = 0, held = 0;
+  const uint8_t* data;
+  uint8_t* out;
+  uint32_t* found;
+  bool zlib;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 4 ||
+      !Array(env, args[0], napi_uint8_array, &data, &size) || !Array(env, args[1], napi_uint8_array, &out, &room) ||
+      napi_get_value_bool(env, args[2], &zlib) != napi_ok || !Array(env, args[3], napi_uint32_array, &found, &founds) || founds != 2 ||
+      size > UINT32_MAX || room > SHOAL_DEFLATE_MOST)
+    return Refuse(env, "inflateFirst: a wrong argument");
+  const int32_t status = shoal_inflate_first(data, size, out, room, zlib, &used, &held);
+  if (status == SHOAL_DEFLATE_OK) {
+    found[0] = static_cast<uint32_t>(used);
+    found[1] = static_cast<uint32_t>(held);
+  }
+  napi_value value;
+  return napi_create_int32(env, status, &value) == napi_ok ? value : nullptr;
+}
+
 }  // namespace
 #endif

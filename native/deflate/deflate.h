@@ -43,6 +43,10 @@ int32_t shoal_deflate(shoal_deflate_stream* streams, size_t count, void* work, s
 /* Decodes raw deflate of `size` bytes that holds `held` bytes: neither less nor more of either. */
 int32_t shoal_inflate(const uint8_t* in, size_t size, uint8_t* out, size_t held);
 
+/* Decodes the stream that `size` bytes begin with, whatever follows it; `room` bytes at `out` for what it holds, at most SHOAL_DEFLATE_MOST.
+ * With `zlib` not 0 its head is skipped and its checksum has to be right (RFC 1950). `used` and `held` receive what it takes and holds. */
+int32_t shoal_inflate_first(const uint8_t* in, size_t size, uint8_t* out, size_t room, int zlib, size_t* used, size_t* held);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "deflate.h"
+#include "wrap.h"
 
 namespace shoal::deflate {
 namespace {
@@ -59,11 +60,8 @@ class BitReader {
     at_ += size;
     return from;
   }
-  // Whether nothing is left but bits of the last byte.
-  bool ended() {
-    const uint8_t* last = bytes(0);
-    return last != nullptr && last == end_;
-  }
+  // Where the next whole byte lies; null: beyond the end.
+  const uint8_t* place() { return bytes(0); }
 
  private:
   const uint8_t *at_, *end_;
@@ -73,8 +71,9 @@ class BitReader {
 
 class Codes {
  public:
-  // False when there are more codes than fit.
-  bool make(const uint8_t* lengths, int symbols) {
+  // False when there are more codes than fit, or fewer (then a program that decodes with zlib would not read the stream): one code of one bit
+  // may stand alone among `lonely` codes, and there may be none at all.
+  bool make(const uint8_t* lengths, int symbols, bool lonely = true) {
     memset(count_, 0, sizeof count_);
     memset(fast_, 0, sizeof fast_);
     for (int n = 0; n < symbols; n++) count_[lengths[n]]++;
@@ -88,6 +87,8 @@ class Codes {
       code[bits] = next = static_cast<uint16_t>((next + (bits > 1 ? count_[bits - 1] : 0)) << 1);
       if (bits < kMostBits) offset[bits + 1] = static_cast<uint16_t>(offset[bits] + count_[bits]);
     }
+    const int codes = offset[kMostBits] + count_[kMostBits];
+    if (left > 0 && codes > 0 && !(lonely && codes == 1 && count_[1] == 1)) return false;
     for (int n = 0; n < symbols; n++) {
       const int bits = lengths[n];
       if (bits == 0) continue;
@@ -148,8 +149,9 @@ struct Decoder {
     uint8_t lengths[288];
     for (int n = 0; n < 288; n++) lengths[n] = n < 144 ? 8 : n < 256 ? 9 : n < 280 ? 7 : 8;
     if (!literals.make(lengths, 288)) return false;
-    memset(lengths, 5, 30);
-    return distances.make(lengths, 30);
+    // The last two are never used.
+    memset(lengths, 5, 32);
+    return distances.make(lengths, 32);
   }
 
   bool dynamic() {
@@ -162,7 +164,7 @@ struct Decoder {
       in.fill();
       lengths[kOrder[n]] = static_cast<uint8_t>(in.take(3));
     }
-    if (!literals.make(lengths, 19)) return false;
+    if (!literals.make(lengths, 19, false)) return false;
     memset(lengths, 0, sizeof lengths);
     for (int n = 0; n < literalCount + distanceCount;) {
       in.fill();
@@ -178,7 +180,7 @@ struct Decoder {
       if (repeat > literalCount + distanceCount - n) return false;
       while (repeat-- > 0) lengths[n++] = value;
     }
-    return literals.make(lengths, literalCount) && distances.make(lengths + literalCount, distanceCount);
+    return lengths[256] != 0 && literals.make(lengths, literalCount) && distances.make(lengths + literalCount, distanceCount);
   }
 
   bool symbols() {
@@ -223,6 +225,7 @@ struct Decoder {
     at += length;
   }
 
+  // One stream, whatever follows.
   bool run() {
     for (bool last = false; !last;) {
       in.fill();
@@ -235,7 +238,7 @@ struct Decoder {
       }
       if (kind == 3 || !(kind == 1 ? fixed() : dynamic()) || !symbols()) return false;
     }
-    return at == end && in.ended();
+    return true;
   }
 };
 
@@ -245,5 +248,26 @@ struct Decoder {
 int32_t shoal_inflate(const uint8_t* in, size_t size, uint8_t* out, size_t held) {
   if ((in == nullptr && size > 0) || (out == nullptr && held > 0) || held > SHOAL_DEFLATE_MOST) return SHOAL_DEFLATE_BAD_ARGUMENT;
   shoal::deflate::Decoder decoder{shoal::deflate::BitReader(in, size), out, out, out + held, {}, {}};
-  return decoder.run() ? SHOAL_DEFLATE_OK : SHOAL_DEFLATE_DAMAGED;
+  // Nothing is left but bits of the last byte.
+  return decoder.run() && decoder.at == decoder.end && decoder.in.place() == in + size ? SHOAL_DEFLATE_OK : SHOAL_DEFLATE_DAMAGED;
+}
+
+int32_t shoal_inflate_first(const uint8_t* in, size_t size, uint8_t* out, size_t room, int zlib, size_t* used, size_t* held) {
+  using namespace shoal::deflate;
+  if ((in == nullptr && size > 0) || (out == nullptr && room > 0) || room > SHOAL_DEFLATE_MOST || used == nullptr || held == nullptr)
+    return SHOAL_DEFLATE_BAD_ARGUMENT;
+  const size_t head = zlib ? kHead : 0;
+  if (size < head) return SHOAL_DEFLATE_DAMAGED;
+  Decoder decoder{BitReader(in + head, size - head), out, out, out + room, {}, {}};
+  if (!decoder.run()) return SHOAL_DEFLATE_DAMAGED;
+  const uint8_t* end = decoder.in.place();
+  if (end == nullptr) return SHOAL_DEFLATE_DAMAGED;
+  *held = static_cast<size_t>(decoder.at - out);
+  *used = static_cast<size_t>(end - in);
+  if (!zlib) return SHOAL_DEFLATE_OK;
+  if (size - *used < kChecksum) return SHOAL_DEFLATE_DAMAGED;
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < kChecksum; i++) sum = sum << 8 | end[i];
+  *used += kChecksum;
+  return sum == adler32(out, *held) ? SHOAL_DEFLATE_OK : SHOAL_DEFLATE_DAMAGED;
 }

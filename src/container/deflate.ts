@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { promisify } from 'node:util';
-import { inflateRaw } from 'node:zlib';
+import { inflateRaw, inflateRawSync, inflateSync } from 'node:zlib';
 import { ShoalError } from '../core/errors.ts';
 import { native } from '../kernel/native.ts';
 import { gnuDeflate } from './gnu-deflate.ts';
@@ -139,4 +139,32 @@ export async function inflateStream(bytes: Uint8Array, zlib: boolean, out: Uint8
   if (content.length !== out.length) return false;
   out.set(content);
   return true;
+}
+
+interface Inflated {
+  readonly buffer: Buffer;
+  readonly engine: { readonly bytesWritten: number };
+}
+
+const found = new Uint32Array(2);
+
+/**
+ * Decodes the stream that `bytes` begin with, whatever follows; with `zlib` head and checksum are looked at.
+ *
+ * @param room for what it holds; the result may lie in it
+ * @returns undefined when it is none, or holds more than there is room for
+ */
+export function inflateFirst(bytes: Uint8Array, zlib: boolean, room: Uint8Array): { readonly size: number; readonly content: Uint8Array } | undefined {
+  if (native !== undefined) {
+    const status = native.inflateFirst(bytes, room, zlib, found);
+    return status === OK ? { size: found[0] as number, content: room.subarray(0, found[1]) } : undefined;
+  }
+  try {
+    // The types do not know `info`.
+    const { buffer, engine } = (zlib ? inflateSync : inflateRawSync)(bytes, { info: true, maxOutputLength: room.length }) as unknown as Inflated;
+    return { size: engine.bytesWritten, content: buffer };
+  } catch {
+    // Looked like one and is none, or holds too much: as good as any other bytes.
+    return undefined;
+  }
 }

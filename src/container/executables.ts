@@ -1,4 +1,3 @@
-import { contentOf } from './prove.ts';
 import type { Streams } from './streams.ts';
 
 /**
@@ -13,8 +12,19 @@ const SECTIONS_AT = 40;
 const SECTION_SIZE_AT = 58;
 const SECTION_COUNT_AT = 60;
 
-/** Streams that did not change and lie in an executable of which others did. */
-export async function unchangedInExecutables(whole: Uint8Array, streams: Streams, changed: readonly boolean[], signal?: AbortSignal): Promise<readonly number[]> {
+/** An executable that begins in what a stream holds. */
+export interface Begun {
+  readonly at: number;
+  /** How long it is, all of it. */
+  readonly bytes: number;
+}
+
+/**
+ * Streams that did not change and lie in an executable of which others did.
+ *
+ * @param begun of each stream: what `executablesIn` finds in it
+ */
+export function unchangedInExecutables(streams: Streams, begun: readonly (readonly Begun[])[], changed: readonly boolean[]): readonly number[] {
   const found: number[] = [];
   // The executable that reaches furthest, of those that began before: its streams so far, and whether any changed.
   let end = 0;
@@ -29,14 +39,9 @@ export async function unchangedInExecutables(whole: Uint8Array, streams: Streams
     // Bytes between streams belong to the file as they are: blocks that did not compress.
     if (n > 0) at += begin - (streams.at[n - 1] as number) - (streams.size[n - 1] as number);
     if (at >= end) close();
-    if (n % 16 === 0) {
-      await new Promise(setImmediate);
-      signal?.throwIfAborted();
-    }
     const last = at + (streams.held[n] as number);
     if (at < end) own.push(n);
-    const content = contentOf(whole, streams, n);
-    for (const length of lengthsIn(content)) {
+    for (const length of begun[n] ?? []) {
       const reaches = at + length.at + length.bytes;
       if (reaches <= Math.max(end, last)) continue;
       if (own.at(-1) !== n) {
@@ -51,12 +56,13 @@ export async function unchangedInExecutables(whole: Uint8Array, streams: Streams
   return found;
 }
 
-/** Where executables begin in `content`, and how long they are. */
-function* lengthsIn(content: Uint8Array): Generator<{ readonly at: number; readonly bytes: number }> {
+export function executablesIn(content: Uint8Array): readonly Begun[] {
+  const found: Begun[] = [];
   const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
   for (let at = bytes.indexOf(MAGIC); at >= 0 && at + HEADER_BYTES <= bytes.length; at = bytes.indexOf(MAGIC, at + MAGIC.length)) {
     const sections = Number(bytes.readBigUInt64LE(at + SECTIONS_AT));
     // Sections' headers come last.
-    yield { at, bytes: sections + bytes.readUInt16LE(at + SECTION_SIZE_AT) * bytes.readUInt16LE(at + SECTION_COUNT_AT) };
+    found.push({ at, bytes: sections + bytes.readUInt16LE(at + SECTION_SIZE_AT) * bytes.readUInt16LE(at + SECTION_COUNT_AT) });
   }
+  return found;
 }

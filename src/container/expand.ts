@@ -1,8 +1,10 @@
 import { blake3 } from '../kernel/hash.ts';
-import { unchangedInExecutables } from './executables.ts';
+import { executablesIn, unchangedInExecutables } from './executables.ts';
+import type { Begun } from './executables.ts';
 import { findStreams } from './find.ts';
-import { openedItems, partsOf, unitsOf } from './layout.ts';
-import type { Item, Part } from './layout.ts';
+import { partsOf, unitsOf } from './layout.ts';
+import type { Part } from './layout.ts';
+import { OpenedTarget, openedSize } from './open-target.ts';
 import { opener } from './opened.ts';
 import { contentOf, proveStreams } from './prove.ts';
 import { codingOf, heldBytes, pick } from './streams.ts';
@@ -61,24 +63,24 @@ export interface ExpandOptions {
  */
 export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], { mostBytes, roomBehind = 0, signal }: ExpandOptions): Promise<{ readonly census: StreamCensus; readonly expansion: Expansion | undefined }> {
   const options = signal === undefined ? {} : { signal };
-  const found = await findStreams(target, options);
+  const begun: (readonly Begun[])[] = [];
+  const found = await findStreams(target, { ...options, onContent: (content) => begun.push(executablesIn(content)) });
   const foundBytes = found.size.reduce((sum, size) => sum + size, 0);
   const nothing = { census: { found: foundBytes, unchanged: 0, made: 0 }, expansion: undefined };
   if (foundBytes < LEAST_BYTES) return nothing;
   const before = await findStreams(base, options);
   const known = new Set(Array.from(before.at.keys(), (n) => nameOf(base, before, n)));
   const changed = Array.from(found.at.keys(), (n) => !known.has(nameOf(target, found, n)));
-  const opened = new Set(await unchangedInExecutables(target, found, changed, signal));
-  const proven = await proveStreams(target, found, (n) => changed[n] === true || opened.has(n), signal);
-  const { ends, streams } = unitsOf(pick(proven, (n) => (codingOf(proven.coding[n] as number)?.level ?? 0) > 0), spanEnds);
-  const bytesOf = (wanted: (n: number) => boolean): number => found.size.reduce((sum, size, n) => (wanted(n) ? sum + size : sum), 0);
-  const census = { found: foundBytes, unchanged: bytesOf((n) => changed[n] !== true), made: streams.size.reduce((sum, size) => sum + size, 0) };
-  const units = layOut(streams, ends);
-  const items = openedItems(streams, target.length);
-  const openedTarget = items.reduce((sum, { length }) => sum + length, 0);
+  const unchanged = new Set(unchangedInExecutables(found, begun, changed));
+  const wanted = (n: number): boolean => changed[n] === true || unchanged.has(n);
   const expandedBase = base.length + heldBytes(before);
-  if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + openedTarget > mostBytes) return { census, expansion: undefined };
-  return { census, expansion: { views: { base: before, target: streams }, base: await expandBase(base, before, expandedBase, roomBehind), target: await openTarget(target, streams, items, openedTarget), units } };
+  const opened = new OpenedTarget(target, found, wanted, mostBytes - expandedBase);
+  const proven = await proveStreams(target, found, wanted, { signal, onProven: (n, content) => { opened.keep(n, content); } });
+  const { ends, streams } = unitsOf(pick(proven, (n) => (codingOf(proven.coding[n] as number)?.level ?? 0) > 0), spanEnds);
+  const bytesOf = (which: (n: number) => boolean): number => found.size.reduce((sum, size, n) => (which(n) ? sum + size : sum), 0);
+  const census = { found: foundBytes, unchanged: bytesOf((n) => changed[n] !== true), made: streams.size.reduce((sum, size) => sum + size, 0) };
+  if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + openedSize(target, streams) > mostBytes) return { census, expansion: undefined };
+  return { census, expansion: { views: { base: before, target: streams }, base: await expandBase(base, before, expandedBase, roomBehind), target: await opened.with(streams), units: layOut(streams, ends) } };
 }
 
 function layOut(streams: Streams, ends: readonly number[]): readonly Unit[] {
@@ -105,19 +107,7 @@ async function expandBase(base: Uint8Array, streams: Streams, size: number, room
   let at = base.length;
   for (const n of streams.at.keys()) {
     if (n % AT_ONCE === 0) await new Promise(setImmediate);
-    out.set(contentOf(base, streams, n), at);
-    at += streams.held[n] as number;
-  }
-  return out;
-}
-
-async function openTarget(target: Uint8Array, streams: Streams, items: readonly Item[], size: number): Promise<Uint8Array> {
-  const out = Buffer.allocUnsafeSlow(size);
-  let at = 0;
-  for (const [number, { stream, at: place, length }] of items.entries()) {
-    if (number % AT_ONCE === 0) await new Promise(setImmediate);
-    out.set(stream < 0 ? target.subarray(place, place + length) : contentOf(target, streams, stream), at);
-    at += length;
+    await contentOf(base, streams, n, out.subarray(at, (at += streams.held[n] as number)));
   }
   return out;
 }

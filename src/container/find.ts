@@ -1,6 +1,7 @@
-import { crc32, inflateRawSync, inflateSync } from 'node:zlib';
-import { CONTAINER_MAX_HELD, CONTAINER_MAX_STREAMS } from '../core/limits.ts';
+import { crc32 } from 'node:zlib';
+import { CONTAINER_MAX_HELD, CONTAINER_MAX_SIZE, CONTAINER_MAX_STREAMS } from '../core/limits.ts';
 import { beginsBlock } from './block-heads.ts';
+import { inflateFirst } from './deflate.ts';
 import { StreamList, codingByte } from './streams.ts';
 import type { Streams } from './streams.ts';
 
@@ -21,17 +22,16 @@ const STRETCH_BYTES = 4 * 1024 * 1024;
 
 export interface FindOptions {
   readonly signal?: AbortSignal;
-}
-
-interface Inflated {
-  readonly buffer: Buffer;
-  readonly engine: { readonly bytesWritten: number };
+  /** Called with what each stream holds, in order; the bytes change afterwards. */
+  readonly onContent?: (content: Uint8Array) => void;
 }
 
 /** The streams in `bytes`, each with the level that it is likely to have, which nobody has tried. */
-export async function findStreams(bytes: Uint8Array, { signal }: FindOptions = {}): Promise<Streams> {
+export async function findStreams(bytes: Uint8Array, { signal, onContent }: FindOptions = {}): Promise<Streams> {
   const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const found = new StreamList();
+  // Nothing of it is touched beyond what streams hold.
+  const room = Buffer.allocUnsafeSlow(CONTAINER_MAX_HELD);
   let budget = MOST_DECODED * whole.length + CONTAINER_MAX_HELD;
   let paused = 0;
   for (let at = 0; at + LEAST_BYTES <= whole.length && found.length < CONTAINER_MAX_STREAMS && budget > 0; ) {
@@ -40,22 +40,29 @@ export async function findStreams(bytes: Uint8Array, { signal }: FindOptions = {
       await new Promise(setImmediate);
       signal?.throwIfAborted();
     }
-    const first = whole[at] as number;
-    if (first !== 0x78 && first !== 0x1f && first !== 0x50) {
-      at++;
-      continue;
-    }
+    at = beginning(whole, at, Math.min(whole.length - LEAST_BYTES, paused + STRETCH_BYTES) + 1);
+    const first = whole[at];
     const head = first === 0x78 ? zlibHeadAt(whole, at) : first === 0x1f ? gzipHeadAt(whole, at) : first === 0x50 ? zipHeadAt(whole, at) : undefined;
-    const stream = head === undefined ? undefined : decode(whole, head);
-    budget -= stream?.held ?? (head === undefined ? 0 : FAILED_BYTES);
-    if (head === undefined || stream === undefined || stream.size < LEAST_BYTES || stream.held <= stream.size) {
+    const stream = head === undefined ? undefined : decode(whole, head, room);
+    budget -= stream?.content.length ?? (head === undefined ? 0 : FAILED_BYTES);
+    if (head === undefined || stream === undefined || stream.size < LEAST_BYTES || stream.content.length <= stream.size) {
       at++;
       continue;
     }
-    found.add(head.at, stream.size, stream.held, codingByte({ level: head.level, memory: 8, zlib: head.zlib }));
+    found.add(head.at, stream.size, stream.content.length, codingByte({ level: head.level, memory: 8, zlib: head.zlib }));
+    onContent?.(stream.content);
     at = head.at + stream.size;
   }
   return found.end();
+}
+
+/** The first place from `at` on, before `end`, of a byte that heads begin with; or `end`. */
+function beginning(whole: Buffer, at: number, end: number): number {
+  for (; at < end; at++) {
+    const byte = whole[at];
+    if (byte === 0x78 || byte === 0x1f || byte === 0x50) return at;
+  }
+  return at;
 }
 
 /** A place where a stream may begin. */
@@ -103,18 +110,10 @@ function zipHeadAt(whole: Buffer, at: number): Head | undefined {
   return { at: place, zlib: false, level: (flags & 6) === 2 ? 9 : (flags & 6) === 0 ? 6 : 1, checksum: (flags & 8) === 0 ? whole.readUInt32LE(at + 14) : null };
 }
 
-function decode(whole: Buffer, { at, zlib, checksum }: Head): { readonly size: number; readonly held: number } | undefined {
-  let made: Inflated;
-  try {
-    // The types do not know `info`.
-    made = (zlib ? inflateSync : inflateRawSync)(whole.subarray(at), { info: true, maxOutputLength: CONTAINER_MAX_HELD }) as unknown as Inflated;
-  } catch {
-    // Looked like one and is none, or holds too much: as good as any other bytes.
-    return undefined;
-  }
-  const size = made.engine.bytesWritten;
-  const held = made.buffer.length;
-  if (zlib || checksum === null) return { size, held };
+function decode(whole: Buffer, { at, zlib, checksum }: Head, room: Uint8Array): { readonly size: number; readonly content: Uint8Array } | undefined {
+  const stream = inflateFirst(whole.subarray(at, at + CONTAINER_MAX_SIZE), zlib, room);
+  if (stream === undefined || zlib || checksum === null) return stream;
+  const { size, content } = stream;
   const sum = checksum ?? (at + size + 8 <= whole.length ? whole.readUInt32LE(at + size) : -1);
-  return crc32(made.buffer) === sum ? { size, held } : undefined;
+  return crc32(content) === sum ? stream : undefined;
 }

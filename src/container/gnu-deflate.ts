@@ -19,8 +19,8 @@ const SYMBOLS = 32767;
 const LAZY_LEVEL = 4;
 const STOPS_LEVEL = 3;
 
-/** good, lazy, nice, chain: see docs/containers.md. */
-const EFFORTS: readonly (readonly [number, number, number, number])[] = [
+/** By level: good, lazy, nice, chain (docs/containers.md); native/deflate/effort.h has the same, as a test sees to. */
+export const EFFORTS: readonly (readonly [number, number, number, number])[] = [
   [0, 0, 0, 0], [4, 4, 8, 4], [4, 5, 16, 8], [4, 6, 32, 32], [4, 4, 16, 16],
   [8, 16, 32, 32], [8, 16, 128, 128], [8, 32, 128, 256], [32, 128, 258, 1024], [32, 258, 258, 4096],
 ];

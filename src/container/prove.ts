@@ -1,22 +1,27 @@
-import { inflateRawSync, inflateSync } from 'node:zlib';
-import { CONTAINER_MAX_HELD } from '../core/limits.ts';
-import { deflateStreams } from './deflate.ts';
+import { deflateStreams, inflateStream } from './deflate.ts';
 import { codingByte, codingOf } from './streams.ts';
 import type { Coding, Streams } from './streams.ts';
 
-/** Content that is decoded and coded again at a time. */
+/** Content that is decoded and coded again at a time, or one stream that holds more. */
 const BATCH_BYTES = 4 * 1024 * 1024;
 /** Batches at a time. */
 const LANES = 2;
 
+export interface ProveOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called with what a stream holds once it is known how it was made; the bytes change afterwards. */
+  readonly onProven?: (n: number, content: Uint8Array) => void;
+}
+
 /** Finds how each of `streams` was made by making it. Where nothing gives its very bytes the level is 0. */
-export async function proveStreams(whole: Uint8Array, streams: Streams, wanted: (n: number) => boolean, signal?: AbortSignal): Promise<Streams> {
+export async function proveStreams(whole: Uint8Array, streams: Streams, wanted: (n: number) => boolean, { signal, onProven }: ProveOptions = {}): Promise<Streams> {
   const proven = { ...streams, coding: streams.coding.map((byte) => codingByte({ level: 0, memory: 8, zlib: codingOf(byte)?.zlib === true })) };
   const numbers = Array.from(streams.at.keys()).filter(wanted);
   // The way that was right last is tried first: one program made them all, mostly.
   const lastRight = new Map<number, number>();
   let next = 0;
   const lane = async (): Promise<void> => {
+    const rooms = new Rooms();
     while (next < numbers.length) {
       signal?.throwIfAborted();
       const batch: number[] = [];
@@ -24,38 +29,70 @@ export async function proveStreams(whole: Uint8Array, streams: Streams, wanted: 
         batch.push(numbers[next] as number);
         bytes += streams.held[numbers[next] as number] as number;
       }
-      await proveBatch(whole, streams, batch, lastRight, proven.coding);
+      await proveBatch(whole, streams, batch, rooms, (n, way, content) => {
+        proven.coding[n] = way;
+        lastRight.set(streams.coding[n] as number, way);
+        onProven?.(n, content);
+      }, (n) => lastRight.get(streams.coding[n] as number));
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));
   return proven;
 }
 
-async function proveBatch(whole: Uint8Array, streams: Streams, batch: readonly number[], lastRight: Map<number, number>, coding: Uint8Array): Promise<void> {
-  const contents = new Map(batch.map((n) => [n, contentOf(whole, streams, n)]));
-  const tried = new Map<number, number>();
+/** Memory of a lane: what comes and goes is garbage for a while. */
+class Rooms {
+  #contents = Buffer.alloc(0);
+  #coded = Buffer.alloc(0);
+
+  contents(size: number): Buffer {
+    if (this.#contents.length < size) this.#contents = Buffer.allocUnsafeSlow(Math.max(BATCH_BYTES, size));
+    return this.#contents.subarray(0, size);
+  }
+
+  coded(size: number): Buffer {
+    if (this.#coded.length < size) this.#coded = Buffer.allocUnsafeSlow(Math.max(BATCH_BYTES, size));
+    return this.#coded.subarray(0, size);
+  }
+}
+
+function sum(numbers: Iterable<number>): number {
+  let all = 0;
+  for (const each of numbers) all += each;
+  return all;
+}
+
+async function proveBatch(
+  whole: Uint8Array, streams: Streams, batch: readonly number[], rooms: Rooms, right: (n: number, way: number, content: Uint8Array) => void, lastRight: (n: number) => number | undefined,
+): Promise<void> {
+  const held = (n: number): number => streams.held[n] as number;
+  const all = rooms.contents(sum(batch.map(held)));
+  const contents = new Map<number, Uint8Array>();
+  let place = 0;
+  for (const n of batch) {
+    const content = all.subarray(place, (place += held(n)));
+    await contentOf(whole, streams, n, content);
+    contents.set(n, content);
+  }
+  const ways = new Map(batch.map((n) => [n, waysOf(streams.coding[n] as number, lastRight(n))]));
   let open = batch.slice();
-  while (open.length > 0) {
-    const tries = open.map((n) => waysOf(streams.coding[n] as number, lastRight.get(streams.coding[n] as number))[tried.get(n) ?? 0]);
-    open = open.filter((_, i) => tries[i] !== undefined);
-    const ways = Uint8Array.from(tries.filter((way) => way !== undefined));
-    const held = Uint32Array.from(open, (n) => contents.get(n)?.length ?? 0);
+  for (let tried = 0; ; tried++) {
+    const before = open.length;
+    open = open.filter((n) => ways.get(n)?.[tried] !== undefined);
+    if (open.length === 0) return;
+    const codings = Uint8Array.from(open, (n) => ways.get(n)?.[tried] ?? 0);
     const sizes = Uint32Array.from(open, (n) => streams.size[n] as number);
-    const out = Buffer.allocUnsafeSlow(sizes.reduce((sum, size) => sum + size, 0));
-    const fits = await deflateStreams(Buffer.concat(open.map((n) => contents.get(n) ?? new Uint8Array(0))), held, ways, out, sizes);
+    const out = rooms.coded(sum(sizes));
+    const data = tried === 0 && open.length === before ? all : Buffer.concat(open.map((n) => contents.get(n) ?? new Uint8Array(0)));
+    const fits = await deflateStreams(data, Uint32Array.from(open, held), codings, out, sizes);
     let at = 0;
     open = open.filter((n, i) => {
       const size = sizes[i] as number;
       const from = streams.at[n] as number;
-      const right = fits[i] === true && out.subarray(at, at + size).equals(whole.subarray(from, from + size));
+      const same = fits[i] === true && out.subarray(at, at + size).equals(whole.subarray(from, from + size));
       at += size;
-      if (!right) {
-        tried.set(n, (tried.get(n) ?? 0) + 1);
-        return true;
-      }
-      coding[n] = ways[i] as number;
-      lastRight.set(streams.coding[n] as number, ways[i] as number);
-      return false;
+      if (same) right(n, codings[i] as number, contents.get(n) ?? new Uint8Array(0));
+      return !same;
     });
   }
 }
@@ -71,9 +108,8 @@ function waysOf(hint: number, lastRight: number | undefined): readonly number[] 
   return lastRight === undefined ? ways : [lastRight, ...ways.filter((way) => way !== lastRight)];
 }
 
-/** What a stream holds. Throws when it is none. */
-export function contentOf(whole: Uint8Array, streams: Streams, n: number): Uint8Array {
+/** Fills `out` with what a stream holds. Throws when it is none, which cannot be of one that was found. */
+export async function contentOf(whole: Uint8Array, streams: Streams, n: number, out: Uint8Array): Promise<void> {
   const at = streams.at[n] as number;
-  const bytes = whole.subarray(at, at + (streams.size[n] as number));
-  return (codingOf(streams.coding[n] as number)?.zlib === true ? inflateSync : inflateRawSync)(bytes, { maxOutputLength: CONTAINER_MAX_HELD });
+  if (!(await inflateStream(whole.subarray(at, at + (streams.size[n] as number)), codingOf(streams.coding[n] as number)?.zlib === true, out))) throw new Error(`stream ${String(n)} cannot be decoded again`);
 }

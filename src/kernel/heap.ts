@@ -1,4 +1,5 @@
 import { setFlagsFromString } from 'node:v8';
+import { native } from './native.ts';
 
 /**
  * Tells V8 to collect early, for processes that read or write artifacts of any size. Left to itself it lets garbage pile up to
@@ -14,8 +15,10 @@ export function keepHeapSmall(): void {
 
 /**
  * For processes whose large buffers are few and live to the end: V8 is not to search its heap for garbage because buffers outside
- * it are large, which costs a small job a third of its time. To be called before the work begins.
+ * it are large, which costs a small job a third of its time; and what kernels free between two segments is not kept by each of their threads
+ * (applying a delta of 113 MB of squashfs takes 15 MiB less). To be called before the work begins.
  */
 export function expectLargeBuffers(): void {
   setFlagsFromString('--external-memory-accounted-in-global-limit');
+  native?.returnMemory();
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 13;
+const ABI = 14;
 
 /** A native object, and nothing else will do. */
 export interface NativeShifts {
@@ -58,6 +58,13 @@ export interface NativeAddon {
   /** Decodes raw deflate that fills `out` exactly. With `later` on a thread of the pool: nobody touches the buffers until the answer. Returns a status. */
   inflate(data: Uint8Array, out: Uint8Array, later: false): number;
   inflate(data: Uint8Array, out: Uint8Array, later: true): Promise<number>;
+  /**
+   * Decodes the stream that `data` begins with, raw deflate or with `zlib` around it, into `out` (at most 8 MiB), whatever follows. `found`: what it takes
+   * and what it holds. Returns a status; not 0 as well where `out` is too short, or zlib's checksum is wrong.
+   */
+  inflateFirst(data: Uint8Array, out: Uint8Array, zlib: boolean, found: Uint32Array): number;
+  /** From now on memory that is freed goes back to the system, where the C library would keep it for the next time. */
+  returnMemory(): void;
   /** `size` bytes, more than 0, of a file that is made at `path` and has no name afterwards (native/scratch/scratch.h); or why not. */
   scratchMemory(path: string, size: number): Uint8Array | string;
   /** Pages of scratch memory leave the process while it has more than `bytes` in memory; 0: no longer. False: not on this system. */

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { inflateRawSync, inflateSync } from 'node:zlib';
+import { constants, deflateRawSync, deflateSync, inflateRawSync, inflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { content } from '../../fixtures/container/inputs.ts';
 import type { ContentKind } from '../../fixtures/container/inputs.ts';
 import { adler32, deflateStreams, zlibHead } from '../../src/container/deflate.ts';
-import { gnuDeflate } from '../../src/container/gnu-deflate.ts';
+import { EFFORTS, gnuDeflate } from '../../src/container/gnu-deflate.ts';
 import { codingByte } from '../../src/container/streams.ts';
 import { native } from '../../src/kernel/native.ts';
 import { fc } from '../support/property.ts';
@@ -124,6 +124,49 @@ describe('deflate', () => {
     expect(fits).toEqual([true, false, true]);
     expect(inflateSync(out.subarray(0, places[0])).equals(contents[0] as Buffer)).toBe(true);
     expect(inflateSync(out.subarray((places[0] as number) + (places[1] as number))).equals(contents[2] as Buffer)).toBe(true);
+  });
+
+  test('a level means the same to the kernel, to its twin and in the documents', () => {
+    const numbers = (text: string): number[] => Array.from(text.matchAll(/\d+/g), ([each]) => Number(each));
+    const source = readFileSync(new URL('../../native/deflate/effort.h', import.meta.url), 'utf8');
+    const table = /kEfforts\[10\] = \{\{\},(.*?)\}\};/s.exec(source)?.[1] ?? '';
+    expect(numbers(table)).toEqual(EFFORTS.slice(1).flat());
+    const page = readFileSync(new URL('../../docs/containers.md', import.meta.url), 'utf8');
+    const row = (name: string): number[] => numbers(page.split('\n').find((line) => line.startsWith(`| ${name} |`)) ?? '');
+    expect(row('good, lazy')).toEqual(EFFORTS.slice(1).flatMap(([good, lazy]) => [good, lazy]));
+    expect(row('nice, chain')).toEqual(EFFORTS.slice(1).flatMap(([, , nice, chain]) => [nice, chain]));
+  });
+
+  test.skipIf(native === undefined)('what a stream begins with is decoded where zlib decodes it, and refused where zlib refuses it, whatever follows', () => {
+    const room = new Uint8Array(200_000);
+    const made = fc.record({
+      seed: fc.integer({ min: 1 }), size: fc.integer({ min: 0, max: 3000 }), kind: fc.constantFrom<ContentKind>('few', 'records', 'copies', 'zeros', 'noise'), level: fc.integer({ min: 0, max: 9 }),
+      strategy: fc.constantFrom(constants.Z_DEFAULT_STRATEGY, constants.Z_FIXED, constants.Z_HUFFMAN_ONLY, constants.Z_RLE), zlib: fc.boolean(), behind: fc.uint8Array({ maxLength: 40 }),
+      // Few edits near the beginning: that is where codes are described.
+      edits: fc.array(fc.tuple(fc.oneof(fc.integer({ min: 2, max: 60 }), fc.integer({ min: 2, max: 3000 })), fc.integer({ min: 0, max: 7 })), { maxLength: 3 }), cut: fc.integer({ min: 0, max: 100 }),
+    });
+    fc.assert(
+      fc.property(made, ({ seed, size, kind, level, strategy, zlib, behind, edits, cut }) => {
+        const stream = (zlib ? deflateSync : deflateRawSync)(content(seed, size, kind), { level, strategy });
+        let bytes = Buffer.concat([stream, behind]);
+        for (const [at, bit] of edits) if (at < bytes.length) bytes[at] = (bytes[at] as number) ^ (1 << bit);
+        if (cut < 5) bytes = bytes.subarray(0, Math.floor((bytes.length * cut) / 5));
+        const found = new Uint32Array(2);
+        const status = native?.inflateFirst(bytes, room, zlib, found);
+        let expected: readonly [number, Buffer] | undefined;
+        try {
+          const { buffer, engine } = (zlib ? inflateSync : inflateRawSync)(bytes, { info: true, maxOutputLength: room.length }) as unknown as { readonly buffer: Buffer; readonly engine: { readonly bytesWritten: number } };
+          expected = [engine.bytesWritten, buffer];
+        } catch {
+          expected = undefined;
+        }
+        expect(status === 0).toBe(expected !== undefined);
+        if (expected === undefined) return;
+        expect([...found]).toEqual([expected[0], expected[1].length]);
+        expect(expected[1].equals(room.subarray(0, found[1]))).toBe(true);
+      }),
+      { numRuns: 400 },
+    );
   });
 
   test('heads and checksums are those of RFC 1950', () => {

@@ -82,6 +82,7 @@ const shaped: Readonly<Record<string, () => unknown[]>> = {
     return [bytes(below(20_000)), target, ends, units, below(2 ** 20), below(4000), below(4), new BigUint64Array(random() < 0.8 ? 2 : below(3)), begins, streams];
   },
   inflate: () => [bytes(below(3000)), bytes(below(20_000)), random() < 0.5],
+  inflateFirst: () => [bytes(below(3000)), bytes(below(20_000)), random() < 0.5, new Uint32Array(random() < 0.9 ? 2 : below(4))],
   deflateStreams: () => {
     const count = below(5);
     const some = (most: number): Uint32Array => Uint32Array.from({ length: count }, () => (random() < 0.95 ? below(most) : below(2 ** 32)));
