@@ -1,6 +1,6 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
-import { expectLargeBuffers, keepHeapSmall } from '../kernel/heap.ts';
+import { dropGarbage, expectLargeBuffers, keepHeapSmall } from '../kernel/heap.ts';
 import { byteCount } from './values.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 
@@ -51,6 +51,7 @@ export function addPatch(program: Command): void {
       keepHeapSmall();
       expectLargeBuffers();
       const { patchFile } = await import('../roles/delta-files.ts');
+      dropGarbage();
       const { signal, end } = interruptible('interrupted; nothing was written');
       const bar = progress('patch');
       const started = performance.now();

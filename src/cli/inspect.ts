@@ -1,25 +1,16 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import type { Streams } from '../container/streams.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { DELTA_MANIFEST_MAX_BYTES, METADATA_MAX_BYTES, PAGE_MAX_BYTES, TORRENT_MAX_FILE_BYTES } from '../core/limits.ts';
-import type { DeltaOutline } from '../delta/manifest.ts';
-import type { Spending } from '../delta/spent.ts';
+import { METADATA_MAX_BYTES, PAGE_MAX_BYTES, TORRENT_MAX_FILE_BYTES } from '../core/limits.ts';
 import type { ArtifactSurvey } from '../publish/survey.ts';
 import type { StoreReader } from '../store/types.ts';
+import { delta, deltaManifest } from './inspect-delta.ts';
+import type { Finding } from './inspect-delta.ts';
 import { DEFAULT_HOME } from './values.ts';
 import { emit, formatBytes, progress, say } from './output.ts';
 
-/** Shown of what a delta is spent on; all are in the JSON. */
-const MOST_REGIONS = 30;
-
-interface Finding {
-  readonly kind: string;
-  readonly lines: readonly string[];
-  readonly facts: Readonly<Record<string, unknown>>;
-}
 
 export function addInspect(program: Command): void {
   program
@@ -135,76 +126,6 @@ async function magicOf(path: string): Promise<string> {
   } finally {
     await opened.close();
   }
-}
-
-async function delta(path: string, base: string | undefined): Promise<Finding> {
-  const { deltaSpending, describeDelta } = await import('../roles/delta-files.ts');
-  const { outline, bytes, outlineBytes, mapBytes, covers, codecs } = await describeDelta(path);
-  const lines = [
-    `${path}: delta of ${formatBytes(bytes)}, ${((100 * bytes) / Math.max(1, outline.target.size)).toFixed(2)} % of what it makes`,
-    `  from ${formatBytes(outline.base.size)} to ${formatBytes(outline.target.size)}`,
-    `  outline ${formatBytes(outlineBytes)}, map ${formatBytes(mapBytes)} (${String(covers)} covers in ${String(outline.pages.length)} pages)`,
-    ...streamLines(outline),
-    ...Object.entries(codecs).filter(([, { segments }]) => segments > 0).map(([codec, { segments, target, payload }]) => `  ${codec.padEnd(5)} ${String(segments)} segments: ${formatBytes(target)} from ${formatBytes(payload)}`),
-  ];
-  const spent = base === undefined ? undefined : await deltaSpending(path, base);
-  if (spent !== undefined) lines.push(...spentLines(spent));
-  const segments = outline.segments.map(({ length, codec, payload }) => ({ length, codec, payload: payload?.size ?? 0 }));
-  return { kind: 'delta', lines, facts: { base: outline.base, target: outline.target, bytes, outlineBytes, mapBytes, covers, pages: outline.pages.length, streams: streamFacts(outline), codecs, segments, ...(spent === undefined ? {} : { spent }) } };
-}
-
-/** A table: what regions cost, by what predicted them. */
-function spentLines({ regions, rules }: Spending): readonly string[] {
-  const row = (name: string, numbers: readonly number[]): string => `  ${name.padEnd(28)}${numbers.map((n) => n.toFixed(0).padStart(12)).join('')}`;
-  return [
-    `  rules that move references: ${formatBytes(Math.round(rules))}`,
-    `  ${'what payloads are spent on'.padEnd(28)}${['makes', 'unpredicted', 'corrections', 'runs', 'tables'].map((name) => name.padStart(12)).join('')}`,
-    ...regions.slice(0, MOST_REGIONS).map(({ region, bytes, literals, corrections, runs, tables }) => row(region, [bytes, literals, corrections, runs, tables])),
-  ];
-}
-
-/** Compressed streams that a delta looks into, and what they hold; zeros without containers. */
-function streamFacts({ views }: DeltaOutline): { readonly base: StreamFacts; readonly target: StreamFacts } {
-  const facts = (streams: Streams | undefined): StreamFacts => ({ streams: streams?.at.length ?? 0, bytes: sum(streams?.size ?? []), held: sum(streams?.held ?? []) });
-  return { base: facts(views?.base), target: facts(views?.target) };
-}
-
-interface StreamFacts {
-  readonly streams: number;
-  readonly bytes: number;
-  readonly held: number;
-}
-
-function sum(numbers: Iterable<number>): number {
-  let all = 0;
-  for (const each of numbers) all += each;
-  return all;
-}
-
-function streamLines(manifest: DeltaOutline): readonly string[] {
-  if (manifest.views === undefined) return [];
-  const { base, target } = streamFacts(manifest);
-  const line = (what: string, { streams, bytes, held }: StreamFacts): string => `  ${what} ${String(streams)} compressed streams: ${formatBytes(bytes)} that hold ${formatBytes(held)}`;
-  return [line('looks into', base), line('makes', target)];
-}
-
-/** The manifest of a published delta, as it lies below targets/deltas of a home. */
-async function deltaManifest(path: string): Promise<Finding> {
-  const { nodeFiles } = await import('../store/files.ts');
-  const { readWhole } = await import('../store/durable.ts');
-  const { decodeDeltaManifest, deltaBytes } = await import('../delta/manifest.ts');
-  const encoded = (await readWhole(nodeFiles, path, DELTA_MANIFEST_MAX_BYTES)) ?? new Uint8Array();
-  const manifest = decodeDeltaManifest(encoded);
-  const { base, target, pages, segments } = manifest;
-  const bytes = deltaBytes(manifest, encoded.byteLength);
-  const lines = [
-    `${path}: manifest of a delta of ${formatBytes(bytes)}, ${((100 * bytes) / Math.max(1, target.size)).toFixed(2)} % of what it makes`,
-    `  from ${base.root}, ${formatBytes(base.size)}`,
-    `  to   ${target.root}, ${formatBytes(target.size)}`,
-    `  ${String(segments.length)} segments, ${String(pages.length)} map pages, manifest ${formatBytes(encoded.byteLength)}`,
-    ...streamLines(manifest),
-  ];
-  return { kind: 'delta-manifest', lines, facts: { base, target, bytes, manifestBytes: encoded.byteLength, pages: pages.length, streams: streamFacts(manifest), segments: segments.length } };
 }
 
 async function page(bytes: Uint8Array): Promise<Finding> {

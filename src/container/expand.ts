@@ -2,9 +2,9 @@ import { blake3 } from '../kernel/hash.ts';
 import { executablesIn, unchangedInExecutables } from './executables.ts';
 import type { Begun } from './executables.ts';
 import { findStreams } from './find.ts';
-import { partsOf, unitsOf } from './layout.ts';
+import { openedSize, partsOf, unitsOf } from './layout.ts';
 import type { Part } from './layout.ts';
-import { OpenedTarget, openedSize } from './open-target.ts';
+import { OpenedTarget } from './open-target.ts';
 import { opener } from './opened.ts';
 import { contentOf, proveStreams } from './prove.ts';
 import { codingOf, heldBytes, pick } from './streams.ts';
@@ -76,10 +76,10 @@ export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: rea
   const expandedBase = base.length + heldBytes(before);
   const opened = new OpenedTarget(target, found, wanted, mostBytes - expandedBase);
   const proven = await proveStreams(target, found, wanted, { signal, onProven: (n, content) => { opened.keep(n, content); } });
-  const { ends, streams } = unitsOf(pick(proven, (n) => (codingOf(proven.coding[n] as number)?.level ?? 0) > 0), spanEnds);
+  const { ends, streams } = unitsOf(target, pick(proven, (n) => (codingOf(proven.coding[n] as number)?.level ?? 0) > 0), spanEnds);
   const bytesOf = (which: (n: number) => boolean): number => found.size.reduce((sum, size, n) => (which(n) ? sum + size : sum), 0);
   const census = { found: foundBytes, unchanged: bytesOf((n) => changed[n] !== true), made: streams.size.reduce((sum, size) => sum + size, 0) };
-  if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + openedSize(target, streams) > mostBytes) return { census, expansion: undefined };
+  if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + openedSize(streams, target.length) > mostBytes) return { census, expansion: undefined };
   return { census, expansion: { views: { base: before, target: streams }, base: await expandBase(base, before, expandedBase, roomBehind), target: await opened.with(streams), units: layOut(streams, ends) } };
 }
 

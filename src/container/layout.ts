@@ -42,6 +42,11 @@ export function openedItems(streams: Streams, size: number): readonly Item[] {
   return itemsOf(streams, 0, size);
 }
 
+/** How long it is then. */
+export function openedSize(streams: Streams, size: number): number {
+  return expandedBytes(streams, 0, size);
+}
+
 /** How many bytes target bytes [begin, end) are when they are expanded. */
 export function expandedBytes(streams: Streams, begin: number, end: number): number {
   return itemsOf(streams, begin, end).reduce((sum, { length }) => sum + length, 0);
@@ -90,20 +95,45 @@ export interface Units {
   readonly streams: Streams;
 }
 
+/** Bytes that nothing makes shorter, so that the payload is as long: a segment that has more of them closes. A device has memory for both. */
+const DENSE_BYTES = 2 * 1024 * 1024;
+/** Judged by its first bytes, and from so many bits a byte on: what was compressed or encrypted. */
+const DENSE_STRETCH = 64 * 1024;
+const DENSE_SAMPLE = 8 * 1024;
+const DENSE_BITS = 7.9;
+
+/** How many of `bytes`, outside of streams, from `begin` to `end`, look like noise. */
+function denseBytes(bytes: Uint8Array, streams: Streams, begin: number, end: number): number {
+  let dense = 0;
+  for (const { stream, at, length } of itemsOf(streams, begin, end)) {
+    for (let from = at; stream < 0 && from + DENSE_STRETCH <= at + length; from += DENSE_STRETCH) {
+      const counts = new Uint32Array(256);
+      for (let i = from; i < from + DENSE_SAMPLE; i++) counts[bytes[i] as number] = (counts[bytes[i] as number] as number) + 1;
+      let bits = 0;
+      for (const count of counts) if (count > 0) bits -= (count / DENSE_SAMPLE) * Math.log2(count / DENSE_SAMPLE);
+      if (bits >= DENSE_BITS) dense += DENSE_STRETCH;
+    }
+  }
+  return dense;
+}
+
 /** Cuts a target into segments on `spanEnds`. */
-export function unitsOf(all: Streams, spanEnds: readonly number[]): Units {
+export function unitsOf(target: Uint8Array, all: Streams, spanEnds: readonly number[]): Units {
   const streams = withinBounds(all, spanEnds);
   const ends: number[] = [];
   let begin = 0;
+  let dense = 0;
   for (const [i, end] of spanEnds.entries()) {
     const next = spanEnds[i + 1];
-    if (next !== undefined && next - begin <= DELTA_SEGMENT_MAX_BYTES) {
+    dense += denseBytes(target, streams, spanEnds[i - 1] ?? 0, end);
+    if (next !== undefined && next - begin <= DELTA_SEGMENT_MAX_BYTES && dense < DENSE_BYTES) {
       const n = streamAfter(streams, end);
       const crosses = n < streams.at.length && (streams.at[n] as number) < end && (streams.held[n] as number) >= LARGE_BYTES;
       if (expandedBytes(streams, begin, next) <= (crosses ? CONTAINER_UNIT_MAX_BYTES / 2 : UNIT_BYTES)) continue;
     }
     ends.push(end);
     begin = end;
+    dense = 0;
   }
   return { ends, streams };
 }

@@ -1,14 +1,10 @@
-import { openedItems } from './layout.ts';
+import { openedItems, openedSize } from './layout.ts';
 import { contentOf } from './prove.ts';
 import { pick } from './streams.ts';
 import type { Streams } from './streams.ts';
 
 /** Streams that are decoded before others may run. */
 const AT_ONCE = 16;
-
-export function openedSize(target: Uint8Array, streams: Streams): number {
-  return openedItems(streams, target.length).reduce((sum, { length }) => sum + length, 0);
-}
 
 /**
  * Makes the opened target (opened.ts) of what was decoded to be proven, so that nothing is decoded twice: what a stream holds goes where it would
@@ -50,7 +46,7 @@ export class OpenedTarget {
 
   /** The opened target with only these streams opened. Nothing can be kept afterwards. */
   async with(streams: Streams): Promise<Uint8Array> {
-    const size = openedSize(this.#target, streams);
+    const size = openedSize(streams, this.#target.length);
     const out = this.#out !== undefined && this.#places.size > 0 ? this.#out : Buffer.allocUnsafeSlow(size);
     let at = 0;
     // What has not been moved yet lies at its place or behind it: with fewer streams opened all others lie nearer to the beginning.

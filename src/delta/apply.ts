@@ -2,20 +2,24 @@ import { assemble } from '../container/assemble.ts';
 import { ExpandedBase } from '../container/expanded-base.ts';
 import { expandedBytes, partsOf } from '../container/layout.ts';
 import type { Part } from '../container/layout.ts';
-import { openedCovers, opener } from '../container/opened.ts';
+import { openedCovers } from '../container/opened.ts';
 import { NO_STREAMS, heldBytes } from '../container/streams.ts';
 import type { Views } from '../container/views.ts';
 import { ShoalError } from '../core/errors.ts';
 import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { CONTAINER_PART_BYTES, CONTAINER_UNIT_MAX_BYTES } from '../core/limits.ts';
+import { CONTAINER_PART_BYTES } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
+import { release } from '../kernel/heap.ts';
 import { checkOf } from './check.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
 import type { PlacesMoved } from './kernel.ts';
 import { PREDICTION_BYTES, canMove } from './manifest.ts';
-import type { DeltaOutline, DeltaPage, OutlinedSegment } from './manifest.ts';
+import type { DeltaOutline } from './manifest.ts';
 import { decodeParts } from './parts.ts';
+import type { PartPayload } from './parts.ts';
+import { placesOf } from './placed.ts';
+import type { PlacedPage, PlacedSegment } from './placed.ts';
 import { Windows, predict } from './predict.ts';
 import type { BaseReader } from './predict.ts';
 import { Codec } from './types.ts';
@@ -28,32 +32,26 @@ const NOTHING = new Uint8Array(0);
 const NO_PIECES = new Uint32Array(0);
 const NO_VIEWS: Views = { base: NO_STREAMS, target: NO_STREAMS };
 
-/** @throws ShoalError `BAD_DELTA` when a segment is longer than a device has memory for */
-function expandedLength({ target }: Views, { length }: OutlinedSegment, begin: number): number {
-  const expanded = expandedBytes(target, begin, begin + length);
-  if (expanded > CONTAINER_UNIT_MAX_BYTES) throw new ShoalError('BAD_DELTA', `a segment of this delta has ${String(expanded)} bytes when it is expanded`, { retry: 'elsewhere' });
-  return expanded;
-}
-
 /** Where map pages and payloads come from. What it returns is not trusted. It may fill and return `into` where it reads. */
 export interface DeltaObjects {
   object(id: ObjectId, size: number, into?: Uint8Array): Promise<Uint8Array>;
 }
 
-/** Where a segment lies and what it needs. */
-export interface PlacedSegment extends OutlinedSegment {
-  readonly begin: number;
+/** A part of a segment as `DeltaApplier.examine` shows it. */
+export interface ExaminedPart extends PartPayload {
+  /** Its map page, and the covers on it. */
   readonly page: number;
-  /** Where it begins in what pages and models see: the expanded target where there are containers. */
+  readonly covers: Covers;
+  /** Where it begins in what pages see, in the opened target, and where its payload says it does. */
   readonly expanded: number;
-  /** Where what it begins with lies in the opened target. */
   readonly opened: number;
-}
-
-interface PlacedPage extends DeltaPage {
-  readonly begin: number;
-  readonly end: number;
-  readonly firstSegment: number;
+  readonly origin: number;
+  readonly prediction: Uint8Array;
+  readonly pieces: Pieces;
+  readonly moved: PlacesMoved | undefined;
+  /** What it makes: of a part of the opened target, unless it is a segment that travels as it is with streams in it. */
+  readonly made: Uint8Array;
+  readonly unopened: boolean;
 }
 
 /**
@@ -89,21 +87,7 @@ export class DeltaApplier {
     const { views } = outline;
     this.#base = views === undefined ? base : new ExpandedBase(base, outline.base.size, views.base);
     this.#baseSize = outline.base.size + (views === undefined ? 0 : heldBytes(views.base));
-    const segments: PlacedSegment[] = [];
-    const pages: PlacedPage[] = [];
-    let at = 0;
-    let expanded = 0;
-    const openedAt = opener(views?.target ?? NO_STREAMS);
-    outline.pages.forEach((page, number) => {
-      const begin = expanded;
-      const firstSegment = segments.length;
-      for (const segment of outline.segments.slice(segments.length, segments.length + page.segments)) {
-        segments.push({ ...segment, begin: at, page: number, expanded, opened: openedAt(at) });
-        expanded += views === undefined ? segment.length : expandedLength(views, segment, at);
-        at += segment.length;
-      }
-      pages.push({ ...page, begin, end: expanded, firstSegment });
-    });
+    const { segments, pages } = placesOf(outline);
     this.segments = segments;
     this.#longest = segments.reduce((most, { codec, payload }) => (codec === Codec.RAW ? most : Math.max(most, payload?.size ?? 0)), 0);
     this.#pages = pages;
@@ -157,13 +141,27 @@ export class DeltaApplier {
   async settle(): Promise<void> {
     const { check } = this.#outline;
     if (check === undefined) return;
-    const matches = (hashes: Iterable<Uint8Array>, wanted: 'target' | 'predictions'): boolean => Buffer.from(checkOf(wanted === 'target' ? [...hashes] : [], wanted === 'target' ? [] : [...hashes])[wanted]).equals(check[wanted]);
-    if (this.#made.size === this.segments.length && matches(this.segments.keys().map((number) => this.#made.get(number) as Uint8Array), 'target')) return;
+    const targets = this.#made.size < this.segments.length ? undefined : checkOf([...this.segments.keys().map((number) => this.#made.get(number) as Uint8Array)], []).target;
+    if (targets !== undefined && Buffer.from(targets).equals(check.target)) return;
+    await this.proveBase();
+    throw new ShoalError('DELTA_WRONG', 'the delta does not make what it promises', { retry: 'elsewhere' });
+  }
+
+  /**
+   * Says whether the base is what the delta was made from, without fetching a payload.
+   *
+   * @throws ShoalError as `probe` does
+   */
+  async proveBase(): Promise<void> {
+    const { check } = this.#outline;
     const buffer = Buffer.allocUnsafeSlow(this.segments.reduce((most, { length }) => Math.max(most, length), 0));
     const predictions: Uint8Array[] = [];
-    for (const segment of this.segments) predictions.push(await this.#prediction(segment, buffer));
-    if (!matches(predictions, 'predictions')) throw new ShoalError('BASE_DRIFTED', 'the base is not what this delta was made from');
-    throw new ShoalError('DELTA_WRONG', 'the delta does not make what it promises', { retry: 'elsewhere' });
+    for (const [number, segment] of this.segments.entries()) {
+      if (check === undefined) await this.probe(number, buffer);
+      else predictions.push(await this.#prediction(segment, buffer));
+    }
+    if (check === undefined || Buffer.from(checkOf([], predictions).predictions).equals(check.predictions)) return;
+    throw new ShoalError('BASE_DRIFTED', 'the base is not what this delta was made from');
   }
 
   /**
@@ -176,6 +174,35 @@ export class DeltaApplier {
     if (segment === undefined || segment.codec === Codec.RAW) return;
     if (segment.prediction === undefined || Buffer.from(await this.#prediction(segment, buffer)).equals(segment.prediction)) return;
     throw new ShoalError('BASE_DRIFTED', `the base is not what segment ${String(number)} of the delta was made from`, { ids: { segment: number } });
+  }
+
+  /**
+   * Calls `visit` with each part of segment `number`, one where it has no streams, without compressing anything: for people who ask what a delta is
+   * spent on. Nothing is checked by hash but the payload.
+   *
+   * @throws ShoalError as `segment` does
+   */
+  async examine(number: number, visit: (part: ExaminedPart) => Promise<void>): Promise<void> {
+    const segment = this.segments[number];
+    if (segment === undefined) return;
+    const { begin, length, page, codec, expanded, opened } = segment;
+    const streams = this.#outline.views?.target ?? NO_STREAMS;
+    const unopened = codec === Codec.RAW && expandedBytes(streams, begin, begin + length) !== length;
+    const payload = segment.payload === undefined ? NOTHING : await this.#object(segment.payload, 'payload');
+    const lengths = codec === Codec.PARTS ? partsOf(streams, begin, begin + length).map((part) => part.length) : [length];
+    const payloads = codec === Codec.PARTS ? decodeParts(payload, lengths) : [{ codec, payload }];
+    const covers = await this.#covers(page);
+    let at = 0;
+    for (const [n, part] of payloads.entries()) {
+      const made = Buffer.allocUnsafeSlow(lengths[n] ?? 0);
+      const pieces = part.codec === Codec.RAW ? NO_PIECES : await predict(covers, expanded + at, made, this.#base, this.#windows);
+      const moved = part.codec === Codec.MOVED ? await this.#placesMoved() : undefined;
+      const prediction = Uint8Array.from(made);
+      const origin = at + (moved === undefined ? expanded : opened);
+      await decodeSegment(part.codec, part.payload, made, origin, pieces, moved);
+      await visit({ ...part, page, covers, unopened, expanded: expanded + at, opened: opened + at, origin, prediction, pieces, moved, made });
+      at += made.length;
+    }
   }
 
   /** What a segment's prediction is known by. */
@@ -251,7 +278,9 @@ export class DeltaApplier {
         const covers = await this.#covers(number);
         pages.push(this.#outline.views === undefined ? covers : openedCovers(covers, this.segments.slice(firstSegment, firstSegment + segments)));
       }
-      return placesMoved(pages, this.#baseSize);
+      const places = await placesMoved(pages, this.#baseSize);
+      if (this.#outline.views !== undefined) for (const covers of pages) release(covers);
+      return places;
     })();
     this.#moved = made;
     made.catch(() => {

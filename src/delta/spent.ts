@@ -1,99 +1,54 @@
+import { openedSize } from '../container/layout.ts';
+import { NO_STREAMS, heldBytes } from '../container/streams.ts';
 import { ShoalError } from '../core/errors.ts';
 import { native } from '../kernel/native.ts';
 import { DeltaApplier } from './apply.ts';
-import type { DeltaObjects } from './apply.ts';
-import { decodePage, placesMoved } from './kernel.ts';
+import type { DeltaObjects, ExaminedPart } from './apply.ts';
+import { Ledger } from './ledger.ts';
+import type { Spending } from './ledger.ts';
 import type { DeltaOutline } from './manifest.ts';
-import { predict } from './predict.ts';
 import type { BaseReader } from './predict.ts';
-import { REST, regionsOf } from './regions.ts';
-import { Shifts } from './shifts.ts';
-import { Codec } from './types.ts';
-import type { Covers } from './types.ts';
+import { regionsOf } from './regions.ts';
 
-/** Bytes of a delta that go into a kind of region, by what predicted it: nothing, base bytes, a run, a table. */
-export interface Spent {
-  readonly region: string;
-  /** Of the target. */
-  bytes: number;
-  literals: number;
-  corrections: number;
-  runs: number;
-  tables: number;
-}
-
-export interface Spending {
-  /** What costs most comes first. */
-  readonly regions: readonly Spent[];
-  /** Rules that move references, at the beginnings of payloads. */
-  readonly rules: number;
-}
+/** Of an opened target, which is in memory. */
+const MOST_OPENED = 2 ** 31;
 
 /**
- * Where the payloads of a delta go. Holds the whole target in memory.
+ * Where the bytes of a delta go. Holds the whole target in memory, its streams opened.
  *
- * @throws ShoalError `NO_KERNEL` on the portable tier; what `DeltaApplier.segment` throws
+ * @throws ShoalError `NO_KERNEL` on the portable tier; `ARTIFACT_TOO_LARGE`; `BASE_DRIFTED` when it was made from another base; what
+ * `DeltaApplier.segment` throws
  */
-export async function spending(outline: DeltaOutline, objects: DeltaObjects, base: BaseReader): Promise<Spending> {
+export async function spending(outline: DeltaOutline, objects: DeltaObjects, base: BaseReader, onProgress: (done: number, total: number) => void = () => undefined): Promise<Spending> {
   if (native === undefined) throw new ShoalError('NO_KERNEL', 'what a delta is spent on is measured by the native kernel, which is not here');
+  const { views } = outline;
+  const size = openedSize(views?.target ?? NO_STREAMS, outline.target.size);
+  if (size > MOST_OPENED) throw new ShoalError('ARTIFACT_TOO_LARGE', `what a delta is spent on is measured of targets of at most ${String(MOST_OPENED)} bytes; opened, this one has ${String(size)}`);
   const applier = new DeltaApplier(outline, objects, base);
-  const target = Buffer.allocUnsafeSlow(outline.target.size);
-  for (const [number, { begin, length }] of applier.segments.entries()) await applier.segment(number, target.subarray(begin, begin + length));
-  const found = new Map<string, Spent>();
-  const of = (region: string): Spent => {
-    const known = found.get(region) ?? { region, bytes: 0, literals: 0, corrections: 0, runs: 0, tables: 0 };
-    found.set(region, known);
-    return known;
-  };
-  const maps: Covers[] = [];
-  let at = 0;
-  let first = 0;
-  // Pages of a delta with containers see expanded bytes, of which nothing is said here.
-  if (outline.views === undefined) {
-    for (const { id, size, covers, segments } of outline.pages) {
-      const end = outline.segments.slice(first, first + segments).reduce((sum, { length }) => sum + length, at);
-      maps.push(await decodePage(await objects.object(id, size), at, end, outline.base.size, covers));
-      at = end;
-      first += segments;
-    }
-  }
-  const moved = outline.segments.some(({ codec }) => codec === Codec.MOVED) ? await placesMoved(maps, outline.base.size) : undefined;
-  const regions = regionsOf(target);
-  let rules = 0;
-  let next = 0;
-  for (const { begin, length, codec, payload, page } of applier.segments) {
-    const names: string[] = [];
-    const ends: number[] = [];
-    while (regions[next] !== undefined && (regions[next]?.end ?? 0) <= begin) next++;
-    for (let k = next; k < regions.length && (ends.at(-1) ?? 0) < length; k++) {
-      names.push(regions[k]?.name ?? REST);
-      ends.push(Math.min(length, (regions[k]?.end ?? 0) - begin));
-    }
-    names.forEach((name, k) => {
-      of(name).bytes += (ends[k] ?? 0) - (ends[k - 1] ?? 0);
-    });
-    if (payload === undefined) continue;
-    if (codec !== Codec.SITES && codec !== Codec.MOVED) {
-      // Each region in proportion.
-      names.forEach((name, k) => {
-        of(name).literals += (payload.size * ((ends[k] ?? 0) - (ends[k - 1] ?? 0))) / length;
+  await applier.proveBase();
+  const target = Buffer.alloc(size);
+  let done = 0;
+  const eachPart = async (visit: (part: ExaminedPart) => Promise<void> | void): Promise<void> => {
+    for (const number of applier.segments.keys()) {
+      await applier.examine(number, async (part) => {
+        await visit(part);
+        onProgress(Math.min(2 * size, (done += part.made.length)), 2 * size);
       });
-      continue;
     }
-    const made = Buffer.allocUnsafeSlow(length);
-    const pieces = await predict(maps[page] ?? new Float64Array(0), begin, made, base);
-    const bytes = await objects.object(payload.id, payload.size);
-    const bits = await native.deltaSpent(codec, bytes, made, begin % 2 ** 32, pieces, moved instanceof Shifts ? undefined : moved, target.subarray(begin, begin + length), Uint32Array.from(ends));
-    if (typeof bits === 'number') throw new ShoalError('DELTA_DAMAGED', `a payload of the delta cannot be measured (${String(bits)})`);
-    rules += (bits.at(-1) ?? 0) / 8;
-    names.forEach((name, k) => {
-      const spent = of(name);
-      spent.literals += (bits[4 * k] ?? 0) / 8;
-      spent.corrections += (bits[4 * k + 1] ?? 0) / 8;
-      spent.runs += (bits[4 * k + 2] ?? 0) / 8;
-      spent.tables += (bits[4 * k + 3] ?? 0) / 8;
-    });
-  }
-  const cost = ({ literals, corrections, runs, tables }: Spent): number => literals + corrections + runs + tables;
-  return { regions: [...found.values()].sort((a, b) => cost(b) - cost(a)), rules };
+  };
+  // First all of it, since an executable says at its end what its sections are.
+  let end = 0;
+  let twice = 0;
+  await eachPart(({ made, opened, unopened }) => {
+    if (unopened) return;
+    target.set(made, opened);
+    twice += Math.max(0, Math.min(end - opened, made.length));
+    end = Math.max(end, opened + made.length);
+  });
+  const ledger = new Ledger(native, regionsOf(target), outline.base.size + heldBytes(views?.base ?? NO_STREAMS));
+  await eachPart((part) => {
+    const page = outline.pages[part.page];
+    return ledger.enter(part, page === undefined ? 0 : page.size / Math.max(1, page.covers));
+  });
+  return { ...ledger.end(), twice };
 }

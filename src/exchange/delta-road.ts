@@ -4,7 +4,7 @@ import type { ObjectId } from '../core/ids.ts';
 import { DELTA_DRIFT_LEAST, DELTA_MAX_FAILURES, DELTA_PAGES_OPEN } from '../core/limits.ts';
 import type { ContentKey } from '../core/wire.ts';
 import { DeltaApplier } from '../delta/apply.ts';
-import type { PlacedSegment } from '../delta/apply.ts';
+import type { PlacedSegment } from '../delta/placed.ts';
 import { canMove, decodeDeltaManifest, deltaBytes } from '../delta/manifest.ts';
 import type { DeltaManifest } from '../delta/manifest.ts';
 import { Codec } from '../delta/types.ts';

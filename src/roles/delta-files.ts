@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { encodeViews } from '../container/views.ts';
 import { ShoalError, messageOf } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { DELTA_MAX_BYTES } from '../core/limits.ts';
@@ -10,10 +11,10 @@ import { memoryPlan } from '../delta/budget.ts';
 import { fileBase } from '../delta/file-base.ts';
 import { deltaFileParts, openDeltaFile } from '../delta/file.ts';
 import { inLanes } from '../delta/lanes.ts';
+import type { Spending } from '../delta/ledger.ts';
 import { makeDelta, roomBehind } from '../delta/make.ts';
 import type { DeltaOutline } from '../delta/manifest.ts';
 import { spending } from '../delta/spent.ts';
-import type { Spending } from '../delta/spent.ts';
 import { canScratch, keepBelow, scratchMemory, settleScratch } from '../kernel/scratch.ts';
 import { checkDeltaOutput } from './delta-output.ts';
 import { nodeFiles, unreadable } from '../store/files.ts';
@@ -216,6 +217,8 @@ export interface DeltaDescription {
   /** Whole file. */
   readonly bytes: number;
   readonly outlineBytes: number;
+  /** Of the outline: the list of compressed streams. */
+  readonly streamBytes: number;
   readonly mapBytes: number;
   readonly covers: number;
   /** Segments, target bytes and payload bytes by codec. */
@@ -236,6 +239,7 @@ export async function describeDelta(path: string): Promise<DeltaDescription> {
       outline,
       bytes: size,
       outlineBytes,
+      streamBytes: outline.views === undefined ? 0 : encodeViews(outline.views).length,
       mapBytes: outline.pages.reduce((sum, page) => sum + page.size, 0),
       covers: outline.pages.reduce((sum, page) => sum + page.covers, 0),
       codecs: { copy: count(0), raw: count(1), sites: count(2), parts: count(3), moved: count(4) },
@@ -246,13 +250,13 @@ export async function describeDelta(path: string): Promise<DeltaDescription> {
 }
 
 /** Where the payloads of a delta file go, by region and by what predicted it. Throws what `spending` and `openDeltaFile` throw. */
-export async function deltaSpending(path: string, basePath: string): Promise<Spending> {
+export async function deltaSpending(path: string, basePath: string, onProgress?: (done: number, total: number) => void): Promise<Spending> {
   const [file, base] = [await opened(path), await opened(basePath)];
   try {
     const delta = await openDeltaFile(file, (await file.stat()).size);
     const baseSize = (await base.stat()).size;
     if (baseSize !== delta.outline.base.size) throw wrongBase(basePath, baseSize, delta.outline);
-    return await spending(delta.outline, delta, fileBase(base.fd));
+    return await spending(delta.outline, delta, fileBase(base.fd), onProgress);
   } finally {
     await file.close();
     await base.close();

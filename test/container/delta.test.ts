@@ -104,6 +104,18 @@ describe('deltas between compressed images', () => {
     expect(room.subarray(base.length, base.length + held).every((byte) => byte === 77)).toBe(false);
   });
 
+  test('what nothing makes shorter lies in short segments: a device has memory for what they make and for as long a payload', async () => {
+    const next = random(8);
+    const MiB = 2 ** 20;
+    const noise = Buffer.from(Uint8Array.from({ length: 4 * MiB }, () => next() >>> 11));
+    const zeros = Buffer.alloc(MiB);
+    const whole = Buffer.concat([target, Buffer.alloc(2 * MiB - target.length), noise, zeros]);
+    const made = await makeDelta(input(base), input(whole), spanEnds(whole.length, MiB));
+    expect(made.manifest.views).toBeDefined();
+    expect(made.manifest.segments.map(({ length }) => length / MiB)).toEqual([4, 2, 1]);
+    expect((await rebuild(made, base)).equals(whole)).toBe(true);
+  });
+
   test('gzip members and other levels too', async () => {
     const pack = (content: Uint8Array): Buffer => image([{ bytes: content.subarray(0, 90_000), level: 6, gzip: true }, { bytes: content.subarray(90_000, 180_000), level: 1, gzip: true }, { bytes: content.subarray(180_000, 250_000), level: 4 }]);
     const [old, next] = [pack(before), pack(after)];
