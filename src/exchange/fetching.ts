@@ -159,7 +159,7 @@ export class Fetching {
       const delta = road === undefined ? undefined : { base: road.manifest.base.root, segments: road.segments.length };
       await this.#holdings.refresh(sources.filter((source) => !standing.banned(source)), road !== undefined || turns?.leads === false, delta);
       this.#plan(usable);
-      if (turns?.waits === true) this.#parts.onAlive();
+      if (turns !== undefined && (turns.waits || this.#leavesItToOthers(turns))) this.#parts.onAlive();
       this.#giveUp(sources);
       await new Promise<void>((resolve) => {
         const cancel = clock.after(TICK_MS, resolve);
@@ -197,6 +197,13 @@ export class Fetching {
     const { delta, missing, turns } = this.#parts;
     // Who knows his neighbours only just takes no content from them that a delta they have may make.
     return (turns === undefined || turns.leads || !turns.isSettled) && delta.coming(missing.bytes);
+  }
+
+  /** Nothing is under way, and all that is missing is for others to bring: then it is at work as far as these are concerned, or all would think that nobody else is. */
+  #leavesItToOthers(turns: BackhaulTurns): boolean {
+    const { delta: { road }, missing } = this.#parts;
+    if (!this.idle || missing.size === 0) return false;
+    return missing.every(({ span }) => !turns.mine(road?.makes(span) === true ? road.firstSpan(road.segmentOf(span)) : span));
   }
 
   #plan(sources: readonly Source[]): void {

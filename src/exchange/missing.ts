@@ -23,6 +23,10 @@ export class MissingSpans {
     return this.#bytes;
   }
 
+  every(is: (fill: SpanFill) => boolean): boolean {
+    return this.#list.every(is);
+  }
+
   get(span: number): SpanFill | undefined {
     return this.#bySpan.get(span);
   }

@@ -37,6 +37,12 @@ export const UNHEARD_MS = 15_000;
 export const TAKE_OVER_MS = 10_000;
 /** So many times as long when it can be reached, and is late with its answers: it has more to do than its processor can. */
 const BUSY_TIMES = 2;
+/**
+ * And so many times, what has not answered yet included, when more than half of the others are late, and not just one or two: then it is
+ * not they that are slow, but this device or all that they have in common. To give them up would be to fetch everything again.
+ */
+const ALL_BUSY_TIMES = 6;
+const ALL_BUSY_LEAST = 3;
 /** For how long a member that says it is at work, and has nothing to show for it, keeps its turn at most, milliseconds. */
 export const WORK_UNSEEN_MS = 300_000;
 /** Less where it is known how long others take: so many times that, but not less than this, milliseconds. */
@@ -119,6 +125,8 @@ export class SiteTurns {
   /** For how long each may bring nothing, as far as that was asked for since somebody's pace was last learned. */
   readonly #patiences = new Map<Seen, number>();
   readonly #begun: number;
+  /** How many of the others are late. */
+  #late = 0;
   /** Whoever does not say what bringing all of it costs him may need no more than this. */
   #best = -1;
   /** Spans of the artifact, where that is known. */
@@ -138,7 +146,12 @@ export class SiteTurns {
   /** Who else is there. Those that are not named any more lose their turns. */
   members(list: readonly Member[]): void {
     const named = new Set(list.map(({ instance }) => instance));
-    for (const instance of this.#others.keys()) if (!named.has(instance) && this.#others.delete(instance)) this.#patiences.clear();
+    for (const [instance, seen] of this.#others) {
+      if (named.has(instance)) continue;
+      this.#setBusy(seen, false);
+      this.#others.delete(instance);
+      this.#patiences.clear();
+    }
     for (const member of list) {
       if (member.instance === this.#selfName) continue;
       const seen = this.#others.get(member.instance);
@@ -186,7 +199,7 @@ export class SiteTurns {
     if (held > seen.held || (working && now - seen.grew < WORK_UNSEEN_MS)) seen.alive = now;
     this.#weigh(seen, held, has, count, now);
     seen.heard = true;
-    seen.busy = false;
+    this.#setBusy(seen, false);
     seen.held = held;
     const before = seen.claims;
     // What is here, or on its way to somebody else, is not for it to bring. That others say they have it is no reason: one may boast.
@@ -231,12 +244,13 @@ export class SiteTurns {
     const seen = this.#others.get(instance);
     if (seen === undefined) return;
     seen.heard = true;
-    seen.busy = false;
+    this.#setBusy(seen, false);
   }
 
   /** A member can be reached, and did not answer in time. */
   late(instance: string): void {
-    for (const [name, seen] of this.#others) if (name === instance) seen.busy = true;
+    const seen = this.#others.get(instance);
+    if (seen !== undefined) this.#setBusy(seen, true);
   }
 
   /** A member was caught with wrong bytes, or boasts of what it has not: it is passed over from now on, and what it showed is forgotten. */
@@ -281,8 +295,18 @@ export class SiteTurns {
     return false;
   }
 
-  #isUnheard({ heard, liar, since }: Seen): boolean {
-    return !heard && !liar && this.#now() - since <= UNHEARD_MS;
+  #isUnheard({ busy, heard, liar, since }: Seen): boolean {
+    return !heard && !liar && this.#now() - since <= (busy && this.#allBusy ? Math.max(UNHEARD_MS, ALL_BUSY_TIMES * TAKE_OVER_MS) : UNHEARD_MS);
+  }
+
+  /** Whether most members are late. */
+  get #allBusy(): boolean {
+    return this.#late >= ALL_BUSY_LEAST && 2 * this.#late > this.#others.size;
+  }
+
+  #setBusy(seen: Seen, busy: boolean): void {
+    if (seen.busy !== busy) this.#late += busy ? 1 : -1;
+    seen.busy = busy;
   }
 
   /** Whether no member that is at work needs fewer bytes than this device. */
@@ -372,7 +396,7 @@ export class SiteTurns {
 
   #inTime({ alive, busy, joined, liar, looking, since }: Seen): boolean {
     if (liar) return false;
-    if (joined) return this.#now() - alive <= (busy ? BUSY_TIMES : 1) * TAKE_OVER_MS;
+    if (joined) return this.#now() - alive <= (!busy ? 1 : this.#allBusy ? ALL_BUSY_TIMES : BUSY_TIMES) * TAKE_OVER_MS;
     return looking !== false && this.#now() - since <= (looking === true ? LOOKING_MS : JOIN_MS);
   }
 

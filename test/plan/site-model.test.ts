@@ -42,6 +42,8 @@ class ModelDevice {
   readonly crossing = new Map<number, number>();
   readonly near = new Map<number, number>();
   turns: SiteTurns | undefined;
+  /** All that is missing is for others to bring. */
+  waits = false;
   /** What the others said last. */
   readonly heard = new Map<string, readonly number[]>();
 
@@ -106,15 +108,17 @@ function simulate({ lives, spans, crossing, near, news, cut }: World, seed: numb
           device.heard.set(name, [...held]);
           const { lazy } = devices[other]?.life ?? {};
           const said = lazy === undefined ? [...bringing.keys()] : lazy === 'works' ? [] : Array.from({ length: Math.min(spans, 16) }, (_, each) => (lazy === 'claims' ? each : (each + Math.floor(now / 1_000) * 16) % spans));
-          own.saw(name, { held: held.size, has: (span) => held.has(span), count: spans, working: lazy !== undefined || bringing.size > 0, bringing: said });
+          own.saw(name, { held: held.size, has: (span) => held.has(span), count: spans, working: lazy !== undefined || bringing.size > 0 || (devices[other]?.near.size ?? 0) > 0 || devices[other]?.waits === true, bringing: said });
         }
       }
       for (const spansThere of device.heard.values()) {
         for (const span of spansThere) if (device.near.size < 8 && !device.held.has(span) && !device.near.has(span) && !device.crossing.has(span)) device.near.set(span, now + near);
       }
       const settled = now - (now >= device.life.back ? device.life.back : device.life.joins) >= 1_000;
+      device.waits = true;
       for (let span = 0; settled && device.life.lazy === undefined && span < spans && device.crossing.size < own.width; span++) {
         if (device.held.has(span) || device.crossing.has(span) || device.near.has(span) || !own.mine(span)) continue;
+        device.waits = false;
         device.crossing.set(span, now + crossing);
         own.brings(span);
         crossings++;
@@ -191,6 +195,14 @@ describe('a site on a virtual clock', () => {
       }),
       { numRuns: 20 },
     );
+  });
+
+  it('fetches nothing twice while all wait for a member that brings nothing: whoever waits is no more dead than whoever fetches', () => {
+    const one: Life = { joins: 0, dies: Infinity, back: Infinity, asks: 1_000, phase: 0, bytes: Infinity };
+    const lives = [...Array.from({ length: 7 }, (_, at) => ({ ...one, phase: (at % 4) * 250 })), { ...one, lazy: 'works' as const }];
+    // Seed 8: only the lots of the one that brings nothing are left for half a minute, three times as long as a sign of life lasts.
+    const { crossings, finished } = simulate({ lives, spans: 60, crossing: 1_000, near: 250, news: 0, cut: undefined }, 8);
+    expect([finished, crossings]).toEqual([true, 60]);
   });
 
   it('fetches nothing twice when one that restarts at once goes on with what was its own', () => {

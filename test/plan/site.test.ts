@@ -233,6 +233,24 @@ describe('members that can be reached, and are late with their answers', () => {
     now = 2 * TAKE_OVER_MS + 1;
     expect(busy?.mine(0)).toBe(true);
   });
+
+  it('keep them for a minute when most are late: then it is no reason to take them for dead', () => {
+    let now = 0;
+    const names = ['b', 'c', 'd', 'e', 'f'];
+    const siteWith = (late: number): SiteTurns => {
+      const turns = new SiteTurns(member('a', 1, 2_000_000), ROOT, () => now);
+      turns.members(names.map((name) => ({ ...member(name, 1, name === 'b' ? 500_000 : Infinity), asked: false })));
+      for (const name of names.slice(late)) turns.saw(name, { held: 1, working: true });
+      for (const name of names.slice(0, late)) turns.late(name);
+      return turns;
+    };
+    const [one, most, recovered] = [siteWith(1), siteWith(3), siteWith(3)];
+    now = 2 * TAKE_OVER_MS + 1;
+    for (const name of ['c', 'd']) recovered.saw(name, { held: 1, working: true });
+    expect([one.mine(0), most.mine(0), recovered.mine(0)]).toEqual([true, false, true]);
+    now = 6 * TAKE_OVER_MS + 1;
+    expect(most.mine(0)).toBe(true);
+  });
 });
 
 describe('a site of many', () => {
