@@ -3,6 +3,8 @@ import type { Command } from 'commander';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import type { AgentEvent, FollowedProduct } from '../roles/agent/types.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie, withFromMedium } from './device.ts';
+import { torrentsOf, withTorrents } from './agent-torrent.ts';
+import type { AgentTorrentFlags } from './agent-torrent.ts';
 import { dhtOf, withDht } from './dht.ts';
 import type { DhtFlags } from './dht.ts';
 import { limitsOf, withGentle, withLimits } from './limits.ts';
@@ -12,7 +14,7 @@ import type { Progress } from './output.ts';
 import { INSECURE_LISTEN, complain, mdnsOf, runUntilTold } from './serve.ts';
 import { listenOption } from './values.ts';
 
-interface Options extends DhtFlags, LimitFlags {
+interface Options extends AgentTorrentFlags, DhtFlags, LimitFlags {
   readonly origin: string;
   readonly gateway?: string;
   readonly trust: string;
@@ -65,7 +67,7 @@ export function addAgent(program: Command, version: string): void {
     .option('--insecure-http', `${INSECURE_LISTEN}; also talk to hosts so`)
     .option('--json', 'failures as a JSON object too; results are JSON lines anyway')
     .option('--advertise <url>', 'where neighbours reach it, when that is not where it listens');
-  withDht(withFromMedium(withGentle(withLimits(command, 'download', 'backhaul', 'upload'))))
+  withTorrents(withDht(withFromMedium(withGentle(withLimits(command, 'download', 'backhaul', 'upload')))))
     .addHelpText('after', `
 Prints a JSON line when it is ready, for every release it sets out for and has installed, for every neighbour it catches with
 wrong bytes, and at the end.
@@ -76,7 +78,9 @@ Examples:
   shoal agent os=/var/lib/os.img maps=/srv/maps --origin https://origin:8470 --gateway https://gateway:8471 \\
               --identity /var/lib/shoal/identity --listen 0.0.0.0:8472 --trust root.json
   shoal agent os=os.img --origin http://127.0.0.1:8470 --trust root.json
-  shoal agent os=os.img --origin https://origin:8470 --identity id --trust root.json --backhaul-limit 200K,22:00-06:00=none --upload-limit 2M`)
+  shoal agent os=os.img --origin https://origin:8470 --identity id --trust root.json --backhaul-limit 200K,22:00-06:00=none --upload-limit 2M
+  shoal agent os=os.img --origin https://origin:8470 --identity id --trust root.json --torrent http://origin:8480 --torrent-products os \\
+              --torrent-listen 0.0.0.0:6881`)
     .action(async (products: readonly FollowedProduct[], options: Options) => {
       keepHeapSmall();
       const { startAgent } = await import('../roles/agent/agent.ts');
@@ -98,6 +102,7 @@ Examples:
         ...limitsOf(options),
         ...mdnsOf(options),
         ...(await dhtOf(options)),
+        ...torrentsOf(options, options.listen),
         ...(options.site === undefined ? {} : { site: options.site }),
         ...(options.identity === undefined ? {} : { identity: options.identity }),
         ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }),

@@ -23,7 +23,7 @@ export function sayLie({ source, code, message }: Evidence): void {
 
 /** The sources that gave anything, for people. */
 export function ledgerText(ledger: Ledger): string {
-  const sources = (['local', 'delta', 'peer', 'gateway', 'origin', 'control'] as const).filter((name) => ledger[name] > 0).map((name) => `${name} ${formatBytes(ledger[name])}`);
+  const sources = (['local', 'delta', 'peer', 'gateway', 'origin', 'torrent', 'control'] as const).filter((name) => ledger[name] > 0).map((name) => `${name} ${formatBytes(ledger[name])}`);
   return `${sources.join(', ')}, ${ledger.seconds.toFixed(1)} s`;
 }
 

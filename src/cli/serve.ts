@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
 import { parseName } from '../core/names.ts';
 import type { OpenListenerOptions } from '../roles/origin/open-listener.ts';
+import type { OpenProducts } from '../serve/open-products.ts';
 import { DEFAULT_HOME, byteCount, listenOption, parseListen, wholeNumber } from './values.ts';
 import { limitsOf, withGentle, withLimits } from './limits.ts';
 import type { LimitFlags } from './limits.ts';
@@ -15,6 +16,8 @@ interface Running {
   readonly url: string;
   /** Where stock BitTorrent clients are answered. */
   readonly torrents?: string;
+  /** Where an agent is one of these. */
+  readonly torrentPort?: number;
   /** UDP port of its node of the hash table. */
   readonly dhtPort?: number;
   ledger(): unknown;
@@ -24,7 +27,7 @@ interface Running {
 export async function runUntilTold(role: string, running: Running): Promise<void> {
   say(`${role} at ${running.url}; stop it with Ctrl-C.`);
   if (running.torrents !== undefined) say(`torrents at ${running.torrents}/v1/torrents`);
-  emit({ event: 'ready', role, url: running.url, ...(running.torrents === undefined ? {} : { torrents: running.torrents }), ...(running.dhtPort === undefined ? {} : { dhtPort: running.dhtPort }) });
+  emit({ event: 'ready', role, url: running.url, ...(running.torrents === undefined ? {} : { torrents: running.torrents }), ...(running.torrentPort === undefined ? {} : { torrentPort: running.torrentPort }), ...(running.dhtPort === undefined ? {} : { dhtPort: running.dhtPort }) });
   await untilToldToEnd();
   await running.close();
   emit({ event: 'end', role, ledger: running.ledger() });
@@ -69,8 +72,13 @@ function torrentOf({ torrent, torrentProducts, torrentUrl }: TorrentFlags): { re
   }
   if (torrentProducts === undefined) throw new ShoalError('BAD_USAGE', '--torrent opens products to anybody: name them with --torrent-products');
   if (torrentUrl !== undefined && !/^https?:$/.test(URL.parse(torrentUrl)?.protocol ?? '')) throw new ShoalError('BAD_USAGE', `${torrentUrl.slice(0, 200)} is not a URL`);
-  const products = torrentProducts.includes('*') ? 'all' : new Set(torrentProducts.map((name) => parseName('product', name)));
+  const products = openProducts(torrentProducts);
   return { torrent: { listen: torrent, products, ...(torrentUrl === undefined ? {} : { url: torrentUrl }) } };
+}
+
+/** Products as `--torrent-products` names them. Throws `BAD_NAME`. */
+export function openProducts(names: readonly string[]): OpenProducts {
+  return names.includes('*') ? 'all' : new Set(names.map((name) => parseName('product', name)));
 }
 
 export function addOrigin(program: Command, version: string): void {

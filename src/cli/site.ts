@@ -68,7 +68,7 @@ function pause(seconds: number): Promise<'on'> {
   return new Promise((resolve) => setTimeout(() => { resolve('on'); }, seconds * 1000));
 }
 
-const SOURCES = ['local', 'delta', 'peer', 'gateway', 'origin', 'control'] as const;
+const SOURCES = ['local', 'delta', 'peer', 'gateway', 'origin', 'torrent', 'control'] as const;
 
 function textOf({ hosts, received, site }: SiteView): string {
   if (hosts.length === 0) return `Site ${site}: nobody was found.`;

@@ -309,6 +309,36 @@ export const SWARM_MAX_PEERS = 2_048;
 export const SWARM_MAX_TOLD = 50;
 export const SWARM_MAX_TORRENTS = 256;
 export const SWARM_INTERVAL_S = 120;
+/** What a tracker answers: some hundred addresses and a few numbers. */
+export const TRACKER_ANSWER_MAX_BYTES = 64 * KiB;
+
+/**
+ * An agent among stock BitTorrent clients, where nobody has a certificate: connections in all and to one address, addresses
+ * remembered of a torrent, connections being made at a time. Each connection costs some 100 KiB, each that is sent to 256 KiB more.
+ */
+export const TORRENT_MAX_CONNECTIONS = 48;
+export const TORRENT_CONNECTIONS_PER_ADDRESS = 8;
+export const TORRENT_PEERS_KNOWN = 256;
+export const TORRENT_DIALS = 8;
+/** How long a greeting may take, how long a client may say nothing (BEP 3: they say something every two minutes), how often we do, milliseconds. */
+export const TORRENT_GREETING_MS = 10_000;
+export const TORRENT_SILENCE_MS = 180_000;
+export const TORRENT_KEEP_ALIVE_MS = 90_000;
+/** The block that all clients use, and the most that is sent for one request; other messages may be as long. */
+export const TORRENT_BLOCK_BYTES = 16 * KiB;
+/** Blocks that one client is asked for ahead: by how fast it is, and at most so many. */
+export const TORRENT_AHEAD_LEAST = 8;
+export const TORRENT_AHEAD_MOST = 128;
+/** Blocks that one client may ask ahead; a client that asks for more is gone. Stock clients ask for 500 at most. */
+export const TORRENT_MAX_REQUESTS = 2_048;
+/** Messages of a client that are taken in a second, and bytes that it may send unasked. */
+export const TORRENT_MESSAGES_PER_SECOND = 4_000;
+export const TORRENT_UNASKED_BYTES = 1 * MiB;
+/** Clients that are sent to at a time; the others take turns so often, milliseconds. */
+export const TORRENT_UNCHOKED = 8;
+export const TORRENT_TURN_MS = 10_000;
+/** Wrong bytes from one address after which it is not spoken to any more, whatever its port. */
+export const TORRENT_LIES_MOST = 3;
 
 /** The fleet's hash table: keys change every hour, and overlap so long; how often a host announces itself, and is forgotten, milliseconds. */
 export const DHT_WINDOW_MS = 3_600_000;

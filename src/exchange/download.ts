@@ -83,7 +83,7 @@ export interface DownloadOptions {
 }
 
 /** For index pages: a gateway has them all, of neighbours nobody knows which ones. */
-const PAGE_ORDER: Readonly<Record<SourceKind, number>> = { gateway: 0, peer: 1, origin: 2 };
+const PAGE_ORDER: Readonly<Record<SourceKind, number>> = { gateway: 0, peer: 1, origin: 2, torrent: 3 };
 /** Leaf pages asked for at a time: enough to hide a link's delay, few enough to be nothing in memory (36 KiB each). */
 const LEAVES_AHEAD = 8;
 /**
@@ -130,7 +130,7 @@ class Download {
   async run(): Promise<Ledger> {
     const { artifact, clock, pages: shelf, random, slot, turns } = this.#options;
     const signal = this.#options.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#options.signal, this.#stop.signal]);
-    const nearest = (): readonly Source[] => this.#sources().toSorted((a, b) => PAGE_ORDER[a.kind] - PAGE_ORDER[b.kind]);
+    const nearest = (): readonly Source[] => this.#sources().filter(({ kind }) => kind !== 'torrent').toSorted((a, b) => PAGE_ORDER[a.kind] - PAGE_ORDER[b.kind]);
     const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal, shelf, () => turns?.mayAskForPages !== false);
     const local = new LocalChunks();
     const looker = new Looker(slot, local, artifact.chunking, shelf);
@@ -197,6 +197,7 @@ class Download {
       peer: this.#receipts.content('peer'),
       gateway: this.#receipts.content('gateway'),
       origin: this.#receipts.content('origin'),
+      torrent: this.#receipts.content('torrent'),
       // The manifest of a delta comes over the control plane, and is counted above.
       control: this.#receipts.control - (received?.bytes ?? 0),
       written: slot.written,

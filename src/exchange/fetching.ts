@@ -20,6 +20,7 @@ import type { MissingSpans } from './missing.ts';
 import type { FailoverPages, PageShelf } from './pages.ts';
 import { HERE, fillsOf, offersFrom } from './roads.ts';
 import type { RoadsParts } from './roads.ts';
+import { isFar } from './source.ts';
 import type { Source } from './source.ts';
 import type { SpanFill } from './span-fill.ts';
 import { PATIENCE_MS, isLie } from './standing.ts';
@@ -106,6 +107,7 @@ export class Fetching {
     this.#holdings = new Holdings({
       key, clock, signal,
       spans: index.spans,
+      places: index,
       members: () => turns?.members ?? 0,
       onHolding: (source, holding) => turns?.saw(source, holding),
       onBoast: (source) => turns?.caught(source),
@@ -260,7 +262,7 @@ export class Fetching {
   #crawls(fill: SpanFill): boolean {
     const requests = this.#contents.get(fill);
     if (requests === undefined || requests.size !== 1 || fill.asked.length !== 1) return false;
-    for (const { source, started } of requests) if (source.kind !== 'peer' || !this.#inFlight.crawls(source.name, started)) return false;
+    for (const { source, started } of requests) if (source.kind === 'gateway' || isFar(source) || !this.#inFlight.crawls(source.name, started)) return false;
     let twice = 0;
     for (const each of this.#contents.values()) if (each.size > 1) twice++;
     return twice < CRAWLING_MOST;
@@ -309,7 +311,7 @@ export class Fetching {
   #start(name: string, fills: readonly SpanFill[], work: (started: Running) => Promise<void>, failed: (error: unknown) => void, source: Source | undefined, ended: () => void = () => undefined): void {
     const started = this.#inFlight.start(name, lateAfter(source));
     const began = this.#parts.clock.now();
-    const crossing = source?.kind === 'origin' ? fills.map(({ span }) => span) : [];
+    const crossing = source !== undefined && isFar(source) ? fills.map(({ span }) => span) : [];
     for (const span of crossing) {
       this.#parts.onBringing(span, true);
       this.#parts.turns?.brings(span);

@@ -2,7 +2,7 @@ import type { Bitmap } from '../core/bitmap.ts';
 import type { Clock } from '../core/clock.ts';
 import type { ObjectId } from '../core/ids.ts';
 import type { ContentKey } from '../core/wire.ts';
-import type { PeerHolding, Source } from './source.ts';
+import type { PeerHolding, Source, SpanPlaces } from './source.ts';
 
 /**
  * Who said so often that it has what it turned out not to have, and says so still, boasts: it is believed about nothing any more.
@@ -30,6 +30,7 @@ const WAIT_DELTA_MS = 1_000;
 export interface HoldingsParts {
   readonly key: ContentKey;
   readonly spans: number;
+  readonly places: SpanPlaces;
   readonly clock: Clock;
   /** How many are at the site. */
   readonly members: () => number;
@@ -123,9 +124,9 @@ export class Holdings {
   }
 
   async #askNow(source: Source, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
-    const { key, onAnswer, onFailure, onHolding, signal, spans } = this.#parts;
+    const { key, onAnswer, onFailure, onHolding, places, signal, spans } = this.#parts;
     try {
-      const holding = await source.holding(key, spans, signal);
+      const holding = await source.holding(key, spans, signal, places);
       let boasts = 0;
       for (const span of this.#denied.spans.get(source.name) ?? []) {
         if (holding?.spans.has(span) !== true) continue;

@@ -7,11 +7,13 @@ export interface Ledger {
   /** Bytes received for deltas (manifests, map pages, payloads), whoever sent them. */
   readonly delta: number;
   /** The same by kind of source; they add up to `delta`. */
-  readonly deltaFrom: Readonly<Record<SourceKind, number>>;
+  readonly deltaFrom: Readonly<Record<Exclude<SourceKind, 'torrent'>, number>>;
   /** Bytes received for content, bodies and heads, by kind of source; index pages are content. */
   readonly peer: number;
   readonly gateway: number;
   readonly origin: number;
+  /** From stock BitTorrent clients, near or far. */
+  readonly torrent: number;
   /** Bytes received for anything else. */
   readonly control: number;
   /** Bytes written to the medium for the artifacts. */
@@ -41,6 +43,7 @@ export function sumOfLedgers(ledgers: readonly Ledger[]): Ledger {
     peer: sum((each) => each.peer),
     gateway: sum((each) => each.gateway),
     origin: sum((each) => each.origin),
+    torrent: sum((each) => each.torrent),
     control: sum((each) => each.control),
     written: sum((each) => each.written),
     seconds: sum((each) => each.seconds),

@@ -101,7 +101,7 @@ function wrong(problem: string): ShoalError {
 }
 
 /** Verifies chunks as their bytes arrive, a batch at a time beside the receiving of others, and hands them on. */
-class Batches {
+export class Batches {
   readonly #chunks: readonly ChunkRef[];
   readonly #onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>;
   readonly #running: Promise<unknown>[] = [];
@@ -114,6 +114,7 @@ class Batches {
   readonly #beside: boolean;
   #failure: { readonly error: unknown } | undefined;
 
+  /** The parameters are those of `receiveChunks`. */
   constructor(chunks: readonly ChunkRef[], onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>, beside: boolean, now: () => number) {
     this.#now = now;
     this.#handed = now();

@@ -4,6 +4,7 @@ import type { DeltaRoad } from './delta-road.ts';
 import type { Holdings } from './holdings.ts';
 import type { InFlight } from './in-flight.ts';
 import type { MissingSpans } from './missing.ts';
+import { isFar } from './source.ts';
 import type { Source, SourceKind } from './source.ts';
 import type { SpanFill } from './span-fill.ts';
 import type { BackhaulTurns } from './turns.ts';
@@ -16,7 +17,12 @@ const HERE_MOST = 2;
  * What a byte costs over the link to a source. A byte over the backhaul costs more than any span over the LAN; on the LAN
  * fewer bytes are better.
  */
-const COST: Readonly<Record<SourceKind, number>> = { peer: 1, gateway: 1, origin: 10_000_000 };
+const COST: Readonly<Record<SourceKind, number>> = { peer: 1, gateway: 1, origin: 10_000_000, torrent: 1 };
+/**
+ * A byte from a stock client beyond the backhaul: it crosses like the origin's, which are packed where that helps. So such a
+ * client is asked for what the origin cannot give at the moment.
+ */
+const FAR_TORRENT_COST = 20_000_000;
 /** Added to the cost of a source with a late request: more than any link costs. */
 const SLOW_COST = 100_000_000;
 /**
@@ -86,7 +92,7 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
   const held = holdings.spans(source);
   return {
     ...linkTo(source, inFlight),
-    ...(source.kind === 'origin' && turns !== undefined ? { mostInFlight: Math.min(IN_FLIGHT, turns.width) } : {}),
+    ...(isFar(source) && turns !== undefined ? { mostInFlight: Math.min(IN_FLIGHT, turns.width) } : {}),
     road: 'content',
     bytes: (span) => {
       const fill = missing.get(span);
@@ -94,11 +100,12 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
       // What a delta may make is waited for, unless that takes too long: a moment on the LAN, and longer before the backhaul is crossed for more.
       const hope = !fill.late && (deltaComing || (road?.makes(span) === true && road.costFor(span) < fill.lacking));
       if (hope && (deltaComing || near.has(span))) return undefined;
-      if (held !== 'all') return held.has(span) ? fill.lacking : undefined;
+      if (held !== 'all' && !held.has(span)) return undefined;
+      if (source.kind === 'peer' || (source.kind === 'torrent' && !isFar(source))) return fill.lacking;
       // What is being rebuilt here, or about to be, is worth waiting for however late it is.
       if (hope || (road?.makes(span) === true && (underWay(road.segmentOf(span)) || road.hasPayload(road.segmentOf(span))))) return undefined;
       // A neighbour that was asked is given more time than where another neighbour could be asked.
-      if (fill.late && !fill.overdue && turns !== undefined && source.kind === 'origin') return undefined;
+      if (fill.late && !fill.overdue && turns !== undefined && isFar(source)) return undefined;
       return mayCross(source, span, turns) ? fill.lacking : undefined;
     },
   };
@@ -140,15 +147,17 @@ function rebuiltHere(road: DeltaRoad, { inFlight }: RoadsParts, groups: Groups):
 }
 
 /** Whether it is this device that has `span`, or the segment that begins there, brought over the backhaul. */
-function mayCross({ kind }: Source, span: number, turns: BackhaulTurns | undefined): boolean {
+function mayCross(source: Source, span: number, turns: BackhaulTurns | undefined): boolean {
   if (turns === undefined) return true;
   // A gateway asks once whoever asks it: only that the best base is used is to be agreed upon.
-  return kind === 'origin' ? turns.mine(span) : turns.leads;
+  return isFar(source) ? turns.mine(span) : turns.leads;
 }
 
-function linkTo({ name, kind }: Source, inFlight: InFlight): Pick<Offer, 'source' | 'costPerByte' | 'inFlight' | 'mostInFlight'> {
+function linkTo(source: Source, inFlight: InFlight): Pick<Offer, 'source' | 'costPerByte' | 'inFlight' | 'mostInFlight'> {
+  const { kind, name } = source;
+  const cost = kind === 'torrent' && isFar(source) ? FAR_TORRENT_COST : COST[kind];
   // A stuck source is the last choice until it answers, however near it is.
-  return { source: name, costPerByte: COST[kind] + (inFlight.slow(name) ? SLOW_COST : 0), inFlight: inFlight.of(name), mostInFlight: IN_FLIGHT };
+  return { source: name, costPerByte: cost + (inFlight.slow(name) ? SLOW_COST : 0), inFlight: inFlight.of(name), mostInFlight: IN_FLIGHT };
 }
 
 /** The spans whose map page is not here yet, and can be had on the LAN at once: a segment may be the smaller form of them. */

@@ -13,7 +13,8 @@ import { receiveChunks } from './receive.ts';
 import { HttpUpstream } from './upstream.ts';
 import type { Upstream, UpstreamAnswer } from './upstream.ts';
 
-export type SourceKind = 'peer' | 'gateway' | 'origin';
+/** `torrent`: a stock BitTorrent client, which has neither index pages nor deltas. */
+export type SourceKind = 'peer' | 'gateway' | 'origin' | 'torrent';
 
 /** Chunks of one span, located. */
 export interface SpanRequest {
@@ -22,6 +23,8 @@ export interface SpanRequest {
   readonly positions: readonly number[] | undefined;
   /** The chunks at those positions, in order. */
   readonly chunks: readonly ChunkRef[];
+  /** Where each of them begins in the artifact. */
+  readonly offsets: readonly number[];
 }
 
 /** Where the chunks of one request go. */
@@ -47,6 +50,16 @@ export interface PeerHolding {
   readonly base?: ObjectId | 'none' | undefined;
 }
 
+/** Where the spans of an artifact lie in it. */
+export interface SpanPlaces {
+  span(index: number): Promise<{ readonly offset: number; readonly bytes: number }>;
+}
+
+/** Whether what a source sends crosses the backhaul, and so is agreed upon at a site. */
+export function isFar({ kind, near }: Pick<Source, 'kind' | 'near'>): boolean {
+  return kind === 'origin' || (kind === 'torrent' && near !== true);
+}
+
 /** A map page or payload of a delta. */
 export interface DeltaObject {
   readonly id: ObjectId;
@@ -57,10 +70,12 @@ export interface DeltaObject {
 export interface Source {
   readonly name: string;
   readonly kind: SourceKind;
+  /** Of a stock client: it is on the LAN, not beyond the backhaul. */
+  readonly near?: boolean;
   /** An encoded page, not verified. Throws `NOT_HELD` when this source has it not. */
   page(key: ContentKey, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array>;
-  /** Which of `spans` spans it has; undefined for a source that can get whatever it has not. */
-  holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<PeerHolding | undefined>;
+  /** Which of `spans` spans it has; undefined for a source that can get whatever it has not. `places`: where they lie. */
+  holding(key: ContentKey, spans: number, signal?: AbortSignal, places?: SpanPlaces): Promise<PeerHolding | undefined>;
   /** Hands `sink` the chunks asked for. Throws `NOT_HELD`, and whatever `sink` throws; what it was given by then is good. */
   span(key: ContentKey, request: SpanRequest, sink: SpanSink, signal?: AbortSignal): Promise<void>;
   /** A map page or payload of a delta that makes `key`, verified. Throws `NOT_HELD`, and `DELTA_DAMAGED` for other bytes. */

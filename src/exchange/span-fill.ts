@@ -75,15 +75,16 @@ export class SpanFill implements Want {
 
   /** What is still to be had. All of a span is asked for as a whole, so that caches between have one entry for it. */
   request(): SpanRequest {
-    const { chunks, taken } = this.#sure();
+    const { chunks, offsets, taken } = this.#sure();
     const index = this.span;
-    if (taken.size === 0) return { span: index, positions: undefined, chunks };
+    const place = (position: number): number => this.place.offset + (offsets[position] ?? 0);
+    if (taken.size === 0) return { span: index, positions: undefined, chunks, offsets: [...chunks.keys()].map(place) };
     const positions = [...chunks.keys()].filter((position) => !taken.has(position));
-    return { span: index, positions, chunks: positions.flatMap((position) => chunks[position] ?? []) };
+    return { span: index, positions, chunks: positions.flatMap((position) => chunks[position] ?? []), offsets: positions.map(place) };
   }
 
   /** Writes those of `batch` that nobody brought before; `first` is the place of its first in what `request` asked for. Returns the bytes written. */
-  async take(slot: FileSlot, { positions }: SpanRequest, batch: readonly VerifiedChunk[], first: number): Promise<number> {
+  async take(slot: FileSlot, { positions }: Pick<SpanRequest, 'positions'>, batch: readonly VerifiedChunk[], first: number): Promise<number> {
     const { offsets, taken } = this.#sure();
     let bytes = 0;
     this.#writing++;
@@ -110,7 +111,7 @@ export class SpanFill implements Want {
   async takeWhole(slot: FileSlot, chunks: readonly VerifiedChunk[]): Promise<number> {
     const refs = chunks.map(({ id, bytes }) => ({ id, length: bytes.byteLength }));
     this.know(refs, [...refs.keys()]);
-    return this.take(slot, { span: this.span, positions: undefined, chunks: refs }, chunks, 0);
+    return this.take(slot, { positions: undefined }, chunks, 0);
   }
 
   #sure(): Known {

@@ -25,6 +25,7 @@ export interface Received {
   readonly peer: number;
   readonly gateway: number;
   readonly origin: number;
+  readonly torrent: number;
   readonly control: number;
   /** Of `delta`, from the origin. */
   readonly deltaFromOrigin: number;

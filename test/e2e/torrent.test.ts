@@ -1,7 +1,4 @@
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,6 +7,7 @@ import { freePort } from '../support/free-port.ts';
 import { needsDebian } from '../support/needs.ts';
 import { Processes } from '../support/processes.ts';
 import { ask } from '../support/raw-http.ts';
+import { ARIA2_ALONE, StockClients, scraped } from '../support/stock-clients.ts';
 
 /**
  * What a stock client does with a release: it knows nothing of Shoal, has the .torrent and what that names. Sizes are some
@@ -19,7 +17,7 @@ const processes = new Processes();
 const image = randomBytes(1_700_001);
 const boot = randomBytes(400_000);
 const secret = randomBytes(300_000);
-const clients = new Set<ChildProcess>();
+const clients = new StockClients(processes.folder);
 let torrents: string;
 let origin: string;
 let stop: () => Promise<unknown>;
@@ -45,26 +43,9 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const client of clients) {
-    const gone = once(client, 'exit');
-    client.kill('SIGKILL');
-    await gone;
-  }
+  await clients.close();
   await processes.close();
 });
-
-/** Runs a client until it ends. What it said comes with a failure. */
-function run(program: string, args: readonly string[]): { readonly child: ChildProcess; readonly ended: Promise<{ readonly code: number | null; readonly output: string }> } {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: processes.folder });
-  clients.add(child);
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => { output += text; });
-  const ended = once(child, 'close').then(([code]) => {
-    clients.delete(child);
-    return { code: code as number | null, output };
-  });
-  return { child, ended };
-}
 
 async function saved(version: string): Promise<string> {
   const { status, headers, body } = await ask(torrents, wire.torrent('os', version));
@@ -80,28 +61,24 @@ async function same(folder: string, version: string): Promise<void> {
   else expect([sha1(await readFile(join(folder, 'os-2', 'image'))), sha1(await readFile(join(folder, 'os-2', 'boot+loader')))]).toEqual([sha1(image), sha1(boot)]);
 }
 
-/** Alone with what the torrent names: no other way to find peers. */
-const ALONE = ['--no-conf', '--enable-dht=false', '--enable-dht6=false', '--bt-enable-lpd=false', '--enable-peer-exchange=false', '--disable-ipv6=true', '--console-log-level=warn'];
-
 describe.skipIf(needsDebian('aria2', 'aria2c'))('aria2c', () => {
   it('downloads a release of one artifact, and one of several, from torrent and web seed', async () => {
     for (const version of ['1', '2']) {
       const folder = at(`aria2-${version}`);
-      const { code, output } = await run('aria2c', [...ALONE, '--seed-time=0', `--listen-port=${String(await freePort())}`, '-d', folder, await saved(version)]).ended;
+      const { code, output } = await clients.run('aria2c', [...ARIA2_ALONE, '--seed-time=0', `--listen-port=${String(await freePort())}`, '-d', folder, await saved(version)]).ended;
       expect(code, output).toBe(0);
       await same(folder, version);
     }
   });
 
   it('finds others by the tracker, and takes all from them where a torrent has no web seed', async () => {
-    const seeding = run('aria2c', [...ALONE, '--seed-ratio=0.0', '--check-integrity=true', '--allow-overwrite=true', `--listen-port=${String(await freePort())}`, '-d', at('seed'), await saved('1')]);
+    const seeding = clients.run('aria2c', [...ARIA2_ALONE, '--seed-ratio=0.0', '--check-integrity=true', '--allow-overwrite=true', `--listen-port=${String(await freePort())}`, '-d', at('seed'), await saved('1')]);
     const { infoHash } = await processes.must('torrent', 'os@1', '--tracker', torrents + wire.tracker, '-o', at('bare.torrent'), '--home', at('home'));
-    const scrape = `${wire.torrents}/scrape?info_hash=${String(infoHash).replace(/../g, '%$&')}`;
     // The seed says to the tracker that it has everything.
-    await expect.poll(async () => (await ask(torrents, scrape)).body.toString('latin1')).toContain('8:completei1e');
+    await expect.poll(() => scraped(torrents, String(infoHash))).toContain('8:completei1e');
     const served = async (): Promise<number> => ((await processes.must('inspect', at('bare.torrent')))['webSeeds'] as readonly string[]).length;
     expect(await served()).toBe(0);
-    const { code, output } = await run('aria2c', [...ALONE, '--seed-time=0', `--listen-port=${String(await freePort())}`, '-d', at('leech'), at('bare.torrent')]).ended;
+    const { code, output } = await clients.run('aria2c', [...ARIA2_ALONE, '--seed-time=0', `--listen-port=${String(await freePort())}`, '-d', at('leech'), at('bare.torrent')]).ended;
     expect(code, output).toBe(0);
     await same(at('leech'), '1');
     seeding.child.kill('SIGTERM');
@@ -116,7 +93,7 @@ describe.skipIf(needsDebian('transmission-cli'))('transmission-cli', () => {
     const runs = ['1', '2'].map(async (version) => {
       const folder = at(`transmission-${version}`);
       await mkdir(folder);
-      const { output } = await run('transmission-cli', ['-g', at(`config-${version}`), '-w', folder, '-M', '-p', String(await freePort()), '-f', at('finish'), await saved(version)]).ended;
+      const { output } = await clients.run('transmission-cli', ['-g', at(`config-${version}`), '-w', folder, '-M', '-p', String(await freePort()), '-f', at('finish'), await saved(version)]).ended;
       expect(await readdir(folder), output).not.toEqual([]);
       await same(folder, version);
     });

@@ -31,6 +31,7 @@ import { Traffic } from '../traffic.ts';
 import { News } from './news.ts';
 import { reporterIn, reportingTo } from './reporting.ts';
 import { RunningAgent } from './running.ts';
+import { AgentTorrents } from './torrents.ts';
 import type { Agent, AgentOptions } from './types.ts';
 
 /** Starts an agent: it keeps products up to date and serves its neighbours what it has, as it arrives. */
@@ -56,6 +57,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   let discovery: Discovery | undefined;
   let running: RunningAgent | undefined;
   let news: News | undefined;
+  let torrents: AgentTorrents | undefined;
   /** The gateway that was named, those that were seen, the origin. */
   const nearest = (): readonly Upstream[] => [...hosts.slice(0, -1), ...(neighbours?.gateways ?? []).map(({ upstream }) => upstream), ...hosts.slice(-1)];
   const reporter = member?.holder.device ?? (await reporterIn(files, state.directory));
@@ -115,12 +117,14 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         return typeof version === 'number' ? version : 0;
       },
     });
-    running = new RunningAgent(options, { traffic, news, member, clock, files, state, trust, hosts: [...hosts, ...fixed, ...probed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
+    torrents = options.torrent === undefined ? undefined : await AgentTorrents.open(options.torrent, { clock, content, traffic, onError: (error) => options.onError?.(error, 'torrent') });
+    running = new RunningAgent(options, { torrents, traffic, news, member, clock, files, state, trust, hosts: [...hosts, ...fixed, ...probed], neighbours, discovery, content, deltaCache, metadata, surface, liars: await Liars.open(files, state.directory, today) });
     await running.serveInstalled();
     member?.keep();
     return running.start(url);
   } catch (error) {
     await discovery?.close();
+    await torrents?.close();
     await surface?.close(0);
     await member?.close();
     await Promise.all([...hosts, ...fixed, ...probed].map((host) => host.close()));
@@ -139,8 +143,8 @@ function checkProducts(products: AgentOptions['products']): void {
   }
 }
 
-function receivedOf({ local, delta, deltaFrom, peer, gateway, origin, control }: Ledger): Received {
-  return { local, delta, peer, gateway, origin, control, deltaFromOrigin: deltaFrom.origin };
+function receivedOf({ local, delta, deltaFrom, peer, gateway, origin, torrent, control }: Ledger): Received {
+  return { local, delta, peer, gateway, origin, torrent, control, deltaFromOrigin: deltaFrom.origin };
 }
 
 /** The URL of a listener on all addresses, at the first address that others can use. */

@@ -1,6 +1,4 @@
 import { join } from 'node:path';
-import { Gauge } from 'prom-client';
-import type { Bitmap } from '../../core/bitmap.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { ObjectId } from '../../core/ids.ts';
 import { ANNOUNCE_TTL_MS, GATEWAY_POLL_MS } from '../../core/limits.ts';
@@ -18,7 +16,6 @@ import type { Surface } from '../../serve/surface.ts';
 import type { Files } from '../../store/files.ts';
 import { PageFile } from '../../store/page-file.ts';
 import type { TufClient } from '../../trust/client/client.ts';
-import { measureCertificate } from '../certificate-gauge.ts';
 import { DeviceDeltas } from '../device/deltas.ts';
 import { installRelease } from '../device/install.ts';
 import type { Liars } from '../device/liars.ts';
@@ -28,8 +25,10 @@ import { ServedFile, localIndex } from '../device/served-file.ts';
 import type { DeviceState } from './state.ts';
 import type { HeldMetadata } from './metadata.ts';
 import type { News } from './news.ts';
+import type { AgentTorrents } from './torrents.ts';
 import type { InstalledRelease } from './state.ts';
 import type { Membership } from '../membership.ts';
+import { measureAgent } from './measure.ts';
 import { Periodic } from '../periodic.ts';
 import type { Traffic } from '../traffic.ts';
 import type { Agent, AgentEvent, AgentOptions, FollowedProduct } from './types.ts';
@@ -51,6 +50,7 @@ export interface AgentParts {
   readonly member: Membership | undefined;
   readonly liars: Liars;
   readonly traffic: Traffic;
+  readonly torrents: AgentTorrents | undefined;
 }
 
 /** Keeps products up to date, one after another, and tells the neighbours. */
@@ -95,6 +95,7 @@ export class RunningAgent {
         served.push(file);
       }
       this.#served.set(release.manifest.product, served);
+      if (served.length === release.manifest.artifacts.length) this.#parts.torrents?.follow(release.manifest);
     }
   }
 
@@ -105,9 +106,9 @@ export class RunningAgent {
   }
 
   start(url: string): Agent {
-    const { clock, discovery, hosts, neighbours, state, surface } = this.#parts;
+    const { clock, discovery, hosts, neighbours, state, surface, torrents } = this.#parts;
     const { pollMs = GATEWAY_POLL_MS, random = Math.random } = this.#options;
-    this.#measure();
+    measureAgent(surface.metrics.registry, { ...this.#parts, received: () => this.received() });
     const failed = (where: string) => (error: unknown) => {
       this.#failed(error, where);
     };
@@ -116,12 +117,13 @@ export class RunningAgent {
     void this.#inTurn(() => this.#parts.news.due(() => this.#look())).catch(failed('update'));
     return {
       url,
-      ledger: () => ({ received: this.received(), served: { ...surface.metrics.totals } }),
+      ...(torrents === undefined ? {} : { torrentPort: torrents.port }),
+      ledger: () => ({ received: this.received(), served: { ...surface.metrics.totals }, ...(torrents === undefined ? {} : { torrents: torrents.totals }) }),
       poll: () => this.#inTurn(() => this.#look()),
       close: async () => {
         this.#stop.abort();
         await Promise.all([polls.stop(), announcements.stop(), this.#turn.catch(() => undefined)]);
-        await discovery?.close();
+        await Promise.all([discovery?.close(), torrents?.close()]);
         // Neighbours need not find out by asking; if nobody takes it, they do.
         await neighbours.announce([], AbortSignal.timeout(1_000)).catch(() => undefined);
         await surface.close();
@@ -178,7 +180,7 @@ export class RunningAgent {
   }
 
   async #follow({ product, output, bases = [] }: FollowedProduct): Promise<void> {
-    const { clock, content, deltaCache, files, liars, neighbours, state, traffic, trust } = this.#parts;
+    const { clock, content, deltaCache, files, liars, neighbours, state, torrents, traffic, trust } = this.#parts;
     const { manifest, manifestBytes } = await trust.release(product);
     await this.#parts.metadata.keep(manifestBytes);
     const known = state.installed(product);
@@ -187,6 +189,7 @@ export class RunningAgent {
     this.#coming = manifest.artifacts.map(({ root }) => root);
     this.#following = manifest;
     traffic.begins();
+    torrents?.follow(manifest);
     const news = neighbours.watch(this.#stop.signal);
     try {
       // Without neighbours it goes on all the same.
@@ -199,13 +202,14 @@ export class RunningAgent {
         deltas: await this.#deltas(),
         standing: standingOf(this.#options, liars, clock, (evidence) => { this.#tell({ event: 'lie', evidence }); }, (error) => { this.#failed(error, 'state'); }),
         baseIndexes: new BaseIndexes(files, join(state.directory, 'bases')),
-        sources: (root) => [...neighbours.sources(root), ...neighbours.gateways.map(({ source }) => source), ...this.#fixed],
+        sources: (root) => [...neighbours.sources(root), ...neighbours.gateways.map(({ source }) => source), ...(torrents?.sources(root) ?? []), ...this.#fixed],
         turns: (root) => neighbours.turns(root),
         pagesPath: state.pagesPath,
         onStart: (ledger) => this.#running.add(ledger),
         signal: this.#stop.signal,
         onProgress: (done, total) => this.#options.onProgress?.(product, done, total),
       });
+      await torrents?.keep(manifest);
       const replaced = this.#served.get(product) ?? [];
       this.#served.set(product, served);
       for (const file of replaced) {
@@ -253,51 +257,6 @@ export class RunningAgent {
 
   #failed(error: unknown, where: string): void {
     if (!this.#stop.signal.aborted) this.#options.onError?.(error, where);
-  }
-
-  #measure(): void {
-    const { member, state, surface } = this.#parts;
-    if (member !== undefined) measureCertificate(surface.metrics.registry, member);
-    const registers = [surface.metrics.registry];
-    new Gauge({
-      name: 'shoal_installed_sequence', help: 'Sequence number of the installed release, by product.', labelNames: ['product'] as const, registers,
-      collect() {
-        for (const { manifest } of state.all) this.set({ product: manifest.product }, manifest.sequence);
-      },
-    });
-    const received = (): Ledger => this.received();
-    new Gauge({
-      name: 'shoal_received_bytes', help: 'Bytes of updates since the start, finished or not, by where they came from.', labelNames: ['source'] as const, registers,
-      collect() {
-        const { local, delta, peer, gateway, origin, control } = received();
-        for (const [source, bytes] of Object.entries({ local, delta, peer, gateway, origin, control })) this.set({ source }, bytes);
-      },
-    });
-    const { content, neighbours } = this.#parts;
-    const releaseSpans = (name: string, help: string, count: (spans: Bitmap) => number): void => {
-      new Gauge({
-        name, help, labelNames: ['product', 'version'] as const, registers,
-        async collect() {
-          this.reset();
-          for (const { release, spans } of await content.holdings()) if (release !== undefined) this.inc({ ...release }, count(spans));
-        },
-      });
-    };
-    releaseSpans('shoal_spans', 'Spans of what is installed or on its way, by product and version.', ({ count }) => count);
-    releaseSpans('shoal_held_spans', 'Those of them that are here.', ({ size }) => size);
-    new Gauge({
-      name: 'shoal_bringing_spans', help: 'Spans that are being brought over the backhaul.', registers,
-      async collect() {
-        this.set((await content.holdings()).reduce((sum, { bringing }) => sum + (bringing?.size ?? 0), 0));
-      },
-    });
-    new Gauge({
-      name: 'shoal_neighbours', help: 'Hosts of the site that are known, by role.', labelNames: ['role'] as const, registers,
-      collect() {
-        this.set({ role: 'agent' }, neighbours.members.length);
-        this.set({ role: 'gateway' }, neighbours.gateways.length);
-      },
-    });
   }
 }
 

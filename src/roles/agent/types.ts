@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.ts';
 import type { ObjectId } from '../../core/ids.ts';
 import type { ReleaseManifest } from '../../core/manifest.ts';
+import type { AgentTorrentOptions } from './torrents.ts';
 import type { NamedHosts } from '../device/named.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
 import type { Evidence } from '../../exchange/standing.ts';
@@ -60,6 +61,8 @@ export interface AgentOptions extends NamedHosts {
   readonly limits?: SurfaceOptions['limits'];
   /** How much it may fetch and send at a time. */
   readonly traffic?: TrafficLimits;
+  /** Takes part in the torrents of its releases, among clients that know no certificates. Default: no. */
+  readonly torrent?: AgentTorrentOptions;
   readonly clock?: Clock;
   readonly files?: Files;
   /** The time of day, milliseconds since the epoch. */
@@ -75,10 +78,14 @@ export interface AgentOptions extends NamedHosts {
 export interface AgentLedger {
   readonly received: Ledger;
   readonly served: { readonly content: number; readonly control: number; readonly requests: number };
+  /** Content to and from stock BitTorrent clients; what came is in `received` as well. */
+  readonly torrents?: { readonly received: number; readonly sent: number };
 }
 
 export interface Agent {
   readonly url: string;
+  /** Where stock BitTorrent clients reach it. */
+  readonly torrentPort?: number;
   ledger(): AgentLedger;
   /** Asks for news now, and returns when whatever there was has been dealt with. */
   poll(): Promise<void>;
