@@ -52,7 +52,7 @@ export function addToken(program: Command): void {
     .option('--site <name>', 'site of the devices; a gateway without one serves every site')
     .addOption(new Option('--role <role>', 'what they are to be').choices(['agent', 'gateway', 'operator']).default('agent'))
     .option('--uses <n>', 'devices that can enrol with it', wholeNumber(1, 1_000_000), 1)
-    .option('--expires <time>', 'how long it is good: 30m, 24h, 7d', duration, 86_400_000)
+    .addOption(new Option('--expires <time>', 'how long it is good: 30m, 24h, 7d').argParser(duration).default(86_400_000, '24h'))
     .option('--note <text>', 'for you, shown by "shoal devices --tokens"', '')
     .option('--home <dir>', 'home of the server', DEFAULT_HOME)
     .option('--json', JSON_TEXT)
@@ -98,7 +98,7 @@ export function addEnroll(program: Command): void {
       const credentials = await enrol({ origin: options.origin, token, identity: options.identity, ...(options.insecureHttp === undefined ? {} : { insecureHttp: options.insecureHttp }) });
       const { holder, ends } = credentials;
       const { device, role, site, products } = holder;
-      say(`This is ${role} ${device} of site ${site ?? '(none)'}, for ${products === 'all' ? 'all products' : products.join(', ')}. Start it with --identity ${options.identity}.`);
+      say(`This is ${role} ${device} of site ${site ?? '(none)'}, for ${products === 'all' ? 'all products' : products.join(', ')}. ${role === 'operator' ? `Use it with --identity ${options.identity}, for example: shoal site HOST; its .pem files are for curl and Prometheus` : `Start it with --identity ${options.identity}`}.`);
       if (options.json === true) emit({ ok: true, device, role, site, products, fleet: holder.fleet, expires: new Date(ends).toISOString() });
     });
 }
@@ -180,7 +180,7 @@ export function addDevices(program: Command): void {
       if (options.runs === true) {
         const { counts } = await releasesRun(options.home);
         if (options.json === true) emit({ ok: true, runs: counts });
-        else for (const { product, version, sequence, devices } of counts) console.log([product, version ?? `(sequence ${String(sequence)}, released no longer)`, `${String(devices)} devices`].join('  '));
+        else for (const { product, version, sequence, devices } of counts) console.log([product, version ?? `(sequence ${String(sequence)}, released no longer)`, `${String(devices)} ${devices === 1 ? 'device' : 'devices'}`].join('  '));
         return;
       }
       await withFleet(options.home, false, async ({ registry }) => {

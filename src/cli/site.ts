@@ -53,6 +53,7 @@ Examples:
           const answered = view.hosts.some(({ problem }) => problem === undefined);
           if (seconds !== undefined && process.stderr.isTTY) process.stderr.write('\x1b[H\x1b[2J');
           say(textOf(view));
+          if (watch.unnamed) say('This identity is of no site: others of a site are listed with --site NAME.');
           if (options.json === true) emit({ ok: answered, ...view });
           if (!answered && seconds === undefined) process.exitCode = 1;
           if (seconds === undefined || (await Promise.race([stop, pause(seconds)])) === 'stop') return;

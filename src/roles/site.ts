@@ -74,6 +74,7 @@ export class SiteWatch {
   readonly #insecure: boolean | undefined;
   readonly #discovery: Discovery | undefined;
   readonly #upstreams = new Map<string, HttpUpstream>();
+  readonly #unnamed: boolean;
   #listened = false;
 
   /** Throws `BAD_USAGE`, `PLAIN_HTTP`, `DISCOVERY`, `NOT_ENROLLED`. */
@@ -87,16 +88,17 @@ export class SiteWatch {
     const site = parseName('site', options.site ?? member?.holder.site ?? 'default');
     const { startMdns } = await import('../discover/mdns.ts');
     const listening: MdnsOptions | undefined = mdns === undefined ? undefined : { ...mdns, instance: 'looking', port: 0, role: 'agent', secure: member !== undefined, silent: true, clock };
-    return new SiteWatch(clock, member, site, hosts.map(hostUrl), insecureHttp, listening === undefined ? undefined : await startMdns(listening));
+    return new SiteWatch(clock, member, site, hosts.map(hostUrl), insecureHttp, listening === undefined ? undefined : await startMdns(listening), member !== undefined && (options.site ?? member.holder.site) === undefined);
   }
 
-  private constructor(clock: Clock, member: Membership | undefined, site: string, named: readonly string[], insecure: boolean | undefined, discovery: Discovery | undefined) {
+  private constructor(clock: Clock, member: Membership | undefined, site: string, named: readonly string[], insecure: boolean | undefined, discovery: Discovery | undefined, unnamed: boolean) {
     this.#clock = clock;
     this.#member = member;
     this.site = site;
     this.#named = named;
     this.#insecure = insecure;
     this.#discovery = discovery;
+    this.#unnamed = unnamed;
   }
 
   /** Throws what the first host that was named throws, when none of all answers. */
@@ -110,10 +112,23 @@ export class SiteWatch {
     for (const listed of await Promise.all(this.#named.map((url) => this.#listedAt(url)))) for (const url of listed) if (urls.size < PEERS_MAX) urls.add(url);
     const all = [...urls];
     const hosts: SeenHost[] = [];
-    for (let at = 0; at < all.length; at += ABREAST) hosts.push(...(await Promise.all(all.slice(at, at + ABREAST).map((url) => this.#host(url)))));
+    const known = new Set<string>();
+    for (let at = 0; at < all.length; at += ABREAST) {
+      for (const host of await Promise.all(all.slice(at, at + ABREAST).map((url) => this.#host(url)))) {
+        // Named by one address and listed by another, it is one host, and what it received is counted once.
+        if (host.instance !== undefined && known.has(host.instance)) continue;
+        if (host.instance !== undefined) known.add(host.instance);
+        hosts.push(host);
+      }
+    }
     const received: Record<string, number> = {};
     for (const host of hosts) for (const [source, bytes] of Object.entries(host.received ?? {})) received[source] = (received[source] ?? 0) + bytes;
     return { site: this.site, hosts: hosts.toSorted((a, b) => (a.role ?? '~').localeCompare(b.role ?? '~') || a.url.localeCompare(b.url, undefined, { numeric: true })), received };
+  }
+
+  /** Whether nobody said which site: its hosts are those that have none. */
+  get unnamed(): boolean {
+    return this.#unnamed;
   }
 
   async close(): Promise<void> {
@@ -144,7 +159,9 @@ export class SiteWatch {
     try {
       return hostOf(url, await this.#ask(url, `${API}/holdings`));
     } catch (error) {
-      return { url, artifacts: [], problem: isShoalError(error) ? error.message.replace(/^\S+: /, '') : messageOf(error) };
+      const problem = isShoalError(error) ? error.message.replace(/^\S+: /, '') : messageOf(error);
+      const stranger = this.#member === undefined && url.startsWith('https:') && isShoalError(error, 'HTTP_CONNECT');
+      return { url, artifacts: [], problem: stranger ? `${problem}; hosts of a fleet answer its members: name an --identity` : problem };
     }
   }
 

@@ -6,7 +6,7 @@ import { wire } from '../../src/core/wire.ts';
 import { describeTorrent } from '../../src/publish/torrent.ts';
 import { freePort } from '../support/free-port.ts';
 import { needsDebian } from '../support/needs.ts';
-import { Processes } from '../support/processes.ts';
+import { HANG_S, Processes } from '../support/processes.ts';
 import { ask } from '../support/raw-http.ts';
 import { ARIA2_ALONE, StockClients, scraped } from '../support/stock-clients.ts';
 import { TorrentFleet } from '../support/torrent-agents.ts';
@@ -46,7 +46,7 @@ describe.skipIf(needsDebian('aria2', 'aria2c'))('aria2c', () => {
     const torrent = await fleet.bare('os@1');
     const feeding = await fleet.agent('os', ['--torrent-products', 'os', '--upload-limit', '2M']);
     await feeding.installed();
-    await expect.poll(async () => scraped(fleet.torrents, await hashOf(torrent)), { timeout: 60_000 }).toContain('8:completei1e');
+    await expect.poll(async () => scraped(fleet.torrents, await hashOf(torrent)), { timeout: HANG_S * 1000 }).toContain('8:completei1e');
     const began = performance.now();
     const { code, output } = await clients.run('aria2c', [...ARIA2_ALONE, '--seed-time=0', `--listen-port=${String(await freePort())}`, '-d', at('leech'), torrent]).ended;
     expect(code, output).toBe(0);
@@ -62,7 +62,7 @@ describe.skipIf(needsDebian('aria2', 'aria2c'))('aria2c', () => {
     await first.installed();
     await first.stop();
     const again = await fleet.agent('apps', ['--torrent-products', '*', '--torrent-listen', `127.0.0.1:${String(await freePort())}`], first);
-    await expect.poll(async () => scraped(fleet.torrents, await hashOf(torrent)), { timeout: 60_000 }).toContain('8:completei1e');
+    await expect.poll(async () => scraped(fleet.torrents, await hashOf(torrent)), { timeout: HANG_S * 1000 }).toContain('8:completei1e');
     const { code, output } = await clients.run('aria2c', [...ARIA2_ALONE, '--seed-time=0', `--listen-port=${String(await freePort())}`, '-d', at('leech-apps'), torrent]).ended;
     expect(code, output).toBe(0);
     for (const [index, name] of ['one', 'two'].entries()) expect((await readFile(at('leech-apps', 'apps-1', name))).equals(apps[index] ?? Buffer.alloc(0))).toBe(true);
@@ -84,7 +84,7 @@ describe.skipIf(needsDebian('transmission-cli'))('transmission', () => {
     await mkdir(at('transmission'));
     // It connects to nobody on loopback by itself: it is there first, and the agent comes to it.
     const taking = clients.run('transmission-cli', ['-g', at('config'), '-w', at('transmission'), '-M', '-p', String(await freePort()), '-f', at('finish'), torrent]);
-    await expect.poll(async () => scraped(fleet.torrents, await hashOf(torrent)), { timeout: 60_000 }).toMatch(/10:incompletei[1-9]/);
+    await expect.poll(async () => scraped(fleet.torrents, await hashOf(torrent)), { timeout: HANG_S * 1000 }).toMatch(/10:incompletei[1-9]/);
     const feeding = await fleet.agent('os', ['--torrent-products', 'os', '--backhaul-limit', '4M']);
     const { output } = await taking.ended;
     expect((await readFile(at('transmission', 'image')).catch(() => Buffer.alloc(0))).equals(image), output).toBe(true);

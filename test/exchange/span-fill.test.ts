@@ -35,7 +35,7 @@ describe('a span on its way into a slot', () => {
   it('is asked for as a whole when all of it is missing, and is whole once every batch is written', async () => {
     const fill = new SpanFill(span, { chunks: refs, lacking: [0, 1, 2, 3, 4] });
     const request = fill.request();
-    expect(request).toEqual({ span: 3, positions: undefined, chunks: refs });
+    expect(request).toEqual({ span: 3, positions: undefined, chunks: refs, offsets: [777, 877, 2_077, 2_777, 5_776] });
     const found = await inSlot(async (slot) => {
       const writing = [fill.take(slot, request, pick(0, 1), 0), fill.take(slot, request, pick(2, 3, 4), 2)];
       // Nothing is left to ask for, yet it may not be served before it is written.
@@ -51,7 +51,7 @@ describe('a span on its way into a slot', () => {
     const found = await inSlot(async (slot) => {
       await fill.take(slot, fill.request(), pick(0, 1), 0);
       const rest = fill.request();
-      expect(rest).toEqual({ span: 3, positions: [2, 3, 4], chunks: refs.slice(2) });
+      expect(rest).toEqual({ span: 3, positions: [2, 3, 4], chunks: refs.slice(2), offsets: [2_077, 2_777, 5_776] });
       await fill.take(slot, rest, pick(2, 3, 4), 0);
     });
     expect(found.equals(bytes)).toBe(true);
