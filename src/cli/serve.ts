@@ -2,6 +2,7 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ShoalError } from '../core/errors.ts';
 import { parseName } from '../core/names.ts';
+import { expectPassingBuffers } from '../kernel/heap.ts';
 import type { OpenListenerOptions } from '../roles/origin/open-listener.ts';
 import type { OpenProducts } from '../serve/open-products.ts';
 import { DEFAULT_HOME, byteCount, listenOption, parseListen, wholeNumber } from './values.ts';
@@ -99,6 +100,7 @@ export function addOrigin(program: Command, version: string): void {
   withDht(command)
     .addHelpText('after', '\nOn loopback it speaks plain HTTP, for this machine and for a proxy in front of it. Everywhere else it speaks TLS 1.3 with\ncertificates of the fleet: devices enrol first (shoal token, shoal enroll).\n\nExamples:\n  shoal origin --home fleet --listen 0.0.0.0:8470\n  shoal origin --home server --upload-token server/upload.token\n  shoal origin --home fleet --listen 0.0.0.0:8470 --torrent 0.0.0.0:8480 --torrent-products os-images')
     .action(async (options: { home: string; listen: { host: string; port: number }; uploadToken?: string; tls?: boolean; name?: string[]; insecureHttp?: boolean } & TorrentFlags & DhtFlags) => {
+      expectPassingBuffers();
       const torrent = torrentOf(options);
       const { startHomeOrigin } = await import('../roles/home-origin.ts');
       const uploadTokens = options.uploadToken === undefined ? [] : await tokensIn(options.uploadToken);
@@ -126,6 +128,7 @@ export function addGateway(program: Command, version: string): void {
   withDht(withGentle(withLimits(command, 'download', 'upload')))
     .addHelpText('after', '\nExample:\n  shoal gateway --origin https://origin.example:8470 --identity /var/lib/shoal/identity --listen 0.0.0.0:8471 \\\n                --cache /var/cache/shoal --max-size 20G')
     .action(async (options: { origin: string; cache: string; maxSize: number; poll: number; listen: { host: string; port: number }; mdns?: string | boolean; identity?: string; insecureHttp?: boolean } & DhtFlags & LimitFlags) => {
+      expectPassingBuffers();
       const dht = await dhtOf(options);
       const { PackCache } = await import('../store/pack/cache.ts');
       const { startGateway } = await import('../roles/gateway.ts');

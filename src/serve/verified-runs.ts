@@ -1,5 +1,6 @@
 import { ShoalError } from '../core/errors.ts';
 import { SERVE_MAX_CHECKS, SPAN_MAX_BYTES } from '../core/limits.ts';
+import { Spares } from '../core/spares.ts';
 import { zstdDecompressAsync } from '../kernel/zstd.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { verifyChunk, verifyChunksLater } from '../merkle/verify.ts';
@@ -8,6 +9,9 @@ import { Turns } from '../core/turns.ts';
 
 /** Blocks remembered as checked: a key is some 100 bytes. */
 const CHECKED_MAX = 65_536;
+/** What a chunk that two pieces share is put together in, and a block that is checked; larger ones than these are seldom. */
+const parts = new Spares(256 * 1024, 32);
+const blocks = new Spares(1024 * 1024, SERVE_MAX_CHECKS);
 
 /**
  * Wraps stored runs so that what leaves has been verified. Identity: every chunk is hashed before its bytes go on. zstd:
@@ -49,16 +53,20 @@ export class RunVerifier {
 }
 
 async function checkFrames(run: Run, chunks: readonly ChunkRef[]): Promise<void> {
-  const stored = new Uint8Array(run.storedLength);
-  let at = 0;
-  for await (const piece of run.open()) {
-    if (at + piece.byteLength > stored.byteLength) throw mismatch();
-    stored.set(piece, at);
-    at += piece.byteLength;
+  const stored = blocks.take(run.storedLength);
+  try {
+    let at = 0;
+    for await (const piece of run.open()) {
+      if (at + piece.byteLength > run.storedLength) throw mismatch();
+      stored.set(piece, at);
+      at += piece.byteLength;
+    }
+    const raw = await zstdDecompressAsync(stored.subarray(0, at), Math.min(run.rawLength, SPAN_MAX_BYTES));
+    if (raw.byteLength !== chunks.reduce((sum, { length }) => sum + length, 0)) throw mismatch();
+    await verifyChunksLater(chunks, raw);
+  } finally {
+    blocks.give(stored);
   }
-  const raw = await zstdDecompressAsync(stored.subarray(0, at), Math.min(run.rawLength, SPAN_MAX_BYTES));
-  if (raw.byteLength !== chunks.reduce((sum, { length }) => sum + length, 0)) throw mismatch();
-  await verifyChunksLater(chunks, raw);
 }
 
 /** Pieces of `run`, cut so that each is whole chunks, every one of them hashed. Copies only what a piece cuts in two. */
@@ -82,14 +90,15 @@ export async function* verifiedChunks(run: Pick<Run, 'open'>, chunks: readonly C
       const chunk = chunks[at];
       if (chunk === undefined || done === piece.byteLength) break;
       if (done > good) yield piece.subarray(good, done);
-      part ??= new Uint8Array(chunk.length);
+      part ??= parts.take(chunk.length);
       const take = Math.min(chunk.length - filled, piece.byteLength - done);
       part.set(piece.subarray(done, done + take), filled);
       filled += take;
       done += take;
       good = done;
       if (filled < chunk.length) continue;
-      yield verifyChunk(chunk.id, part).bytes;
+      yield verifyChunk(chunk.id, part.subarray(0, chunk.length)).bytes;
+      parts.give(part);
       part = undefined;
       filled = 0;
       at++;

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { ShoalError, isShoalError } from '../../core/errors.ts';
 import type { ObjectId } from '../../core/ids.ts';
+import { Spares } from '../../core/spares.ts';
 import { zstdCompressAsync, zstdDecompressAsync } from '../../kernel/zstd.ts';
 import { chunkIdOf } from '../../merkle/verify.ts';
 import { ByteLru } from '../lru.ts';
@@ -14,7 +15,7 @@ import type { PackPool } from './pool.ts';
 
 /** Bytes read from the medium and handed on at a time. */
 const PIECE = 256 * 1024;
-/** Buffers kept for the next stream: fresh ones of this size cost more, in page faults and garbage, than what goes into them. */
+/** Buffers kept for the next stream. */
 const SPARE = 32;
 /** For what is encoded while somebody waits. */
 const ON_THE_FLY_LEVEL = 3;
@@ -40,7 +41,7 @@ export class PackReader {
   /** Decoded blocks by where they lie: reading several chunks of one block decodes it once. */
   readonly #decoded: ByteLru<string, Uint8Array>;
   readonly #decoding = new Map<string, Promise<Uint8Array>>();
-  readonly #spare: Uint8Array[] = [];
+  readonly #spares = new Spares(PIECE, SPARE);
   readonly #onDamage: (kind: Doubt, number: number) => void;
 
   /** `onDamage` is told what was read and is not what was written. */
@@ -212,7 +213,7 @@ export class PackReader {
   /** Stored bytes `from` to `to` of a block, piece by piece. A whole payload is checked before its last piece leaves. */
   async *#stored(block: BlockRow, from: number, to: number): AsyncGenerator<Uint8Array> {
     const whole = from === 0 && to === block.stored;
-    const buffer = this.#spare.pop() ?? new Uint8Array(PIECE);
+    const buffer = this.#spares.take();
     try {
       yield* this.#pool.stream(block.pack, async function* (file) {
         let crc = 0;
@@ -230,7 +231,7 @@ export class PackReader {
       if (!isShoalError(cause, 'NO_SUCH_FILE')) throw cause;
       throw new ShoalError('RUN_EXPIRED', 'the stored bytes were moved since they were looked up; look them up again', { cause, retry: 'again' });
     } finally {
-      if (this.#spare.length < SPARE) this.#spare.push(buffer);
+      this.#spares.give(buffer);
     }
   }
 
