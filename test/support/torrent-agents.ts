@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import { wire } from '../../src/core/wire.ts';
 import { HANG_S } from './processes.ts';
 import type { Processes, Started } from './processes.ts';
@@ -73,7 +73,7 @@ export class TorrentFleet {
       ...started, events, path,
       installed: async () => {
         const done = (): Readonly<Record<string, unknown>> | undefined => events.find(({ event }) => event === 'installed');
-        await expect.poll(done, { timeout: HANG_S * 1000, interval: 50 }).toBeDefined();
+        await vi.waitFor(() => { expect(done()).toBeDefined(); }, { timeout: HANG_S * 1000, interval: 50 });
         return done() ?? {};
       },
       stop: () => {

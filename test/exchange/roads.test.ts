@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { Bitmap } from '../../src/core/bitmap.ts';
+import { InFlight } from '../../src/exchange/in-flight.ts';
+import { MissingSpans } from '../../src/exchange/missing.ts';
+import { offersFrom } from '../../src/exchange/roads.ts';
+import type { RoadsParts } from '../../src/exchange/roads.ts';
+import type { Source, SourceKind } from '../../src/exchange/source.ts';
+import { SpanFill } from '../../src/exchange/span-fill.ts';
+import type { BackhaulTurns } from '../../src/exchange/turns.ts';
+import { nextSteps } from '../../src/plan/schedule.ts';
+
+/** One span is missing, and everybody says to have it. */
+function asked(sources: readonly Source[], turns?: Partial<BackhaulTurns>): string | undefined {
+  const missing = new MissingSpans(1);
+  missing.add(new SpanFill({ index: 0, offset: 0, bytes: 1_000_000, leaf: '0'.repeat(64) as never }));
+  const parts = {
+    missing, turns,
+    inFlight: new InFlight(() => 0),
+    holdings: { spans: ({ kind }: Source) => (kind === 'origin' || kind === 'gateway' ? 'all' : Bitmap.decode(Uint8Array.of(1), 1)), segments: () => undefined },
+    road: undefined, underWay: () => false, deltaComing: false, lacksPage: () => false,
+  } as unknown as RoadsParts;
+  return nextSteps([{ span: 0, asked: [], late: false }], offersFrom(sources, parts), () => 0.5)[0]?.source;
+}
+
+const source = (kind: SourceKind, near?: boolean): Source => ({ name: near === undefined ? kind : `${near ? 'near' : 'far'} ${kind}`, kind, ...(near === undefined ? {} : { near }) }) as Source;
+const mine = { mine: () => true, leads: true, width: 3 };
+const others = { mine: () => false, leads: false, width: 3 };
+
+describe('a stock BitTorrent client', () => {
+  it('on the LAN is asked before the backhaul is crossed, whoever\'s turn that would be', () => {
+    for (const turns of [undefined, mine, others]) expect(asked([source('origin'), source('torrent', true)], turns)).toBe('near torrent');
+    expect(asked([source('origin'), source('torrent', false), source('torrent', true)], mine)).toBe('near torrent');
+  });
+
+  it('beyond the backhaul is asked for what the origin and neighbours cannot give, and only by whose turn it is', () => {
+    expect(asked([source('torrent', false), source('origin')], mine)).toBe('origin');
+    expect(asked([source('torrent', false), source('peer')], others)).toBe('peer');
+    expect(asked([source('torrent', false), source('gateway')], mine)).toBe('gateway');
+    expect(asked([source('torrent', false)], mine)).toBe('far torrent');
+    expect(asked([source('torrent', false)])).toBe('far torrent');
+    expect(asked([source('torrent', false)], others)).toBeUndefined();
+  });
+});
