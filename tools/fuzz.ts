@@ -40,7 +40,7 @@ interface Target {
 }
 
 /** Parsers of a kernel that are fuzzed each for itself, with seeds of their own: files that begin with the name. */
-const PARTS: Readonly<Record<string, readonly string[]>> = { delta: ['page', 'payload', 'pair'] };
+const PARTS: Readonly<Record<string, readonly string[]>> = { delta: ['page', 'payload', 'pair', 'units'] };
 
 async function kernelTargets(kernel: string): Promise<readonly Target[]> {
   const guided = readFileSync(join(native, 'test', `${kernel}_fuzz.cc`), 'utf8').includes('LLVMFuzzerTestOneInput') ? compile(kernel, CLANG) : undefined;

@@ -51,7 +51,7 @@ export function sentence(outcome: DeltaOutcome): string {
   if (outcome.result === 'kept') return `${which}: there already, ${formatBytes(outcome.bytes)}`;
   const content = formatBytes(outcome.contentBytes ?? 0);
   const { advice } = outcome;
-  const better = advice === undefined ? '' : `\n  ${formatBytes(advice.bytes)} of ${outcome.artifact} are compressed so that no delta looks into them. ${advice.text}`;
+  const better = advice === undefined ? '' : `\n  ${formatBytes(advice.bytes)} of ${outcome.artifact} are compressed so that no delta looks into them. ${advice.text}${advice.deltaBytes === undefined ? '' : ` This delta would then take some ${formatBytes(advice.deltaBytes)}.`}`;
   if (outcome.result === 'made') return `${which}: ${formatBytes(outcome.bytes)} instead of ${content}, ${outcome.seconds.toFixed(1)} s${better}`;
   return `no ${which}: ${outcome.bytes === undefined ? '' : `it would have ${formatBytes(outcome.bytes)}, `}without one ${content} are fetched${better}`;
 }

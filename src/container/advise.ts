@@ -7,6 +7,8 @@ export interface Advice {
   readonly text: string;
   /** Bytes of the artifact that no delta can look into as they are. */
   readonly bytes: number;
+  /** What the delta would take if it were followed, where that can be said. */
+  readonly deltaBytes?: number;
 }
 
 const COMPRESSORS: Readonly<Record<number, string>> = { 2: 'lzma', 3: 'lzo', 4: 'xz', 5: 'lz4', 6: 'zstd' };

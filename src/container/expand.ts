@@ -100,7 +100,8 @@ function nameOf(whole: Uint8Array, streams: Streams, n: number): string {
   return Buffer.from(blake3(whole.subarray(at, at + (streams.size[n] as number)))).toString('latin1');
 }
 
-async function expandBase(base: Uint8Array, streams: Streams, size: number, roomBehind: number): Promise<Uint8Array> {
+/** The base, and behind it what its streams hold, `size` bytes in all; in its own buffer where `roomBehind` bytes behind it suffice. */
+export async function expandBase(base: Uint8Array, streams: Streams, size: number, roomBehind: number): Promise<Uint8Array> {
   const fits = size - base.length <= roomBehind;
   const out = fits ? Buffer.from(base.buffer, base.byteOffset, size) : Buffer.allocUnsafeSlow(size);
   if (!fits) out.set(base);

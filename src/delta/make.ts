@@ -44,7 +44,7 @@ export interface MakeOptions extends EncodeOptions {
 }
 
 /** Of the memory for the index, what expanded artifacts may take; beyond that a smaller index would cost more than they gain. */
-const EXPANDED_SHARE = 0.75;
+export const EXPANDED_SHARE = 0.75;
 const NO_CENSUS: StreamCensus = { found: 0, unchanged: 0, made: 0 };
 
 /**

@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
 import { DELTA_MAX_BYTES, METADATA_MAX_BYTES } from '../core/limits.ts';
 import { memoryPlan } from '../delta/budget.ts';
+import { bytesIfMade } from '../delta/if-made.ts';
 import { makeDelta, roomBehind } from '../delta/make.ts';
 import type { MadeDelta } from '../delta/make.ts';
 import { canScratch, keepBelow, scratchMemory } from '../kernel/scratch.ts';
@@ -112,16 +113,19 @@ class Workshop {
     const { indexBytes, below } = memoryPlan(memoryBytes, base.size, target.size, canScratch, `${artifact} of ${from} and ${to}`, STORE_BYTES);
     const contentBytes = await contentCost(this.#store, base.root, target.root, signal);
     if (contentBytes <= LEAST_BYTES) return { result: 'useless', bytes: undefined, contentBytes, seconds: seconds() };
-    const make = async (): Promise<MadeDelta> => {
+    const make = async (): Promise<{ readonly made: MadeDelta; readonly advice: { readonly advice?: Advice } }> => {
       const spanEnds = await this.#load(base, target, below === undefined ? undefined : dirname(this.#home.paths.config), signal);
       const inputs = [{ root: base.root, bytes: this.#base.subarray(0, base.size), roomBehind: this.#folder === undefined ? this.#base.byteLength - base.size : 0 }, { root: target.root, bytes: this.#target?.bytes ?? Buffer.alloc(0) }] as const;
-      return makeDelta(...inputs, spanEnds, { indexBytes, signal, onProgress: onShare, ...(threads === undefined ? {} : { threads }) });
+      const encoding = { indexBytes, signal, ...(threads === undefined ? {} : { threads }) };
+      const made = await makeDelta(...inputs, spanEnds, { ...encoding, onProgress: onShare });
+      // A delta of a quarter of the artifact is a poor one: something is in the way.
+      const found = made.bytes > target.size * POOR_SHARE ? adviceFor(inputs[1].bytes, made.census) : undefined;
+      if (found === undefined) return { made, advice: {} };
+      const { found: all, unchanged, made: again } = made.census;
+      const deltaBytes = all - unchanged - again === found.bytes ? await bytesIfMade(...inputs, encoding) : undefined;
+      return { made, advice: { advice: { ...found, ...(deltaBytes === undefined || deltaBytes >= made.bytes ? {} : { deltaBytes }) } } };
     };
-    const made = below === undefined ? await make() : await keepBelow(below, make);
-    const bytes = this.#target?.bytes ?? Buffer.alloc(0);
-    // A delta of a quarter of the artifact is a poor one: something is in the way.
-    const found = made.bytes > target.size * POOR_SHARE ? adviceFor(bytes, made.census) : undefined;
-    const advice = found === undefined ? {} : { advice: found };
+    const { made, advice } = below === undefined ? await make() : await keepBelow(below, make);
     if (made.bytes > contentBytes * WORTH_SHARE) return { result: 'useless', bytes: made.bytes, contentBytes, seconds: seconds(), ...advice };
     if (made.manifestBytes.byteLength > METADATA_MAX_BYTES) throw new ShoalError('DELTA_TOO_LARGE', `the manifest of the delta has ${String(made.manifestBytes.byteLength)} bytes; at most ${String(METADATA_MAX_BYTES)} are served`);
     await this.#publish(pair, made);

@@ -37,5 +37,7 @@ export async function writeDeltaSeeds(folder: string, part: string): Promise<voi
       write(`payload-${String(number)}-${String(first)}`, Buffer.concat([Buffer.from([1, pieces.length / 4, ...pieces, codec, 0, 0, 0, 0, 0]), bytes]));
     }
   });
+  // The first byte chooses where the environment does not.
   for (let seed = 0; seed < 8; seed++) write(`pair-${String(seed)}`, Buffer.from(Array.from({ length: 300 }, (_, i) => (i === 0 ? 2 : Math.imul(i + 1, 2654435761 + 977 * seed) >>> 24))));
+  for (let seed = 0; seed < 8; seed++) write(`units-${String(seed)}`, Buffer.from(Array.from({ length: 300 }, (_, i) => (i === 0 ? 3 : Math.imul(i + 1, 2654435761 + 787 * seed) >>> 24))));
 }
