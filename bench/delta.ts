@@ -33,6 +33,8 @@ const PAIRS: readonly Pair[] = [
 /** Least speed of applying on one core, where references are predicted and where none are. */
 const MOVED_MBPS = 100;
 const PLAIN_MBPS = 200;
+/** Encoding with prediction takes at most so many times as long as without. */
+const PREDICTING = 3;
 /** What compression may cost: blocks at the ends of segments, and the list of streams. */
 const COMPRESSED_SHARE = 1.5;
 
@@ -92,8 +94,9 @@ if (values.help) {
 Pairs: ${PAIRS.map(({ name }) => name).join(', ')}; all when none is named. --old and --new measure two files of your own.
 --data keeps what was downloaded. --slow runs every contender on the kernel pair. Applying runs on one core, the best of
 --rounds; its MB/s are of processor time and without what a process takes to start. "shoal capped" has a quarter of a byte for
-each base byte beyond the two files, "shoal small" 512 MiB where these are larger. --only names contenders, "shoal capped" and "shoal small" among them. --check holds Shoal to its bars: bytes no more than bsdiff's and hdiffz's (0.6 of these for
-executables, 0.75 for the kernel's tree); encoding five times faster than bsdiff and within 1.5 × hdiffz + 0.5 s, three times that where references are predicted, with at most
+each base byte beyond the two files, "shoal small" 512 MiB where these are larger, "shoal plain" does without prediction of references.
+--only names contenders, these three among them. --check holds Shoal to its bars: bytes no more than bsdiff's and hdiffz's (0.6 of these for
+executables, 0.75 for the kernel's tree); encoding five times faster than bsdiff, plainly within 1.5 × hdiffz + 0.5 s and in all within ${String(PREDICTING)} × plainly, with at most
 5 bytes of memory for each base byte and within its cap; applying at 200 MB/s, 100 where references are predicted, and 64 MiB above a process that does nothing; a squashfs has at most ${String(COMPRESSED_SHARE)} x the bytes of the tar of its files
 (name both pairs), and no bar for speed, which is the compressor's.`);
   process.exit(0);
@@ -177,6 +180,10 @@ function runCapped(old: string, target: string): Result {
   return capped(CAPPED, statSync(old).size * 1.25 + statSync(target).size + LEAST_BESIDE, old, target);
 }
 
+/** Without what is known of executables and compressed streams: what such prediction costs. */
+const PLAIN = 'shoal plain';
+const plainContender: Contender = { name: PLAIN, program: process.execPath, encode: (o, n, d) => [shoal, 'diff', '--plain', o, n, d], apply: (o, d, x) => [shoal, 'patch', o, d, x] };
+
 const CAPPED = 'shoal capped';
 const SMALL = 'shoal small';
 /** With less than the two files take. */
@@ -235,6 +242,7 @@ const report = pairs.map((pair) => {
     }
     if (wanted(contender.name)) show(run(contender, old, target));
     if (contender.name !== 'shoal') continue;
+    if (wanted(PLAIN) && !('plain' in pair)) show(run(plainContender, old, target));
     if (wanted(CAPPED)) show(runCapped(old, target));
     if (wanted(SMALL) && oldBytes + newBytes > SMALL_BYTES) show(capped(SMALL, SMALL_BYTES, old, target));
   }
@@ -251,7 +259,10 @@ const report = pairs.map((pair) => {
     if (bsdiff !== undefined) hold('bytes', ours.bytes, bsdiff.bytes);
     if (bsdiff !== undefined) hold('encode seconds', ours.encode.seconds - start.seconds, bsdiff.encode.seconds / 5);
     if (hdiffz !== undefined) hold('bytes', ours.bytes, hdiffz.bytes * ('share' in pair ? (pair.share ?? 1) : 1));
-    if (hdiffz !== undefined) hold('encode seconds', ours.encode.seconds - start.seconds, (1.5 * hdiffz.encode.seconds + 0.5) * (ours.moved ? 3 : 1));
+    const plain = of(PLAIN);
+    const engine = plain ?? ours;
+    if (hdiffz !== undefined) hold(`encode seconds${plain === undefined ? '' : ' without prediction'}`, engine.encode.seconds - start.seconds, 1.5 * hdiffz.encode.seconds + 0.5);
+    if (plain !== undefined) hold('encode seconds with prediction', ours.encode.seconds - start.seconds, PREDICTING * (plain.encode.seconds - start.seconds));
     hold('encode memory, bytes for each base byte', ((ours.encode.peak - idle.peak) * 2 ** 20) / oldBytes, 5 + (96 * 2 ** 20) / oldBytes);
     // What is compressed again is as fast as the compressor. Where references are predicted 100 MB/s are asked for, and 200 where none are.
     const least = ours.moved ? MOVED_MBPS : PLAIN_MBPS;

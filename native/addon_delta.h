@@ -314,18 +314,19 @@ struct EncodeWork : Work {
 };
 
 // deltaEncode(base, target: Uint8Array, ends, units: Float64Array, memoryCap, segmentPayload, threads: number, control: BigUint64Array,
-//   begins, streams: Float64Array): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
+//   begins, streams: Float64Array, plain: boolean): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
 // control[0]: progress, of about 3 * target bytes; control[1]: not 0 cancels. begins: one for each end, where there are units.
-// streams: at, held, size of each.
+// streams: at, held, size of each. plain: bytes alone.
 napi_value DeltaEncode(napi_env env, napi_callback_info info) {
-  napi_value args[10];
-  size_t count = 10, baseSize, targetSize, endCount, unitCount, controls, beginCount, streamNumbers;
+  napi_value args[11];
+  size_t count = 11, baseSize, targetSize, endCount, unitCount, controls, beginCount, streamNumbers;
   const uint8_t *base, *target;
   const double *ends, *units, *begins, *streams;
   double cap;
   uint32_t payload, threads;
+  bool plain;
   uint64_t* control;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 10 ||
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 11 ||
       !Array(env, args[0], napi_uint8_array, &base, &baseSize) ||
       !Array(env, args[1], napi_uint8_array, &target, &targetSize) ||
       !Array(env, args[2], napi_float64_array, &ends, &endCount) ||
@@ -334,7 +335,7 @@ napi_value DeltaEncode(napi_env env, napi_callback_info info) {
       napi_get_value_uint32(env, args[6], &threads) != napi_ok ||
       !Array(env, args[7], napi_biguint64_array, &control, &controls) || controls < 2 ||
       !Array(env, args[8], napi_float64_array, &begins, &beginCount) || !Array(env, args[9], napi_float64_array, &streams, &streamNumbers) ||
-      beginCount != (unitCount == 0 ? 0 : endCount) || streamNumbers % 3 != 0)
+      beginCount != (unitCount == 0 ? 0 : endCount) || streamNumbers % 3 != 0 || napi_get_value_bool(env, args[10], &plain) != napi_ok)
     return Refuse(env, "deltaEncode: a wrong argument");
   EncodeWork* work = new (std::nothrow) EncodeWork;
   if (work == nullptr) return Refuse(env, "no memory");
@@ -355,6 +356,7 @@ napi_value DeltaEncode(napi_env env, napi_callback_info info) {
   work->options.memory_cap = static_cast<uint64_t>(cap);
   work->options.segment_payload = payload;
   work->options.threads = threads;
+  work->options.plain = plain ? 1 : 0;
   work->options.progress = control;
   work->options.cancel = reinterpret_cast<const volatile uint32_t*>(control + 1);
   const napi_value held[3] = {args[0], args[1], args[7]};

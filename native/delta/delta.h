@@ -81,6 +81,7 @@ typedef struct {
   uint32_t threads;         /* 0 or 1: only the calling one; the result does not depend on it */
   volatile uint64_t* progress;     /* of about 3 * target_size; may be null; written atomically */
   const volatile uint32_t* cancel; /* non-zero: stop soon; may be null; read atomically */
+  uint32_t plain;           /* non-zero: bytes alone, no tables, types, relocations or moved references */
   /* When unit_count is not 0: every span is a segment, and pages end only where units do. Units are so many spans each, which
    * follow each other and are no longer than SHOAL_DELTA_MAX_UNIT together; the next unit may begin before the last one ends.
    * Segments and pages of the result count as if each span lay behind the one before. */

@@ -39,10 +39,7 @@ class Encoder {
   int32_t run(const uint64_t* ends, size_t count, const shoal_delta_options& options, const MatchOptions& match, uint32_t segmentPayload, Owned& out) {
     const size_t unitCount = options.unit_count;
     if (!findCovers(base_, baseSize_, target_, targetSize_, match, progress_, covers_)) return SHOAL_DELTA_CANCELLED;
-    coverTables(base_, baseSize_, target_, targetSize_, covers_);
-    images_ = pairImages(base_, baseSize_, target_, targetSize_, Opened(options.streams, options.stream_count), covers_);
-    coverTypes(base_, target_, images_, covers_, chooser_.types());
-    coverRelocations(base_, target_, images_, covers_);
+    if (options.plain == 0) coverStructures(Opened(options.streams, options.stream_count));
     std::vector<Cover> flat;
     if (unitCount > 0) {
       std::vector<uint64_t> unitEnds;
@@ -82,6 +79,14 @@ class Encoder {
   }
 
  private:
+  // Covers that follow from what the bytes are for.
+  void coverStructures(const Opened& opened) {
+    coverTables(base_, baseSize_, target_, targetSize_, covers_);
+    images_ = pairImages(base_, baseSize_, target_, targetSize_, opened, covers_);
+    coverTypes(base_, target_, images_, covers_, chooser_.types());
+    coverRelocations(base_, target_, images_, covers_);
+  }
+
   // The first cover that ends after `at`.
   size_t coverAt(uint64_t at) const {
     return static_cast<size_t>(std::partition_point(covers_.begin(), covers_.end(),

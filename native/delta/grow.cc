@@ -10,6 +10,8 @@ namespace shoal::delta {
 namespace {
 
 constexpr size_t kLeastGain = 26;    // equal minus unequal bytes a cover on a new diagonal must bring
+constexpr size_t kNearGain = 10;     // where that diagonal is near the last one
+constexpr uint64_t kNearBy = 512;
 constexpr size_t kFillRun = 64;
 constexpr size_t kLeastBetter = 8;   // equal bytes that a cover must have beyond those of the one before it, went that on
 constexpr size_t kShadowed = 1 << 16;  // longer covers are better for sure
@@ -81,7 +83,9 @@ class Grower {
       if (!kept.empty() && c.length <= kShadowed && same < onOther(kept.back(), c) + kLeastBetter) continue;
       const bool onDiagonal = !kept.empty() && kept.back().base - kept.back().target == c.base - c.target;
       const size_t wrong = c.length - same;
-      if (same >= (onDiagonal ? kLeastGain / 4 : kLeastGain) + wrong) {
+      const uint64_t step = kept.empty() ? UINT64_MAX : (c.base - c.target) - (kept.back().base - kept.back().target);
+      const bool isNear = step < kNearBy || 0 - step < kNearBy;
+      if (same >= (onDiagonal ? kLeastGain / 4 : isNear ? kNearGain : kLeastGain) + wrong) {
         if (onDiagonal)
           kept.back().length = c.target + c.length - kept.back().target;
         else

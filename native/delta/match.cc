@@ -5,13 +5,15 @@
 
 #include "bytes.h"
 #include "grow.h"
+#include "near.h"
 #include "parallel.h"
 #include "touch.h"
 
 // Three passes. (1) Blocks of 64 bytes of the base are hashed and the target is rolled over them: this finds the long
 // identical runs that make up most of a rebuilt file. (2) What is left of the base is indexed at every byte by short
 // windows, and the whole base sparsely by long windows; a scan along the target keeps to the current diagonal
-// (base position minus target position) as long as it pays and jumps when a candidate matches clearly more. (3) Seeds
+// (base position minus target position) as long as it pays and jumps when a candidate matches clearly more; one near where
+// the stretch is expected (near.h) goes before one far away. (3) Seeds
 // grow towards each other over unequal bytes, as bsdiff does (Percival 2003), with the best split where they meet.
 
 namespace shoal::delta {
@@ -26,6 +28,10 @@ constexpr size_t kSlice = size_t{4} << 20;  // target bytes one scan job handles
 constexpr size_t kMinRun = 256;
 constexpr size_t kAhead = 12;  // how many positions ahead the index is fetched into the cache
 constexpr size_t kMargin = 12;      // equal bytes among the next 64 that a new diagonal must gain
+constexpr size_t kNearMargin = 4;   // the same of one nearby, where the current one has fewer than kPoor
+constexpr size_t kPoor = 32;
+constexpr size_t kFarther = 24;     // what a place far away must have beyond one nearby: the map pays for both ways
+constexpr size_t kNearEvery = 4;
 constexpr uint64_t kRoll = 0x9E3779B97F4A7C15ull | 1;
 
 inline uint64_t mix(uint64_t h) {
@@ -255,6 +261,7 @@ class Matcher {
     size_t run = 0;
     bool have = false;
     size_t diagBase = 0, diagTarget = 0;  // the current diagonal
+    Near near(b_, n_);
     size_t t = begin;
     auto onDiagonal = [&](size_t at) -> size_t {  // base position, or n_ when outside
       const int64_t p = static_cast<int64_t>(diagBase) + (static_cast<int64_t>(at) - static_cast<int64_t>(diagTarget));
@@ -271,13 +278,14 @@ class Matcher {
       }
       diagBase = base;
       diagTarget = target;
+      near.remember(static_cast<int64_t>(base) - static_cast<int64_t>(target));
     };
     size_t nextCheck = begin + (1 << 18);
     Touch touch;
     while (t < end) {
       if (t >= nextCheck) {
         if (progress_.cancelled()) return;
-        touch(2 << 18);
+        touch((1 + 1 + kRecent) << 18);  // the target, the current diagonal, and those that are searched
         nextCheck = t + (1 << 18);
       }
       if (run < runs.size() && t >= runs[run].target) {
@@ -312,7 +320,7 @@ class Matcher {
         __builtin_prefetch(&long_[hashLong(t_ + t + kAhead) >> longShift_]);
         __builtin_prefetch(&short_[(hashShort(t_ + t + kAhead) >> shortShift_) * kShortWays]);
       }
-      Candidate best = lookup(t, end, current, touch);
+      Candidate best = lookup(t, end, current, near, touch);
       if (best.length != 0) {
         emit(t, best.base, best.length);
         t += best.length;
@@ -323,15 +331,18 @@ class Matcher {
     progress_.add(end - begin);
   }
 
-  Candidate lookup(size_t t, size_t end, size_t current, Touch& touch) const {
+  // A place for the target's bytes at t that says clearly more than `current` equal bytes of the next 64.
+  Candidate lookup(size_t t, size_t end, size_t current, const Near& near, Touch& touch) const {
     Candidate best;
+    size_t bonus = 0;
     auto consider = [&](size_t p, size_t least, size_t margin) {
       touch.place();
       const size_t len = equalForward(b_ + p, t_ + t, std::min(n_ - p, end - t));
       if (len < least) return;
       const size_t s = score(t, p, end);
       if (s < current + margin) return;
-      if (s + std::min<size_t>(len, 256) > best.score) best = {p, len, s + std::min<size_t>(len, 256)};
+      const size_t all = s + std::min<size_t>(len, 256) + bonus;
+      if (all > best.score) best = {p, len, all};
     };
     if (t + kLong <= end) {
       const uint32_t slot = long_[hashLong(t_ + t) >> longShift_];
@@ -342,6 +353,11 @@ class Matcher {
     const uint32_t* way = &short_[(hashShort(t_ + t) >> shortShift_) * kShortWays];
     for (size_t i = 0; i < kShortWays && way[i] != 0; i++)
       consider(static_cast<size_t>(way[i] - 1) * shortStep_, kShort, kMargin);
+    // Where nothing else is found every so many places are enough: seeds grow backwards too.
+    if (best.length == 0 && t % kNearEvery != 0) return best;
+    bonus = kFarther;
+    const size_t margin = current < kPoor ? kNearMargin : kMargin;
+    near.search(t_ + t, t, [&](size_t p) { consider(p, kShort, margin); });
     return best;
   }
 

@@ -25,6 +25,8 @@ import type { OpenFile } from '../store/files.ts';
 export interface DiffOptions {
   /** Bytes of memory that diffing may take, the two files included; undefined: the two files and two bytes for each base byte. */
   readonly memoryBytes?: number;
+  /** Bytes alone: compressed streams stay closed, references where they are. A larger delta, made sooner. Default no. */
+  readonly plain?: boolean;
   readonly segmentPayload?: number;
   readonly threads?: number;
   readonly signal?: AbortSignal;
@@ -109,6 +111,7 @@ async function diffWithin(indexBytes: number | undefined, scratch: string | unde
   options.signal?.throwIfAborted();
   const made = await makeDelta({ root: NO_ROOT, bytes: base, roomBehind: scratch === undefined ? roomBehind(base.length) : 0 }, { root: NO_ROOT, bytes: target }, spanEnds, {
     ...(indexBytes === undefined ? {} : { indexBytes }),
+    ...(options.plain === true ? { containers: false, structure: false } : {}),
     ...(options.segmentPayload === undefined ? {} : { segmentPayload: options.segmentPayload }),
     ...(options.threads === undefined ? {} : { threads: options.threads }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),

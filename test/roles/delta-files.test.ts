@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { describeDelta, diffFiles, patchFile } from '../../src/roles/delta-files.ts';
-import { program, relinked } from '../../fixtures/delta/inputs.ts';
+import { executable, program, random, relinked } from '../../fixtures/delta/inputs.ts';
+import { native } from '../../src/kernel/native.ts';
 import { needsDebian } from '../support/needs.ts';
 import { shoal } from '../support/shoal.ts';
 
@@ -92,6 +93,32 @@ describe('delta files', () => {
     await diffFiles(at('old'), at('new'), at('delta'), { memoryBytes: base.length + target.length + 146 * 1024 * 1024 });
     await patchFile(at('old'), at('delta'), at('out'));
     expect(readFileSync(at('out')).equals(target)).toBe(true);
+  });
+
+  test.skipIf(native === undefined)('compared as bytes alone an executable takes more, and is rebuilt all the same', async () => {
+    // Enough functions that references between them are most of what changed.
+    writeFileSync(at('older'), executable('x86', 5, 400));
+    writeFileSync(at('newer'), executable('x86', 5, 400, true));
+    const [moved, plain] = [await diffFiles(at('older'), at('newer'), at('moved')), await diffFiles(at('older'), at('newer'), at('plain'), { plain: true })];
+    expect(plain.bytes).toBeGreaterThan(moved.bytes);
+    for (const delta of ['moved', 'plain']) {
+      await patchFile(at('older'), at(delta), at('out'));
+      expect(readFileSync(at('out')).equals(readFileSync(at('newer')))).toBe(true);
+    }
+  });
+
+  test.skipIf(native === undefined)('a text whose lines were all indented anew is told from an index of phrases that occur everywhere', async () => {
+    const next = random(4);
+    // Few words and short lines: eight bytes occur in hundreds of places, so only where a line was expected tells which one it is.
+    const words = Array.from({ length: 60 }, () => `word${String(next() % 1000)}`);
+    const lines = Array.from({ length: 20_000 }, () => `${' '.repeat(2 * (next() % 4))}${Array.from({ length: 1 + (next() % 6) }, () => words[next() % words.length]).join(' ')}`);
+    writeFileSync(at('wide'), lines.map((line) => `    ${line}\n`).join(''));
+    writeFileSync(at('narrow'), lines.map((line) => `  ${line}\n`).join(''));
+    const { bytes } = await diffFiles(at('wide'), at('narrow'), at('delta'));
+    // Two bytes for each line: what was taken away and how far it is to the next.
+    expect(bytes).toBeLessThan(2 * lines.length);
+    await patchFile(at('wide'), at('delta'), at('out'));
+    expect(readFileSync(at('out')).equals(readFileSync(at('narrow')))).toBe(true);
   });
 
   test('an abort leaves nothing', async () => {
