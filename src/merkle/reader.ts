@@ -141,9 +141,8 @@ export class IndexReader {
   }
 
   async #innerPage(entry: PageRef, level: number): Promise<InnerPage> {
-    const known = this.#inner.get(entry.id);
-    if (known !== undefined && known.level === level) return known;
-    const { page } = verifyPage(entry.id, await this.#source.page(entry.id));
+    const page = this.#inner.get(entry.id) ?? verifyPage(entry.id, await this.#source.page(entry.id)).page;
+    // Also where the page is known: another entry may name it and say something else of it.
     if (isLeaf(page) || page.level !== level || page.bytes !== entry.bytes || page.spans !== entry.spans) {
       throw new ShoalError('BAD_PAGE', 'an inner page contradicts the page above it', { ids: { root: this.root, page: entry.id }, retry: 'elsewhere' });
     }

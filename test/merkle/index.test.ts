@@ -121,6 +121,22 @@ describe('index', () => {
     expect(await codeOf(honest.leaf(await honest.span(0)))).toBe('PAGE_MISMATCH');
   });
 
+  it('refuses an entry that says of a page what another entry of the same page does not', async () => {
+    const pages = new Pages();
+    const put = (encoded: Uint8Array): ObjectId => {
+      const { id } = sealPage(decodePage(encoded));
+      pages.encoded.set(id, encoded);
+      return id;
+    };
+    const leaf = put(encodePage(makeLeaf([ref(1)])));
+    const full = makeInner(1, Array.from({ length: INNER_FANOUT }, () => ({ id: leaf, bytes: 1000, spans: 1 })));
+    const entry = { id: put(encodePage(full)), bytes: full.bytes, spans: full.spans };
+    const root = put(encodePage(makeInner(2, [entry, { ...entry, bytes: entry.bytes + 1 }])));
+    const reader = await IndexReader.open(root, undefined, pages);
+    await reader.span(0);
+    expect(await codeOf(reader.span(INNER_FANOUT))).toBe('BAD_PAGE');
+  });
+
   it('finds every single flipped bit of every page', async () => {
     const { pages } = await build(numbered(2));
     for (const [id, encoded] of pages.encoded) {

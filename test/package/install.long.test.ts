@@ -85,5 +85,6 @@ describe('the package, as others install it', () => {
     const packed = run(folder, 'tar', '-tzf', tarball).split('\n');
     expect(packed).toContain('package/dist/index.d.ts');
     expect(packed.filter((name) => /^package\/(src|test|bench|native\/(build|test))\//.test(name))).toEqual([]);
-  });
+    // npm installs everything anew: minutes of work, for who knows how many minutes of waiting.
+  }, 30 * 60_000);
 });
