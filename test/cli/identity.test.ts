@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mdnsOf } from '../../src/cli/serve.ts';
+import { randomBytes } from '../support/random.ts';
 import { serve, shoal } from '../support/shoal.ts';
 import type { Ran, Server } from '../support/shoal.ts';
 

@@ -1,9 +1,10 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ReleaseManifest } from '../../src/core/manifest.ts';
+import { randomBytes } from '../support/random.ts';
 import { serve, shoal, shoalBeside } from '../support/shoal.ts';
 import type { Server } from '../support/shoal.ts';
 

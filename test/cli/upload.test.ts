@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { serve, shoal, shoalBeside } from '../support/shoal.ts';
 import type { Server } from '../support/shoal.ts';
 import { freePort } from '../support/free-port.ts';
+import { randomBytes } from '../support/random.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const MiB = 1024 * 1024;

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -6,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Processes } from '../support/processes.ts';
 import type { Server } from '../support/processes.ts';
+import { randomBytes } from '../support/random.ts';
 
 /**
  * A site without tracker and multicast: agents know an origin that is gone, the fleet's secret, and where one node was. Real

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { randomBytes } from '../support/random.ts';
 import { serve, shoalAlone as shoal } from '../support/shoal.ts';
 import type { Server } from '../support/shoal.ts';
 

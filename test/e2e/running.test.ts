@@ -1,8 +1,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { randomBytes } from 'node:crypto';
 import { Processes } from '../support/processes.ts';
+import { randomBytes } from '../support/random.ts';
 import { ask } from '../support/raw-http.ts';
 
 const processes = new Processes();

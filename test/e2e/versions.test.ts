@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -8,6 +8,7 @@ import type { Ledger } from '../../src/exchange/ledger.ts';
 import { rebuilt } from '../support/delta-pair.ts';
 import { PATIENT, Processes } from '../support/processes.ts';
 import type { Server } from '../support/processes.ts';
+import { randomBytes } from '../support/random.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
 
 const MiB = 1024 * 1024;

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,14 +16,14 @@ import type { Evidence } from '../../src/exchange/standing.ts';
 import { FileSlot } from '../../src/install/file-slot.ts';
 import { startOrigin } from '../../src/roles/origin.ts';
 import type { Origin } from '../../src/roles/origin.ts';
-import { DirectoryMetadata } from '../../src/serve/directory-metadata.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import { PackStore } from '../../src/store/pack/store.ts';
 import { PageFile } from '../../src/store/page-file.ts';
 import { publishPair, rebuilt, supplyOf } from '../support/delta-pair.ts';
 import type { PublishedPair } from '../support/delta-pair.ts';
+import { DirectoryMetadata } from '../support/directory-metadata.ts';
 import { livedClock } from '../support/lived-clock.ts';
-import { bytesFrom } from '../support/random.ts';
+import { bytesFrom, randomBytes } from '../support/random.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
 
 const MiB = 1024 * 1024;

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,11 +14,12 @@ import { FileSlot } from '../../src/install/file-slot.ts';
 import { ingestArtifact } from '../../src/publish/artifact.ts';
 import { startOrigin } from '../../src/roles/origin.ts';
 import type { Origin } from '../../src/roles/origin.ts';
-import { DirectoryMetadata } from '../../src/serve/directory-metadata.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import { PackStore } from '../../src/store/pack/store.ts';
+import { DirectoryMetadata } from '../support/directory-metadata.ts';
 import { livedClock } from '../support/lived-clock.ts';
 import { freePort } from '../support/free-port.ts';
+import { randomBytes } from '../support/random.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
 
 const MiB = 1024 * 1024;

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +10,7 @@ import { HashThread } from '../../src/kernel/hash-thread.ts';
 import { sealChunk } from '../../src/merkle/verify.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import type { Files, OpenFile } from '../../src/store/files.ts';
+import { randomBytes } from '../support/random.ts';
 
 const MiB = 1024 * 1024;
 const SPAN_BYTES = 4 * MiB;

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import { FileSlot } from '../../src/install/file-slot.ts';
 import { sealChunk } from '../../src/merkle/verify.ts';
 import type { VerifiedChunk } from '../../src/merkle/verify.ts';
 import { nodeFiles } from '../../src/store/files.ts';
+import { randomBytes } from '../support/random.ts';
 
 // Five chunks of different lengths, so that a wrong place shows; the span does not begin where the artifact does.
 const bytes = randomBytes(5_000);

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rebuilt } from '../support/delta-pair.ts';
 import { PATIENT, Processes } from '../support/processes.ts';
 import type { Ended, Server } from '../support/processes.ts';
+import { randomBytes } from '../support/random.ts';
 import { needsSmallDisk, smallDisk } from '../support/small-disk.ts';
 import type { SmallDisk } from '../support/small-disk.ts';
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -8,6 +7,7 @@ import { memoryBase } from '../../src/delta/predict.ts';
 import { killFetches } from '../support/killed-fetches.ts';
 import { Processes } from '../support/processes.ts';
 import type { Server } from '../support/processes.ts';
+import { randomBytes } from '../support/random.ts';
 
 const MiB = 1024 * 1024;
 const content = Buffer.concat([randomBytes(5 * MiB), Buffer.alloc(MiB, 'text that repeats '), randomBytes(2 * MiB)]);

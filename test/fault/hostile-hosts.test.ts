@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { LastingDevice, MOST_MEMORY } from '../support/lasting-device.ts';
 import { LIES, SLOW_LIES } from '../support/lies.ts';
 import { Processes } from '../support/processes.ts';
 import type { Ended, Server } from '../support/processes.ts';
+import { randomBytes } from '../support/random.ts';
 
 const MiB = 1024 * 1024;
 // Some spans that compress and some that do not, so that every coding is on the wire; five or six of them, a second connection's worth.

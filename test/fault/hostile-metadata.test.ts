@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -13,6 +13,7 @@ import type { Lie } from '../support/hostile-server.ts';
 import { LastingDevice, MOST_MEMORY } from '../support/lasting-device.ts';
 import { Processes } from '../support/processes.ts';
 import type { Ended, Server } from '../support/processes.ts';
+import { randomBytes } from '../support/random.ts';
 import { Calendar, DAY, release, testHome } from '../support/trust-homes.ts';
 
 const content = randomBytes(300_000);

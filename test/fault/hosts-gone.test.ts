@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HostileServer } from '../support/hostile-server.ts';
 import { PATIENT, Processes } from '../support/processes.ts';
 import type { Ended, Server, StartOptions } from '../support/processes.ts';
+import { randomBytes } from '../support/random.ts';
 
 const MiB = 1024 * 1024;
 /** Some ten spans: hosts go away at the sixth request, when at most four are under way and two at least have been answered. */

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -12,6 +11,7 @@ import type { FetchOptions } from '../../src/roles/fetch.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import type { Files } from '../../src/store/files.ts';
 import { startFleet } from '../support/fleet.ts';
+import { randomBytes } from '../support/random.ts';
 import { shoalBeside } from '../support/shoal.ts';
 import { needsSmallDisk, smallDisk } from '../support/small-disk.ts';
 import type { SmallDisk } from '../support/small-disk.ts';

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +6,7 @@ import { hashesDirectly, hashingRoom, readHashed } from '../../src/kernel/hash-f
 import { blake3Pieces } from '../../src/kernel/hash.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import type { OpenFile } from '../../src/store/files.ts';
+import { randomBytes } from '../support/random.ts';
 
 let folder = '';
 afterEach(() => rm(folder, { recursive: true, force: true }));

@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { blake3 } from '../../src/kernel/hash.ts';
 import { HashThread } from '../../src/kernel/hash-thread.ts';
+import { randomBytes } from '../support/random.ts';
 
 describe('a hashing thread', () => {
   it('hashes pieces, several jobs at once, and gives the memory back', async () => {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { ZSTD_MAX_FRAMES } from '../../src/core/limits.ts';
 import {
@@ -12,6 +11,7 @@ import { zstdFrames } from '../../src/kernel/zstd-frame.ts';
 import { loadNativeZstd } from '../../src/kernel/zstd-native.ts';
 import { nodeZstd } from '../../src/kernel/zstd-node.ts';
 import { fc } from '../support/property.ts';
+import { randomBytes } from '../support/random.ts';
 
 type Compress = (bytes: Uint8Array, options?: ZstdCompressOptions) => Uint8Array | Promise<Uint8Array>;
 

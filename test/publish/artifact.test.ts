@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { IndexReader } from '../../src/merkle/reader.ts';
 import { verifyChunk } from '../../src/merkle/verify.ts';
 import { ingestArtifact } from '../../src/publish/artifact.ts';
 import { PackStore } from '../../src/store/pack/store.ts';
+import { randomBytes } from '../support/random.ts';
 
 const MiB = 1024 * 1024;
 const namespace = 'default';

@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { describeTorrent, infoHashOf, makeTorrentInfo, pieceLength, torrentFile } from '../../src/publish/torrent.ts';
 import type { TorrentPart } from '../../src/publish/torrent.ts';
+import { randomBytes } from '../support/random.ts';
 
 const KiB = 1024;
 

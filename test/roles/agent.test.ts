@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -11,6 +11,7 @@ import { fetchRelease } from '../../src/roles/fetch.ts';
 import { startFleet } from '../support/fleet.ts';
 import { livedClock } from '../support/lived-clock.ts';
 import type { Fleet } from '../support/fleet.ts';
+import { randomBytes } from '../support/random.ts';
 import { ask } from '../support/raw-http.ts';
 import { TamperingProxy } from '../support/tampering-proxy.ts';
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
@@ -31,6 +30,7 @@ import type { TrustHome } from '../../src/trust/repository/home.ts';
 import { initHome } from '../../src/trust/repository/init.ts';
 import { makeMember, makeFleet as otherFleet } from '../support/fleet-tls.ts';
 import { livedClock } from '../support/lived-clock.ts';
+import { randomBytes } from '../support/random.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const LISTEN = { host: '127.0.0.1', port: 0 } as const;

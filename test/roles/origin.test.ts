@@ -5,11 +5,11 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { wire } from '../../src/core/wire.ts';
 import { startOrigin } from '../../src/roles/origin.ts';
 import type { Origin, OriginOptions, Signature } from '../../src/roles/origin.ts';
-import { DirectoryMetadata } from '../../src/serve/directory-metadata.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import { surfaceContract } from '../serve/contract.ts';
 import { makeSample, publishSample } from '../support/artifact.ts';
+import { DirectoryMetadata } from '../support/directory-metadata.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { ask } from '../support/raw-http.ts';
 

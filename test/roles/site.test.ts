@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startAgent } from '../../src/roles/agent/agent.ts';
@@ -8,6 +7,7 @@ import type { SiteOptions, SiteView } from '../../src/roles/site.ts';
 import { startFleet } from '../support/fleet.ts';
 import type { Fleet } from '../support/fleet.ts';
 import { livedClock } from '../support/lived-clock.ts';
+import { randomBytes } from '../support/random.ts';
 import { ask } from '../support/raw-http.ts';
 import { shoal } from '../support/shoal.ts';
 

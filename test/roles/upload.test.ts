@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,6 +21,7 @@ import { listedDeltas } from '../../src/trust/repository/deltas.ts';
 import { imageVersion } from '../support/delta-home.ts';
 import { ask } from '../support/raw-http.ts';
 import { livedClock } from '../support/lived-clock.ts';
+import { randomBytes } from '../support/random.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const MiB = 1024 * 1024;

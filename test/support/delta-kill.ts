@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { rebuilt, spansOf } from './delta-pair.ts';
 import { killFetches } from './killed-fetches.ts';
 import { Processes } from './processes.ts';
+import { randomBytes } from './random.ts';
 
 const MiB = 1024 * 1024;
 

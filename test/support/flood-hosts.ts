@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { wire } from '../../src/core/wire.ts';
 import type { Processes, Server } from './processes.ts';
+import { randomBytes } from './random.ts';
 import { ask } from './raw-http.ts';
 
 const MiB = 1024 * 1024;

@@ -1,4 +1,4 @@
-import { createCipheriv } from 'node:crypto';
+import { createCipheriv, createHash } from 'node:crypto';
 
 /** A small generator of 32-bit numbers (mulberry32, Tommy Ettinger, public domain algorithm): the same everywhere. */
 export function randomFrom(seed: number): () => number {
@@ -14,4 +14,15 @@ export function randomFrom(seed: number): () => number {
 /** Bytes that do not compress, always the same: what depends on where chunks end does not differ from run to run. */
 export function bytesFrom(seed: number, size: number): Buffer {
   return createCipheriv('aes-128-ctr', Buffer.alloc(16, seed), Buffer.alloc(16)).update(Buffer.alloc(size));
+}
+
+let drawn = 0;
+
+/**
+ * Bytes that do not compress, other ones at each call, the same in every run of a test file: where spans end depends on them, and whether
+ * a change may land is not to depend on luck. Whoever looks for more sets SHOAL_SEED to other numbers.
+ */
+export function randomBytes(size: number): Buffer {
+  const key = createHash('sha256').update(`${process.env['SHOAL_SEED'] ?? '1'}/${String(drawn++)}`).digest().subarray(0, 16);
+  return createCipheriv('aes-128-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size));
 }

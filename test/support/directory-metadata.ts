@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { METADATA_MAX_BYTES } from '../core/limits.ts';
-import { isName } from '../core/names.ts';
-import { readWhole } from '../store/durable.ts';
-import type { Files } from '../store/files.ts';
-import { ByteLru } from '../store/lru.ts';
-import type { MetadataProvider } from './content.ts';
+import { METADATA_MAX_BYTES } from '../../src/core/limits.ts';
+import { isName } from '../../src/core/names.ts';
+import { readWhole } from '../../src/store/durable.ts';
+import type { Files } from '../../src/store/files.ts';
+import { ByteLru } from '../../src/store/lru.ts';
+import type { MetadataProvider } from '../../src/serve/content.ts';
 
 /** Numbered files and targets never change: they are kept in memory within this bound. */
 const MEMORY_BYTES = 16 * 1024 * 1024;
@@ -14,7 +14,7 @@ interface File {
   readonly byteLength: number;
 }
 
-/** A TUF repository as it lies in a directory: `metadata/` and `targets/` (docs/trust.md). */
+/** A TUF repository as it lies in a directory: `metadata/` and `targets/` (docs/trust.md), served without a home. */
 export class DirectoryMetadata implements MetadataProvider {
   readonly #files: Files;
   readonly #directory: string;
