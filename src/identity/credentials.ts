@@ -5,7 +5,7 @@ import { CERTIFICATES_MAX_BYTES, CERTIFICATE_RENEW_AFTER, CERTIFICATE_RENEW_SPRE
 import { makeDirectories, readWhole, writeDurably } from '../store/durable.ts';
 import type { Files } from '../store/files.ts';
 import { certificatesIn } from './certificates.ts';
-import { fileIdentityKey, newKeyPair, spkiOf, statement } from './key.ts';
+import { deviceIdOf, fileIdentityKey, newKeyPair, spkiOf, statement } from './key.ts';
 import type { IdentityKey } from './key.ts';
 import { holderOf } from './holder.ts';
 import type { Holder } from './holder.ts';
@@ -52,7 +52,11 @@ export class Credentials implements Member {
     if (bytes === undefined) throw new ShoalError('NOT_ENROLLED', `${directory} holds no identity`, { ids: { path: directory }, hint: 'Get one with "shoal enroll".' });
     try {
       const kept = JSON.parse(Buffer.from(bytes).toString('utf8')) as Kept;
-      const identity = await fileIdentityKey(files, join(directory, 'identity.key.pem'));
+      const keyPath = join(directory, 'identity.key.pem');
+      // Not another one: certificates are renewed for the key that they were asked for with, and for no other.
+      if ((await files.stat(keyPath)) === undefined) throw new Error('identity.key.pem is not there');
+      const identity = await fileIdentityKey(files, keyPath);
+      if (deviceIdOf(identity.publicKey) !== holderIn(kept).device) throw new Error('identity.key.pem is not the key of its device');
       const list = await readWhole(files, join(directory, 'revocations'), REVOCATIONS_MAX_BYTES);
       return new Credentials(files, directory, identity, kept, list, today);
     } catch (cause) {

@@ -318,13 +318,21 @@ export class PackIndex {
   }
 }
 
-/** SQLITE_FULL and SQLITE_IOERR_WRITE-class failures mean a full disk often enough to say so for the first. */
+/** SQLite's codes of a full disk, and of files that this process may not write or open: these are no damage, and nothing is to be removed. */
+const [FULL, READ_ONLY, CANNOT_OPEN] = [13, 8, 14];
+const HINTS: Readonly<Record<number, string>> = {
+  [FULL]: 'Free some space and try again.',
+  [READ_ONLY]: 'Run it as the user that the store belongs to, where it may be written.',
+  [CANNOT_OPEN]: 'Run it as the user that the store belongs to, where it may be written.',
+};
+
 function indexError(cause: unknown): ShoalError {
   if (cause instanceof ShoalError) return cause;
-  const full = (cause as { readonly errcode?: number }).errcode === 13;
+  const { errcode = 0 } = cause as { readonly errcode?: number };
+  const full = errcode === FULL;
   return new ShoalError(full ? 'DISK_FULL' : 'STORE_INDEX', `the store's index: ${cause instanceof Error ? cause.message : String(cause)}`, {
     cause,
     retry: full ? 'again' : 'never',
-    ...(full ? { hint: 'Free some space and try again.' } : { hint: 'The index can be removed: it is made again from the packs when the store is opened.' }),
+    hint: HINTS[errcode & 0xff] ?? 'The index can be removed: it is made again from the packs when the store is opened.',
   });
 }

@@ -50,8 +50,10 @@ export async function loadKeys(files: Files, directory: string): Promise<Readonl
   for (const name of await files.list(directory)) {
     if (!name.endsWith('.pem')) continue;
     const path = join(directory, name);
+    // What the file layer throws is passed on: a key that this user may not read is not a bad one.
+    const bytes = await readWhole(files, path, 16_384);
     try {
-      const key = createPrivateKey(Buffer.from((await readWhole(files, path, 16_384)) ?? []));
+      const key = createPrivateKey(Buffer.from(bytes ?? []));
       if (key.asymmetricKeyType !== 'ed25519') throw new Error('not an ed25519 key');
       const signer = signerOf(key);
       keys.set(signer.keyId, signer);
