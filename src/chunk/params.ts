@@ -14,7 +14,7 @@ export const DEFAULT_CHUNKING: ChunkingRecord = {
 };
 
 /** Below this the looser rule would pass every candidate (docs/chunking.md, "Parameters"). */
-export const CHUNK_LEAST_AVG = 16 * 1024;
+const CHUNK_LEAST_AVG = 16 * 1024;
 
 /**
  * Checks parameters, which may come from a manifest, and returns them.

@@ -4,7 +4,7 @@ import { unreadable } from '../store/files.ts';
 import { emit, formatBytes, progress, say } from './output.ts';
 
 /** Tokens in a file, one a line; lines that begin with # are comments. Throws `BAD_TOKEN`, `NO_SUCH_FILE`. */
-export async function readTokens(path: string): Promise<readonly string[]> {
+async function readTokens(path: string): Promise<readonly string[]> {
   const { readWhole } = await import('../store/durable.ts');
   const { nodeFiles } = await import('../store/files.ts');
   const bytes = await readWhole(nodeFiles, path, 65_536);

@@ -8,7 +8,7 @@ import { ShoalError, messageOf } from '../core/errors.ts';
 
 /** Group and port of multicast DNS (RFC 6762, 3). */
 const GROUP = '224.0.0.251';
-export const MDNS_PORT = 5353;
+const MDNS_PORT = 5353;
 /** RFC 6762, 17: no message is longer than an Ethernet jumbo frame. */
 const MESSAGE_MAX_BYTES = 9_000;
 const HEADER_BYTES = 12;

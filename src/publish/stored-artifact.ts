@@ -6,7 +6,7 @@ import { IndexReader } from '../merkle/reader.ts';
 import type { StoreReader } from '../store/types.ts';
 
 /** The index of an artifact in a store. Throws `NO_SUCH_ARTIFACT` as soon as a page of it is missing. */
-export function storedIndex(store: StoreReader, root: ObjectId): Promise<IndexReader> {
+function storedIndex(store: StoreReader, root: ObjectId): Promise<IndexReader> {
   const page = async (id: ObjectId): Promise<Uint8Array> => {
     const encoded = await store.object('page', id);
     if (encoded === undefined) throw gone(root);

@@ -8,7 +8,7 @@ export function isLoopback(host: string): boolean {
 }
 
 /** What plain HTTP costs, wherever somebody asks for it. */
-export const PLAIN_HTTP_COSTS = 'anybody on the way can see what is fetched by whom, and anybody who reaches the port can fetch it';
+const PLAIN_HTTP_COSTS = 'anybody on the way can see what is fetched by whom, and anybody who reaches the port can fetch it';
 
 /** Throws `PLAIN_HTTP` when a listener on `host` without TLS would be reachable from outside. */
 export function checkListener(host: string, secure: boolean, insecureHttp: boolean | undefined): void {

@@ -70,7 +70,7 @@ async function checkFrames(run: Run, chunks: readonly ChunkRef[]): Promise<void>
 }
 
 /** Pieces of `run`, cut so that each is whole chunks, every one of them hashed. Copies only what a piece cuts in two. */
-export async function* verifiedChunks(run: Pick<Run, 'open'>, chunks: readonly ChunkRef[]): AsyncGenerator<Uint8Array> {
+async function* verifiedChunks(run: Pick<Run, 'open'>, chunks: readonly ChunkRef[]): AsyncGenerator<Uint8Array> {
   let at = 0;
   let part: Uint8Array | undefined;
   let filled = 0;

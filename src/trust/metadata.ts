@@ -10,11 +10,11 @@ export type TimestampMetadata = Metadata<Timestamp>;
 export type AnyMetadata = RootMetadata | TargetsMetadata | SnapshotMetadata | TimestampMetadata;
 
 /** The specification the metadata is written by. */
-export const SPEC_VERSION = '1.0.31';
+const SPEC_VERSION = '1.0.31';
 
 type Json = Parameters<typeof Root.fromJSON>[0];
 
-export function kindOf(role: string): MetadataKind {
+function kindOf(role: string): MetadataKind {
   if (role === 'root') return MetadataKind.Root;
   if (role === 'snapshot') return MetadataKind.Snapshot;
   if (role === 'timestamp') return MetadataKind.Timestamp;

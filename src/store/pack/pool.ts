@@ -9,7 +9,7 @@ interface Entry {
   users: number;
 }
 
-export function packName(number: number): string {
+function packName(number: number): string {
   return `${String(number).padStart(8, '0')}.pack`;
 }
 

@@ -37,7 +37,7 @@ export async function readHead(file: OpenFile, marker: Uint8Array, offset: numbe
 }
 
 /** CRC-32 of `length` bytes at `offset`; of fewer when the file ends before. */
-export async function checksumOf(file: OpenFile, offset: number, length: number): Promise<number> {
+async function checksumOf(file: OpenFile, offset: number, length: number): Promise<number> {
   const piece = new Uint8Array(Math.min(PIECE, length));
   let crc = 0;
   for (let done = 0; done < length; ) {

@@ -22,7 +22,7 @@ export interface Staging {
 /** Roots and product roles that one staging may change: far above any use. */
 const STAGED_MAX_FILES = 4_096;
 
-export const stagedMetadata = (directory: string): string => join(directory, 'metadata');
+const stagedMetadata = (directory: string): string => join(directory, 'metadata');
 export const stagedTargets = (directory: string): string => join(directory, 'targets');
 
 export async function writeStaged(home: TrustHome, directory: string, role: string, version: number, bytes: Uint8Array): Promise<void> {
