@@ -24,8 +24,10 @@ if (name === undefined || name === '--help' || name === '-h') {
   help();
   process.exitCode = 2;
 } else {
+  // A site in scenarios is the one in network namespaces.
+  const file = name === 'site' && args.some((each) => each.startsWith('--scenario')) ? 'swarm' : name;
   // Its own process, so that a benchmark may ask for --expose-gc and be measured without this one's modules.
-  const child = spawn(process.execPath, ['--expose-gc', fileURLToPath(new URL(`${name}.ts`, here)), ...args], {
+  const child = spawn(process.execPath, ['--expose-gc', fileURLToPath(new URL(`${file}.ts`, here)), ...args], {
     stdio: 'inherit',
   });
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));

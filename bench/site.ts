@@ -24,7 +24,7 @@ const { values } = parseArgs({
   },
 });
 if (values.help) {
-  console.error('npm run bench -- site [--devices N] [--polls N] [--json] [--check]\n\nEvery byte between the site and the origin passes a counting relay. --check fails above the bars.');
+  console.error('npm run bench -- site [--devices N] [--polls N] [--json] [--check]\n\nEvery byte between the site and the origin passes a counting relay. --check fails above the bars.\nWith --scenario it is "npm run bench -- swarm": devices in network namespaces with shaped links, as that one\'s --help says.');
   process.exit(0);
 }
 const DEVICES = Number(values.devices);

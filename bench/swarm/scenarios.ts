@@ -248,11 +248,16 @@ export async function cut(setting: Setting): Promise<Measured> {
 
 /** Two of them send wrong bytes to whoever asks; one of these says that it has everything, and may be passed over before anybody takes anything from it. */
 export async function liars(setting: Setting): Promise<Measured> {
-  const { bed, devices, site } = setting;
+  const { bed, devices, prepared, site } = setting;
   const programs = [devices - 2, devices - 1].map((number) => {
-    const [command = '', ...args] = [...bed.device(number), process.execPath, new URL('liar.ts', import.meta.url).pathname, '--listen', new URL(site.urlOf(number)).host, '--agent', site.behindLiar(number), ...(number === devices - 1 ? ['--boast'] : [])];
+    const [command = '', ...args] = [...bed.device(number), process.execPath, new URL('liar.ts', import.meta.url).pathname, '--listen', new URL(site.urlOf(number)).host, '--agent', site.behindLiar(number), ...(prepared.identities === undefined ? [] : ['--identity', prepared.identities.device(number)]), ...(number === devices - 1 ? ['--boast'] : [])];
     return spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   });
+  const end = (): void => {
+    for (const program of programs) program.kill('SIGKILL');
+  };
+  // Also when the benchmark is interrupted.
+  process.once('exit', end);
   try {
     await Promise.all(programs.map(({ stdout }) => once(stdout, 'data')));
     await settled(setting, [], 2);
@@ -267,6 +272,7 @@ export async function liars(setting: Setting): Promise<Measured> {
     const brought = await Promise.all([devices - 2, devices - 1].map(async (number) => Number(/^shoal_received_bytes\{source="origin"\} (\d+)$/m.exec(await site.metrics(bed.device(number), site.behindLiar(number)))?.[1] ?? 0)));
     return { ...result, notes: { ...result.notes, 'caught by': caught.join(' and '), 'liars brought': brought.join(' and '), 'without that': result.content - brought.reduce((sum, each) => sum + each, 0) }, failures: [...wronged, ...((caught[0] ?? 0) > 0 ? [] : [`nobody caught ${urls[0] ?? ''}, which sends wrong bytes`])] };
   } finally {
-    for (const program of programs) program.kill('SIGKILL');
+    process.off('exit', end);
+    end();
   }
 }

@@ -232,7 +232,7 @@ export class Site {
   }
 
   behindLiar(number: number): string {
-    return `http://${this.#options.bed.address(number)}:${String(BEHIND_LIAR_PORT)}`;
+    return `${this.#scheme}://${this.#options.bed.address(number)}:${String(BEHIND_LIAR_PORT)}`;
   }
 
   halt(on: boolean): void {
