@@ -59,6 +59,16 @@ void round() {
     const size_t head = streams[i].zlib ? 2 : 0, size = streams[i].made - (streams[i].zlib ? 6 : 0);
     std::vector<uint8_t> raw(room[i].begin() + static_cast<long>(head), room[i].begin() + static_cast<long>(head + size)), out(in[i].size());
     require(shoal_inflate(raw.data(), raw.size(), out.data(), out.size()) == SHOAL_DEFLATE_OK && out == in[i], "decoding gives something else");
+    // The same with something behind it, and with zlib's head and checksum.
+    std::vector<uint8_t> more(room[i].begin(), room[i].begin() + streams[i].made);
+    for (uint32_t n = below(30); n > 0; n--) more.push_back(static_cast<uint8_t>(random64()));
+    size_t used = 0, held = 0;
+    require(shoal_inflate_first(more.data(), more.size(), out.data(), out.size(), streams[i].zlib, &used, &held) == SHOAL_DEFLATE_OK && used == streams[i].made && held == in[i].size() && out == in[i],
+            "decoding what a stream begins with gives something else");
+    if (!more.empty()) more[below(more.size())] ^= static_cast<uint8_t>(1u << below(8));
+    if (below(2) == 0) out.resize(below(out.size() + 1));
+    if (shoal_inflate_first(more.data(), more.size(), out.data(), out.size(), streams[i].zlib, &used, &held) == SHOAL_DEFLATE_OK)
+      require(used <= more.size() && held <= out.size(), "a stream that leaves what there is");
     for (uint32_t edits = 1 + below(4); edits > 0 && !raw.empty(); edits--) {
       if (below(3) == 0) raw.resize(below(raw.size() + 1));
       else raw[below(raw.size())] ^= static_cast<uint8_t>(1u << below(8));

@@ -11,8 +11,9 @@ import { decodeViews, encodeViews } from '../../src/container/views.ts';
 import { isShoalError } from '../../src/core/errors.ts';
 import { idFromBytes } from '../../src/core/ids.ts';
 import { DeltaApplier } from '../../src/delta/apply.ts';
-import { openDeltaFile } from '../../src/delta/file.ts';
+import { deltaFileParts, openDeltaFile } from '../../src/delta/file.ts';
 import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
+import { makeDelta } from '../../src/delta/make.ts';
 import { PREDICTION_BYTES, decodeDeltaManifest, encodeDeltaManifest } from '../../src/delta/manifest.ts';
 import type { DeltaManifest } from '../../src/delta/manifest.ts';
 import { decodeMapPage } from '../../src/delta/map.ts';
@@ -20,6 +21,7 @@ import { memoryBase, predict } from '../../src/delta/predict.ts';
 import { Shifts } from '../../src/delta/shifts.ts';
 import { Codec } from '../../src/delta/types.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
+import { rebuild } from '../../test/support/rebuild.ts';
 
 const [seconds = '10', given] = process.argv.slice(2);
 const seed = given === undefined ? Date.now() % 2 ** 31 : Number(given);
@@ -104,6 +106,17 @@ async function container(): Promise<void> {
   for (const [n, begin] of found.at.entries()) require(begin + (found.size[n] as number) <= Math.min(image.length, found.at[n + 1] ?? image.length), 'streams that overlap');
 }
 
+/** Artifacts with whatever in them between the streams and in them, cut anyhow: what the encoder makes of them rebuilds the target. */
+async function encoder(): Promise<void> {
+  const [old, wanted] = [mutated(images.base, next() % 6), mutated(images.target, next() % 6)];
+  const step = 3000 + (next() % 60_000);
+  const ends = Array.from({ length: Math.ceil(wanted.length / step) }, (_, n) => Math.min(wanted.length, (n + 1) * step));
+  const root = idFromBytes(blake3(wanted));
+  const made = await makeDelta({ root, bytes: old }, { root, bytes: wanted }, ends);
+  const bytes = Buffer.concat([...deltaFileParts(made)]);
+  require((await rebuild(bytes, old)).equals(wanted), 'a delta that does not make its target');
+}
+
 async function manifestBytes(): Promise<void> {
   const bytes = mutated(encodeDeltaManifest(manifest), 1 + (next() % 3));
   await lawful(() => {
@@ -154,5 +167,5 @@ async function payload(): Promise<void> {
 
 const until = performance.now() + Number(seconds) * 1000;
 let runs = 0;
-for (; performance.now() < until; runs++) await [file, manifestBytes, page, payload, container][next() % 5]?.();
+for (; performance.now() < until; runs++) await [file, manifestBytes, page, payload, container, encoder][next() % 6]?.();
 console.log(`runs ${String(runs)}`);
