@@ -268,9 +268,9 @@ export async function liars(setting: Setting): Promise<Measured> {
     const urls = [site.urlOf(devices - 2), site.urlOf(devices - 1)];
     const caught = urls.map((url) => honest.filter(({ lies }) => lies.has(url)).length);
     const wronged = honest.flatMap(({ number, lies }) => [...lies].filter(([url]) => !urls.includes(url)).map(([url, why]) => `device ${String(number)} took ${url} for a liar, which it is not (${why})`));
-    // They are members like all others, and cross the backhaul for what nobody lets them bring any more.
-    const brought = await Promise.all([devices - 2, devices - 1].map(async (number) => Number(/^shoal_received_bytes\{source="origin"\} (\d+)$/m.exec(await site.metrics(bed.device(number), site.behindLiar(number)))?.[1] ?? 0)));
-    return { ...result, notes: { ...result.notes, 'caught by': caught.join(' and '), 'liars brought': brought.join(' and '), 'without that': result.content - brought.reduce((sum, each) => sum + each, 0) }, failures: [...wronged, ...((caught[0] ?? 0) > 0 ? [] : [`nobody caught ${urls[0] ?? ''}, which sends wrong bytes`])] };
+    // They are members like all others, and cross the backhaul for what nobody lets them bring any more. Over TLS they tell nobody how much that was.
+    const brought = await Promise.all((prepared.identities === undefined ? [devices - 2, devices - 1] : []).map(async (number) => Number(/^shoal_received_bytes\{source="origin"\} (\d+)$/m.exec(await site.metrics(bed.device(number), site.behindLiar(number)))?.[1] ?? 0)));
+    return { ...result, notes: { ...result.notes, 'caught by': caught.join(' and '), ...(brought.length === 0 ? {} : { 'liars brought': brought.join(' and '), 'without that': result.content - brought.reduce((sum, each) => sum + each, 0) }) }, failures: [...wronged, ...((caught[0] ?? 0) > 0 ? [] : [`nobody caught ${urls[0] ?? ''}, which sends wrong bytes`])] };
   } finally {
     process.off('exit', end);
     end();
