@@ -9,14 +9,19 @@ import type { Upstream } from './upstream.ts';
  */
 export class UpstreamMetadata implements MetadataFetcher {
   readonly #now: () => readonly Upstream[];
+  readonly #onAnswer: (path: string, upstream: Upstream) => void;
 
-  /** In the order in which they are asked. A function is called again at every question: neighbours come and go. */
-  constructor(upstreams: readonly Upstream[] | (() => readonly Upstream[])) {
+  /**
+   * In the order in which they are asked. A function is called again at every question: neighbours come and go. `onAnswer` is
+   * told whose file is taken.
+   */
+  constructor(upstreams: readonly Upstream[] | (() => readonly Upstream[]), onAnswer: (path: string, upstream: Upstream) => void = () => undefined) {
+    this.#onAnswer = onAnswer;
     this.#now = typeof upstreams === 'function' ? upstreams : () => upstreams;
   }
 
   get hosts(): readonly MetadataFetcher[] {
-    return this.#now().map((upstream) => new UpstreamMetadata([upstream]));
+    return this.#now().map((upstream) => new UpstreamMetadata([upstream], this.#onAnswer));
   }
 
   get source(): string {
@@ -31,7 +36,10 @@ export class UpstreamMetadata implements MetadataFetcher {
     for (const upstream of this.#now()) {
       try {
         const { status, body } = await upstream.get('control', url, maxBytes, {}, signal);
-        if (status === 200) return body;
+        if (status === 200) {
+          this.#onAnswer(path, upstream);
+          return body;
+        }
         // A neighbour has some targets and not others; that a role has no next version is an answer.
         if (status === 404 && kind === 'metadata') return undefined;
         if (status === 404) {

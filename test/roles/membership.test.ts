@@ -26,6 +26,7 @@ import { publishFiles } from '../../src/roles/publish.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import { PackCache } from '../../src/store/pack/cache.ts';
 import { trustHome } from '../../src/trust/repository/home.ts';
+import { askedForNews } from '../../src/plan/polling.ts';
 import type { TrustHome } from '../../src/trust/repository/home.ts';
 import { initHome } from '../../src/trust/repository/init.ts';
 import { makeMember, makeFleet as otherFleet } from '../support/fleet-tls.ts';
@@ -276,6 +277,22 @@ describe('a fleet with certificates', () => {
     await one.close();
     expect((await credentialsOf(good)).revocations.has(device)).toBe(true);
     await expect(renewDevice(await credentialsOf(bad), origin.url, clock)).rejects.toMatchObject({ code: 'REFUSED' });
+  });
+
+  it('spreads revocations where there is no gateway, though the one that is out is the one that asks the origin for all', async () => {
+    const members = await Promise.all([1, 2, 3].map(async () => identity({ site: 'yard' })));
+    // They set out together, and so know each other.
+    const agents = await Promise.all(members.map((each) => agentOf({ identity: each, pollMs: 3_000 })));
+    const client = await clientWith(members[0] ?? '');
+    const told = await Promise.all(agents.map(async ({ url }) => (JSON.parse(Buffer.from((await client.request(url + wire.instance, 1_000)).body).toString()) as { readonly instance: string }).instance));
+    const { signed } = JSON.parse(Buffer.from((await client.request(`${origin.url}${wire.metadata}/timestamp.json`, 100_000)).body).toString()) as { readonly signed: { readonly version: number } };
+    const out = told.findIndex((instance) => askedForNews(instance, told.filter((other) => other !== instance), signed.version).length === 0);
+    await expect.poll(() => agents.map(({ ledger }) => ledger().received.written), { timeout: 60_000 }).toEqual(agents.map(() => image.byteLength));
+    await fleet.revoke([(await credentialsOf(members[out] ?? '')).holder.device], 'lost');
+    const lost = await clientWith(members[out] ?? '');
+    for (const { url } of agents.filter((_each, at) => at !== out)) {
+      await expect.poll(() => lost.request(url + wire.page(key, key.root), 100_000).then(() => 'served', () => 'cut'), { timeout: 60_000, interval: 200 }).toBe('cut');
+    }
   });
 
   it('goes on while the origin is away, for what the gateway has been told', async () => {

@@ -14,6 +14,8 @@ class Site {
   readonly near = new Map<string, number>();
   readonly versions = new Map<string, number>(NAMES.map((name) => [name, 1]));
   readonly dead = new Set<string>();
+  /** Those that cannot reach the origin: it has revoked them, or their line is down. */
+  readonly cutOff = new Set<string>();
   readonly news = new Map<string, News>(NAMES.map((name) => [name, this.#newsOf(name)]));
 
   #newsOf(name: string): News {
@@ -39,6 +41,7 @@ class Site {
     const count = (): Promise<void> => {
       const counts = (news?.preferred.length ?? 0) > 0 ? this.near : this.afar;
       counts.set(name, (counts.get(name) ?? 0) + 1);
+      if (counts === this.afar && !this.cutOff.has(name)) news?.answered();
       return Promise.resolve();
     };
     await (heard === undefined ? news?.due(count) : news?.heard(heard, count));
@@ -70,6 +73,21 @@ describe('news of a site', () => {
     const [other = ''] = NAMES.filter((each) => each !== site.first);
     await site.poll(other);
     expect(site.afar.get(other)).toBe(2);
+  });
+
+  it('are asked for by others when that member cannot reach the origin any more, and says nothing of it', async () => {
+    const site = new Site();
+    for (const name of NAMES) await site.poll(name);
+    site.cutOff.add(site.first);
+    const others = NAMES.filter((each) => each !== site.first);
+    for (let round = 0; round < 12; round++) {
+      site.clock.advance(POLL_MS);
+      for (const name of [site.first, ...others]) await site.poll(name);
+    }
+    // It goes on trying, and one of the others asks for all of them, from the second poll on.
+    expect(site.afar.get(site.first)).toBe(13);
+    const asked = others.map((name) => site.afar.get(name) ?? 0);
+    expect([Math.max(...asked) >= 10, asked.reduce((sum, each) => sum + each, 0) <= 12 + 2 * others.length]).toEqual([true, true]);
   });
 
   it('do not rest on the word of neighbours for ever', async () => {

@@ -44,12 +44,19 @@ export class News {
   /** When the origin was last asked: by whomever this device has its news from, and by this device itself. */
   #asked = -Infinity;
   #askedAfar = -Infinity;
+  /** When the origin, or a gateway, last answered. */
+  #answered = -Infinity;
   #deafUntil = -Infinity;
   #unsure = false;
 
   constructor(options: NewsOptions) {
     this.#options = options;
     this.#afarMs = ASK_AFAR_MS * (1 + options.random());
+  }
+
+  /** Told that the origin, or a gateway, has answered what news there is. */
+  answered(): void {
+    this.#answered = this.#options.clock.now();
   }
 
   /** Neighbours that are to be asked before everybody else, in the poll that runs. */
@@ -99,8 +106,9 @@ export class News {
     const began = clock.now();
     try {
       await poll();
-      this.#asked = heard === undefined ? began : began - heard.age;
-      if (heard === undefined) this.#askedAfar = began;
+      // Who could not reach it has heard neighbours, and knows nothing newer than they: to say otherwise would keep all of them from asking.
+      if (heard !== undefined) this.#asked = began - heard.age;
+      else if (this.#answered >= began) this.#asked = this.#askedAfar = began;
     } finally {
       this.#preferred = [];
     }
