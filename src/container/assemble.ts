@@ -1,5 +1,5 @@
 import { ShoalError } from '../core/errors.ts';
-import { deflateStreams } from './deflate.ts';
+import { compressStreams } from './codec.ts';
 import type { Part } from './layout.ts';
 import type { Streams } from './streams.ts';
 
@@ -58,7 +58,7 @@ async function compress(streams: Streams, numbers: readonly number[], data: Uint
   // A stream may cross the ends of the segment.
   const inside = at >= 0 && at + total <= into.length;
   const out = inside ? into.subarray(at, at + total) : Buffer.allocUnsafeSlow(total);
-  const fits = await deflateStreams(data, Uint32Array.from(numbers, (n) => streams.held[n] as number), Uint8Array.from(numbers, (n) => streams.coding[n] as number), out, sizes);
+  const fits = await compressStreams(data, Uint32Array.from(numbers, (n) => streams.held[n] as number), Uint32Array.from(numbers, (n) => streams.coding[n] as number), out, sizes);
   const wrong = fits.indexOf(false);
   if (wrong >= 0) throw new ShoalError('DELTA_WRONG', `stream ${String(numbers[wrong])} of the target does not come out as it should`, { ids: { stream: numbers[wrong] ?? 0 }, retry: 'elsewhere' });
   if (!inside) into.set(out.subarray(Math.max(0, -at), Math.min(total, into.length - at)), Math.max(0, at));

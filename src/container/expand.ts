@@ -1,4 +1,6 @@
 import { blake3 } from '../kernel/hash.ts';
+import { canBeMade, familyOf, readOnly } from './coding.ts';
+import type { Family } from './coding.ts';
 import { executablesIn, unchangedInExecutables } from './executables.ts';
 import type { Begun } from './executables.ts';
 import { findStreams } from './find.ts';
@@ -7,7 +9,7 @@ import type { Part } from './layout.ts';
 import { OpenedTarget } from './open-target.ts';
 import { opener } from './opened.ts';
 import { contentOf, proveStreams } from './prove.ts';
-import { codingOf, heldBytes, pick } from './streams.ts';
+import { heldBytes, pick } from './streams.ts';
 import type { Streams } from './streams.ts';
 import type { Views } from './views.ts';
 
@@ -40,6 +42,8 @@ export interface StreamCensus {
   readonly unchanged: number;
   /** Can be made again from what they hold. */
   readonly made: number;
+  /** Of what is neither: by what compressed it. */
+  readonly unmade?: Partial<Record<Family, number>>;
 }
 
 /** Below this a delta gains nothing. */
@@ -76,11 +80,20 @@ export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: rea
   const expandedBase = base.length + heldBytes(before);
   const opened = new OpenedTarget(target, found, wanted, mostBytes - expandedBase);
   const proven = await proveStreams(target, found, wanted, { signal, onProven: (n, content) => { opened.keep(n, content); } });
-  const { ends, streams } = unitsOf(target, pick(proven, (n) => (codingOf(proven.coding[n] as number)?.level ?? 0) > 0), spanEnds);
+  const { ends, streams } = unitsOf(target, pick(proven, (n) => canBeMade(proven.coding[n] as number)), spanEnds);
   const bytesOf = (which: (n: number) => boolean): number => found.size.reduce((sum, size, n) => (which(n) ? sum + size : sum), 0);
-  const census = { found: foundBytes, unchanged: bytesOf((n) => changed[n] !== true), made: streams.size.reduce((sum, size) => sum + size, 0) };
+  const census = { found: foundBytes, unchanged: bytesOf((n) => changed[n] !== true), made: streams.size.reduce((sum, size) => sum + size, 0), unmade: unmadeOf(found, (n) => changed[n] === true && !canBeMade(proven.coding[n] as number)) };
   if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + openedSize(streams, target.length) > mostBytes) return { census, expansion: undefined };
-  return { census, expansion: { views: { base: before, target: streams }, base: await expandBase(base, before, expandedBase, roomBehind), target: await opened.with(streams), units: layOut(streams, ends) } };
+  return { census, expansion: { views: { base: { ...before, coding: before.coding.map((coding) => (coding < 128 ? coding : readOnly(coding))) }, target: streams }, base: await expandBase(base, before, expandedBase, roomBehind), target: await opened.with(streams), units: layOut(streams, ends) } };
+}
+
+function unmadeOf({ size, coding }: Streams, which: (n: number) => boolean): Partial<Record<Family, number>> {
+  const unmade: Partial<Record<Family, number>> = {};
+  for (const [n, bytes] of size.entries()) {
+    const family = familyOf(coding[n] as number);
+    if (family !== undefined && which(n)) unmade[family] = (unmade[family] ?? 0) + bytes;
+  }
+  return unmade;
 }
 
 function layOut(streams: Streams, ends: readonly number[]): readonly Unit[] {

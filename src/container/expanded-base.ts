@@ -1,7 +1,6 @@
 import { ShoalError } from '../core/errors.ts';
 import { CONTAINER_CACHE_BYTES } from '../core/limits.ts';
-import { inflateStream } from './deflate.ts';
-import { codingOf } from './streams.ts';
+import { decodeStream } from './codec.ts';
 import type { Streams } from './streams.ts';
 
 /** Bytes of memory that are kept for the next streams. */
@@ -110,7 +109,7 @@ export class ExpandedBase implements Reader {
       done += bytesRead;
     }
     const content = this.#memory(held);
-    if (!(await inflateStream(bytes, codingOf(this.#streams.coding[n] as number)?.zlib === true, content))) throw drifted(n);
+    if (!(await decodeStream(bytes, this.#streams.coding[n] as number, content))) throw drifted(n);
     return content;
   }
 }

@@ -2,12 +2,13 @@ import { crc32 } from 'node:zlib';
 import { CONTAINER_MAX_HELD, CONTAINER_MAX_SIZE, CONTAINER_MAX_STREAMS } from '../core/limits.ts';
 import { beginsBlock } from './block-heads.ts';
 import { inflateFirst } from './deflate.ts';
+import { loadOthers, mayBeginOther, otherAt } from './others.ts';
 import { StreamList, codingByte } from './streams.ts';
 import type { Streams } from './streams.ts';
 
 /**
- * Finds deflate streams anywhere in an artifact, by what they begin with: zlib's (squashfs, cramfs, JFFS2, PNG, packs), gzip
- * members, entries of zip archives. Nothing of the container around them is read, so none has to be known. A stream counts
+ * Finds compressed streams anywhere in an artifact, by what they begin with: zlib's (squashfs, cramfs, JFFS2, PNG, packs), gzip
+ * members, entries of zip archives, zstd frames, xz streams. Nothing of the container around them is read, so none has to be known. A stream counts
  * if it decodes and its checksum is right.
  */
 
@@ -32,6 +33,7 @@ export async function findStreams(bytes: Uint8Array, { signal, onContent }: Find
   const found = new StreamList();
   // Nothing of it is touched beyond what streams hold.
   const room = Buffer.allocUnsafeSlow(CONTAINER_MAX_HELD);
+  await loadOthers();
   let budget = MOST_DECODED * whole.length + CONTAINER_MAX_HELD;
   let paused = 0;
   for (let at = 0; at + LEAST_BYTES <= whole.length && found.length < CONTAINER_MAX_STREAMS && budget > 0; ) {
@@ -42,6 +44,17 @@ export async function findStreams(bytes: Uint8Array, { signal, onContent }: Find
     }
     at = beginning(whole, at, Math.min(whole.length - LEAST_BYTES, paused + STRETCH_BYTES) + 1);
     const first = whole[at];
+    if (first !== undefined && mayBeginOther(first)) {
+      const other = otherAt(whole, at);
+      budget -= other?.content.length ?? 0;
+      const gains = other !== undefined && other.size >= LEAST_BYTES && other.content.length > other.size;
+      if (gains) {
+        found.add(at, other.size, other.content.length, other.coding);
+        onContent?.(other.content);
+      }
+      at += gains ? other.size : 1;
+      continue;
+    }
     const head = first === 0x78 ? zlibHeadAt(whole, at) : first === 0x1f ? gzipHeadAt(whole, at) : first === 0x50 ? zipHeadAt(whole, at) : undefined;
     const stream = head === undefined ? undefined : decode(whole, head, room);
     budget -= stream?.content.length ?? (head === undefined ? 0 : FAILED_BYTES);
@@ -60,7 +73,7 @@ export async function findStreams(bytes: Uint8Array, { signal, onContent }: Find
 function beginning(whole: Buffer, at: number, end: number): number {
   for (; at < end; at++) {
     const byte = whole[at];
-    if (byte === 0x78 || byte === 0x1f || byte === 0x50) return at;
+    if (byte === 0x78 || byte === 0x1f || byte === 0x50 || byte === 0x28 || byte === 0xfd) return at;
   }
   return at;
 }

@@ -1,4 +1,7 @@
-import { deflateStreams, inflateStream } from './deflate.ts';
+import { decodeStream } from './codec.ts';
+import { readOnly } from './coding.ts';
+import { deflateStreams } from './deflate.ts';
+import { proveOthers } from './others.ts';
 import { codingByte, codingOf } from './streams.ts';
 import type { Coding, Streams } from './streams.ts';
 
@@ -15,8 +18,10 @@ export interface ProveOptions {
 
 /** Finds how each of `streams` was made by making it. Where nothing gives its very bytes the level is 0. */
 export async function proveStreams(whole: Uint8Array, streams: Streams, wanted: (n: number) => boolean, { signal, onProven }: ProveOptions = {}): Promise<Streams> {
-  const proven = { ...streams, coding: streams.coding.map((byte) => codingByte({ level: 0, memory: 8, zlib: codingOf(byte)?.zlib === true })) };
-  const numbers = Array.from(streams.at.keys()).filter(wanted);
+  const proven = { ...streams, coding: streams.coding.map(readOnly) };
+  const all = Array.from(streams.at.keys()).filter(wanted);
+  const isDeflate = (n: number): boolean => (streams.coding[n] as number) < 128;
+  const numbers = all.filter(isDeflate);
   // The way that was right last is tried first: one program made them all, mostly.
   const lastRight = new Map<number, number>();
   let next = 0;
@@ -37,6 +42,10 @@ export async function proveStreams(whole: Uint8Array, streams: Streams, wanted: 
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));
+  for await (const { n, coding, content } of proveOthers(whole, streams, all.filter((each) => !isDeflate(each)), signal)) {
+    proven.coding[n] = coding;
+    onProven?.(n, content);
+  }
   return proven;
 }
 
@@ -111,5 +120,5 @@ function waysOf(hint: number, lastRight: number | undefined): readonly number[] 
 /** Fills `out` with what a stream holds. Throws when it is none, which cannot be of one that was found. */
 export async function contentOf(whole: Uint8Array, streams: Streams, n: number, out: Uint8Array): Promise<void> {
   const at = streams.at[n] as number;
-  if (!(await inflateStream(whole.subarray(at, at + (streams.size[n] as number)), codingOf(streams.coding[n] as number)?.zlib === true, out))) throw new Error(`stream ${String(n)} cannot be decoded again`);
+  if (!(await decodeStream(whole.subarray(at, at + (streams.size[n] as number)), streams.coding[n] as number, out))) throw new Error(`stream ${String(n)} cannot be decoded again`);
 }

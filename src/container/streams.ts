@@ -9,12 +9,12 @@ export interface Streams {
   readonly size: Uint32Array;
   /** Bytes it holds. */
   readonly held: Uint32Array;
-  /** See `Coding`. */
-  readonly coding: Uint8Array;
+  /** See `Coding` for those below 128, `coding.ts` for others. */
+  readonly coding: Uint32Array;
 }
 
 /**
- * How a stream is coded, in one byte: bits 0 … 3 the level, 1 … 9, or 0 where it can be read and not made; bit 4: memory level 9
+ * How a deflate stream is coded, in one byte below 128: bits 0 … 3 the level, 1 … 9, or 0 where it can be read and not made; bit 4: memory level 9
  * rather than 8; bit 5: with zlib's head and checksum (RFC 1950), otherwise plain deflate (RFC 1951); bit 6: as GNU gzip does, not zlib.
  */
 export interface Coding {
@@ -31,7 +31,7 @@ export function codingByte({ level, memory, zlib, gnu = false }: Coding): number
   return level | (memory === 9 ? 16 : 0) | (zlib ? 32 : 0) | (gnu ? GNU_BIT : 0);
 }
 
-/** Undefined for a byte that no coding of this version has. */
+/** Undefined for what no coding of deflate in this version has. */
 export function codingOf(byte: number): Coding | undefined {
   const level = byte & 15;
   if (byte >= 2 * GNU_BIT || level > 9 || (byte >= GNU_BIT && ((byte & 48) !== 0 || level === 0))) return undefined;
@@ -39,7 +39,7 @@ export function codingOf(byte: number): Coding | undefined {
 }
 
 /** No coding: the same as an artifact without containers. */
-export const NO_STREAMS: Streams = { at: new Float64Array(0), size: new Uint32Array(0), held: new Uint32Array(0), coding: new Uint8Array(0) };
+export const NO_STREAMS: Streams = { at: new Float64Array(0), size: new Uint32Array(0), held: new Uint32Array(0), coding: new Uint32Array(0) };
 
 /** Gathers streams one by one. */
 export class StreamList {
@@ -58,7 +58,7 @@ export class StreamList {
       at: Float64Array.from(this.#rows, ([at]) => at),
       size: Uint32Array.from(this.#rows, ([, size]) => size),
       held: Uint32Array.from(this.#rows, ([, , held]) => held),
-      coding: Uint8Array.from(this.#rows, ([, , , coding]) => coding),
+      coding: Uint32Array.from(this.#rows, ([, , , coding]) => coding),
     };
   }
 }

@@ -1,8 +1,8 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { ByteReader, ByteWriter } from '../core/codec.ts';
 import { ShoalError } from '../core/errors.ts';
-import { CONTAINER_MAX_HELD, CONTAINER_MAX_SIZE, CONTAINER_MAX_STREAMS, CONTAINER_VIEWS_MAX_BYTES } from '../core/limits.ts';
-import { codingOf } from './streams.ts';
+import { CONTAINER_MAX_SIZE, CONTAINER_MAX_STREAMS, CONTAINER_VIEWS_MAX_BYTES } from '../core/limits.ts';
+import { canBeMade, familyOf, fitsDevice } from './coding.ts';
 import type { Streams } from './streams.ts';
 
 /** The streams of both ends of a delta, as its manifest has them (docs/containers.md, "Streams in the manifest"). */
@@ -11,10 +11,17 @@ export interface Views {
   readonly target: Streams;
 }
 
+/** Codings from here on are numbers of a table, behind the column. */
+const TABLE = 128;
+
 export function encodeViews({ base, target }: Views): Uint8Array {
   const out = new ByteWriter(64 + 12 * (base.at.length + target.at.length));
   for (const streams of [base, target]) {
-    out.uint(streams.at.length, 3).raw(streams.coding);
+    const table = Array.from(new Set(streams.coding.filter((coding) => coding >= TABLE)));
+    if (table.length > TABLE) throw new RangeError(`${String(table.length)} codings of streams in one delta`);
+    out.uint(streams.at.length, 3).raw(Uint8Array.from(streams.coding, (coding) => (coding < TABLE ? coding : TABLE + table.indexOf(coding))));
+    if (table.length > 0) out.uint(table.length, 1);
+    for (const coding of table) out.uint(coding, 4);
     let end = 0;
     for (const [n, at] of streams.at.entries()) {
       out.number(at - end);
@@ -43,16 +50,24 @@ export function decodeViews(bytes: Uint8Array, baseSize: number, targetSize: num
     throw bad('it cannot be decoded', cause);
   }
   const input = new ByteReader(plain, 'list of streams');
-  const base = readStreams(input, baseSize, 0);
-  const target = readStreams(input, targetSize, 1);
+  const base = readStreams(input, baseSize, false);
+  const target = readStreams(input, targetSize, true);
   input.end();
   return { base, target };
 }
 
-function readStreams(input: ByteReader, whole: number, leastLevel: number): Streams {
+function readStreams(input: ByteReader, whole: number, made: boolean): Streams {
   const count = input.uint(3);
   if (count > CONTAINER_MAX_STREAMS || count * 8 > input.remaining) throw bad('there are too many');
-  const coding = Uint8Array.from(input.raw(count));
+  const bytes = Uint8Array.from(input.raw(count));
+  const table = Uint32Array.from({ length: bytes.some((byte) => byte >= TABLE) ? input.uint(1) : 0 }, () => input.uint(4));
+  if (table.some((coding) => coding < TABLE)) throw bad('its table has a coding that belongs in the column');
+  const coding = Uint32Array.from(bytes, (byte) => {
+    const known = byte < TABLE ? byte : table[byte - TABLE];
+    if (known === undefined) throw bad('a coding is not in its table');
+    if (familyOf(known) === undefined) throw new ShoalError('DELTA_FEATURE', `this delta needs a coding of streams (${String(known)}) that this program does not know`);
+    return known;
+  });
   const gaps = Float64Array.from({ length: count }, () => input.number());
   const column = (): Uint32Array => {
     const values = new Uint32Array(count);
@@ -66,9 +81,7 @@ function readStreams(input: ByteReader, whole: number, leastLevel: number): Stre
   for (let n = 0; n < count; n++) {
     at[n] = end + (gaps[n] as number);
     end = (at[n] as number) + (size[n] as number);
-    const known = codingOf(coding[n] as number);
-    if (known === undefined) throw new ShoalError('DELTA_FEATURE', `this delta needs a coding of streams (${String(coding[n])}) that this program does not know`);
-    if (known.level < leastLevel || size[n] === 0 || (size[n] as number) > CONTAINER_MAX_SIZE || held[n] === 0 || (held[n] as number) > CONTAINER_MAX_HELD || !(end <= whole)) throw bad(`stream ${String(n)} is out of bounds`);
+    if ((made && !canBeMade(coding[n] as number)) || !fitsDevice(coding[n] as number, held[n] as number) || size[n] === 0 || (size[n] as number) > CONTAINER_MAX_SIZE || held[n] === 0 || !(end <= whole)) throw bad(`stream ${String(n)} is out of bounds`);
   }
   return { at, size, held, coding };
 }

@@ -1,3 +1,4 @@
+import { requireCodecs } from '../container/codec.ts';
 import { contentIn, speedsHere } from '../container/effort.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
@@ -67,6 +68,7 @@ export class DeltaRoad {
    */
   static async open(bytes: Uint8Array, index: IndexReader, key: ContentKey, choice: DeltaChoice, cache: DeltaCache, onDropped: (reason: string) => void): Promise<DeltaRoad> {
     const manifest = decodeDeltaManifest(bytes);
+    if (manifest.views !== undefined) await requireCodecs(manifest.views);
     const { base, target } = manifest;
     if (base.root !== choice.offer.base || base.size !== choice.offer.baseSize) throw bad('it starts from another base than was listed');
     if (target.root !== key.root || target.size !== index.bytes) throw bad('it makes another artifact');

@@ -6,20 +6,21 @@
 /** Bytes over any link that a second of processor time is worth: little, for bytes are what most sites pay for. */
 export const PROCESSOR_PRICE = 16 * 1024;
 
-/** MB of content that one core compresses in a second, by level 1 … 9. */
-export type Speeds = readonly [number, number, number, number, number, number, number, number, number];
+/** MB of content that one core compresses in a second, by pace from 1 on: a number for all compressors and levels that are alike fast. */
+export type Speeds = readonly number[];
 
-/** Content by the level that it is compressed at. */
-export type ContentByLevel = ReadonlyMap<number, number>;
+/** Bytes of content by the pace that it is compressed at. */
+export type ContentByPace = ReadonlyMap<number, number>;
 
-/** Seconds of one core. Levels that there are not count as the slowest. */
-export function secondsOf(content: ContentByLevel, speeds: Speeds): number {
+/** Seconds of one core. Paces that there are not count as the slowest. */
+export function secondsOf(content: ContentByPace, speeds: Speeds): number {
+  const slowest = Math.min(...speeds);
   let seconds = 0;
-  for (const [level, bytes] of content) seconds += bytes / 1e6 / (speeds[level - 1] ?? speeds[8]);
+  for (const [pace, bytes] of content) seconds += bytes / 1e6 / (speeds[pace - 1] ?? slowest);
   return seconds;
 }
 
 /** As bytes, at `price` bytes a second. */
-export function workOf(content: ContentByLevel, speeds: Speeds, price: number = PROCESSOR_PRICE): number {
+export function workOf(content: ContentByPace, speeds: Speeds, price: number = PROCESSOR_PRICE): number {
   return price === 0 ? 0 : secondsOf(content, speeds) * price;
 }

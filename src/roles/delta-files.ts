@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { requireCodecs } from '../container/codec.ts';
 import { encodeViews } from '../container/views.ts';
 import { ShoalError, messageOf } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
@@ -139,7 +140,7 @@ export interface PatchReport {
  * segment and what it reads, whatever the sizes.
  *
  * @throws ShoalError `BAD_OUTPUT`; `WRONG_BASE` before anything is written when OLD has another size; `BASE_DRIFTED` when it is another
- * all the same, and `DELTA_WRONG`, before NEW appears; what `DeltaApplier.segment` and `openDeltaFile` throw
+ * all the same, and `DELTA_WRONG`, before NEW appears; `DELTA_FEATURE` when this installation lacks a compressor; what `DeltaApplier.segment` and `openDeltaFile` throw
  */
 export async function patchFile(oldPath: string, deltaPath: string, newPath: string, options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {}): Promise<PatchReport> {
   // OLD may be replaced: it is whole until NEW is.
@@ -155,6 +156,7 @@ export async function patchFile(oldPath: string, deltaPath: string, newPath: str
       if (baseSize !== outline.base.size) {
         throw wrongBase(oldPath, baseSize, outline);
       }
+      if (outline.views !== undefined) await requireCodecs(outline.views);
       const applier = new DeltaApplier(outline, delta, fileBase(base.fd));
       await writeFile(newPath, (out) => writeSegments(applier, out, outline.target.size, options));
       return { bytes: outline.target.size, deltaBytes: size };

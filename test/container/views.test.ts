@@ -1,5 +1,6 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import { readOnly, xzCoding, zstdCoding } from '../../src/container/coding.ts';
 import { StreamList } from '../../src/container/streams.ts';
 import type { Streams } from '../../src/container/streams.ts';
 import { decodeViews, encodeViews } from '../../src/container/views.ts';
@@ -7,7 +8,11 @@ import { isShoalError } from '../../src/core/errors.ts';
 import { CONTAINER_MAX_HELD } from '../../src/core/limits.ts';
 import { fc } from '../support/property.ts';
 
-const row = fc.record({ gap: fc.integer({ min: 0, max: 2 ** 31 }), size: fc.integer({ min: 1, max: 2 ** 20 }), held: fc.integer({ min: 1, max: CONTAINER_MAX_HELD }), coding: fc.constantFrom(1, 9, 25, 33, 41, 57, 73) });
+const ZSTD = zstdCoding({ level: 15, version: 1, checksum: true });
+const XZ = xzCoding({ effort: 7, dictionary: 10, check: 1, lc: 3, lp: 0, pb: 2, filter: 4, sizes: true });
+const row = fc.record({ gap: fc.integer({ min: 0, max: 2 ** 31 }), size: fc.integer({ min: 1, max: 2 ** 20 }), held: fc.integer({ min: 1, max: CONTAINER_MAX_HELD }), coding: fc.constantFrom(1, 9, 25, 33, 41, 57, 73, ZSTD, ZSTD + 4, XZ) })
+  // What other compressors than deflate hold is bounded by the memory that they take.
+  .map((made) => (made.coding < 128 ? made : { ...made, held: Math.min(made.held, 2 ** 20) }));
 
 function streamsOf(rows: readonly { readonly gap: number; readonly size: number; readonly held: number; readonly coding: number }[]): Streams {
   const list = new StreamList();
@@ -57,6 +62,22 @@ describe('the list of streams in a manifest', () => {
   test('a coding of a newer program is told apart from damage', () => {
     const views = { base: streamsOf([]), target: streamsOf([{ gap: 0, size: 10, held: 20, coding: 64 }]) };
     expect(() => decodeViews(encodeViews(views), 100, 100)).toThrow(expect.objectContaining({ code: 'DELTA_FEATURE' }));
+    // A row of the table, and a table that is too short.
+    const plain = Buffer.from(inflateRawSync(encodeViews({ base: streamsOf([]), target: streamsOf([{ gap: 0, size: 10, held: 20, coding: XZ }]) })));
+    const at = plain.indexOf(Buffer.from([128, 1])) + 2;
+    const newer = Buffer.from(plain);
+    newer.writeUInt32LE(2 ** 31, at);
+    expect(() => decodeViews(deflateRawSync(newer), 100, 100)).toThrow(expect.objectContaining({ code: 'DELTA_FEATURE' }));
+    newer.writeUInt32LE(9, at);
+    expect(() => decodeViews(deflateRawSync(newer), 100, 100)).toThrow(expect.objectContaining({ code: 'BAD_DELTA' }));
+    const missing = Buffer.from(plain);
+    missing[at - 2] = 129;
+    expect(() => decodeViews(deflateRawSync(missing), 100, 100)).toThrow(expect.objectContaining({ code: 'BAD_DELTA' }));
+    // More than a device has memory for.
+    for (const [coding, held] of [[XZ, 2 ** 22 + 1], [ZSTD, 2 ** 20 + 1]] as const) {
+      expect(() => decodeViews(encodeViews({ base: streamsOf([]), target: streamsOf([{ gap: 0, size: 10, held, coding }]) }), 100, 100)).toThrow(expect.objectContaining({ code: 'BAD_DELTA' }));
+    }
+    expect(() => decodeViews(encodeViews({ base: streamsOf([]), target: streamsOf([{ gap: 0, size: 10, held: 20, coding: readOnly(ZSTD) }]) }), 100, 100)).toThrow(expect.objectContaining({ code: 'BAD_DELTA' }));
     const unmade = { base: streamsOf([]), target: streamsOf([{ gap: 0, size: 10, held: 20, coding: 32 }]) };
     expect(() => decodeViews(encodeViews(unmade), 100, 100)).toThrow(expect.objectContaining({ code: 'BAD_DELTA' }));
   });
