@@ -32,6 +32,10 @@ it('makes deltas from the release that most devices say they run, to the origin 
   const stops = [await agent('one'), await agent('two', '--gateway', gateway.url)];
   await expect.poll(runs, { interval: 500 }).toEqual([['1', 1]]);
   await expect.poll(() => has('two', '1')).toBe(true);
+  // It says so when it asks for news the next time; what it asks meanwhile may be from before.
+  const asked = async (): Promise<number> => [...(await ask(gateway.url, '/metrics')).body.toString().matchAll(/^shoal_http_requests_total\{.*tuf.*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
+  const before = await asked();
+  await expect.poll(asked, { interval: 200 }).toBeGreaterThanOrEqual(before + 4);
   for (const stop of stops) await stop();
   // These two stay on 1; one more updates as releases come.
   const third = await agent('three');
