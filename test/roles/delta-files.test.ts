@@ -132,7 +132,26 @@ describe('shoal diff, patch and inspect', () => {
     expect(shoal('diff', at('old'), at('new'), at('cli.delta'), '--json')).toMatchObject({ code: 0, last: { ok: true, format: 'shoal', newBytes: target.length } });
     expect(shoal('patch', at('old'), at('cli.delta'), at('cli.out'), '--json')).toMatchObject({ code: 0, last: { ok: true, bytes: target.length } });
     expect(readFileSync(at('cli.out')).equals(target)).toBe(true);
-    expect(shoal('inspect', at('cli.delta'), '--json')).toMatchObject({ code: 0, last: { ok: true, kind: 'delta' } });
+    expect(shoal('inspect', at('cli.delta'), '--json')).toMatchObject({ code: 0, last: { ok: true, kind: 'delta' }, errors: expect.stringContaining('--base FILE') as string });
+  });
+
+  test.skipIf(native === undefined)('where a delta goes is shown by region, and adds up to the delta', () => {
+    writeFileSync(at('program-1'), executable('x86', 5, 900));
+    writeFileSync(at('program-2'), executable('x86', 5, 900, true));
+    expect(shoal('diff', at('program-1'), at('program-2'), at('program.delta')).code).toBe(0);
+    const shown = shoal('inspect', at('program.delta'), '--base', at('program-1'), '--json');
+    expect(shown).toMatchObject({ code: 0, last: { kind: 'delta', spent: { twice: 0 } } });
+    // Of the rows that are a whole: kinds of files, rules, and the rest.
+    const rows = shown.errors.split('\n\n')[1]?.split('\n').slice(1) ?? [];
+    expect(rows[0]).toContain('programs and libraries');
+    const shares = rows.map((row) => Number(/([\d.]+) %/.exec(row)?.[1]));
+    expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(100, 0);
+    expect(shown.errors).toMatch(/\n {2}\.text +\d+/);
+    expect(shown.errors).toMatch(/\n {2}x86-64 code +\d+/);
+    // A file that it was not made from, of the same size or another.
+    writeFileSync(at('program-x'), readFileSync(at('program-1')).fill(7, 300, 900));
+    expect(shoal('inspect', at('program.delta'), '--base', at('program-x'), '--json')).toMatchObject({ code: 1, last: { error: 'BASE_DRIFTED' } });
+    expect(shoal('inspect', at('program.delta'), '--base', at('old'), '--json')).toMatchObject({ code: 1, last: { error: 'WRONG_BASE' } });
   });
 });
 
