@@ -47,7 +47,7 @@ describe.skipIf(needsDebian('aria2', 'aria2c'))('an agent with --torrent', () =>
     const torrent = await fleet.bare('os@1');
     const seeding = clients.run('aria2c', [...ARIA2_ALONE, '--seed-ratio=0.0', '--check-integrity=true', '--allow-overwrite=true', `--listen-port=${String(await freePort())}`, '-d', at('seed'), torrent]);
     await expect.poll(() => scraped(fleet.torrents, infoHash), { timeout: HANG_S * 1000 }).toContain('8:completei1e');
-    const taking = await fleet.agent('os', [...MINE, '--backhaul-limit', '1M', '--upload-limit', '32M']);
+    const taking = await fleet.agent('os', [...MINE, '--backhaul-limit', '256K', '--upload-limit', '32M']);
     const { ledger } = (await taking.installed()) as { readonly ledger: { readonly origin: number; readonly torrent: number; readonly peer: number } };
     expect((await readFile(taking.path)).equals(image)).toBe(true);
     expect([ledger.torrent > image.byteLength / 4, ledger.peer]).toEqual([true, 0]);
