@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { firstLine, forcedTier, type Tier, unavailable } from './choice.ts';
 
 /** What a build of this very source exports; see `kAbi` in native/addon.cc. */
-const ABI = 14;
+const ABI = 15;
 
 /** A native object, and nothing else will do. */
 export interface NativeShifts {
