@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { JOIN_MS, LOOKING_MS, LOTS, SiteTurns, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WORK_UNSEEN_MS, bringersFirst } from '../../src/plan/site.ts';
-import type { Member } from '../../src/plan/site.ts';
+import type { Member } from '../../src/plan/site-member.ts';
 import { fc } from '../support/property.ts';
 
 const ROOT = 'ab'.repeat(32);
