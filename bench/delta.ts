@@ -142,20 +142,35 @@ function file(source: Source): string {
   return made;
 }
 
-/** Runs a command to its end: its time and the peak that the kernel counted, by way of GNU time. */
+/**
+ * Runs a command to its end: its times, and the peak that the kernel counted, by way of GNU time. Processor time is bash's, in
+ * milliseconds: GNU time cuts off after ten, and a file of 10 MB is applied in 40.
+ */
 function measured(command: readonly string[], core?: number): Cost {
   const report = join(work, 'time');
   const pinned = core === undefined ? [] : ['taskset', '-c', String(core)];
   const started = performance.now();
-  const { status, stderr } = spawnSync('/usr/bin/time', ['-f', '%M %U %S', '-o', report, ...pinned, ...command], { encoding: 'utf8', maxBuffer: 2 ** 26 });
+  const timed = 'TIMEFORMAT="%3U %3S"; exec 3>&2; report=$1; shift; { time /usr/bin/time -f %M -o "$report" "$@" 2>&3; } 2>"$report.cpu"';
+  const { status, stderr } = spawnSync('bash', ['-c', timed, 'bash', report, ...pinned, ...command], { encoding: 'utf8', maxBuffer: 2 ** 26, env: { ...process.env, LC_ALL: 'C' } });
   const seconds = (performance.now() - started) / 1000;
   if (status !== 0) throw new Error(`${command.join(' ')} ended with ${String(status)}: ${stderr}`);
-  const [peak = 0, user = 0, system = 0] = readFileSync(report, 'utf8').trim().split('\n').at(-1)?.split(' ').map(Number) ?? [];
-  return { seconds, cpu: user + system, peak: peak / 1024 };
+  const numbers = (path: string): readonly number[] => readFileSync(path, 'utf8').trim().split('\n').at(-1)?.split(' ').map(Number) ?? [];
+  const [user = 0, system = 0] = numbers(`${report}.cpu`);
+  return { seconds, cpu: user + system, peak: (numbers(report)[0] ?? 0) / 1024 };
 }
 
+/** What takes little is measured more often than --rounds says, for so many seconds: a process of 60 ms differs by 10 from the next. */
+const LONG_ENOUGH = 2;
+const MOST_ROUNDS = 25;
+
 function best(rounds: number, measure: () => Cost): Cost {
-  return Array.from({ length: rounds }, measure).reduce((a, b) => ({ seconds: Math.min(a.seconds, b.seconds), cpu: Math.min(a.cpu, b.cpu), peak: Math.max(a.peak, b.peak) }));
+  const costs: Cost[] = [];
+  for (let spent = 0; costs.length < rounds || (spent < LONG_ENOUGH && costs.length < MOST_ROUNDS);) {
+    const cost = measure();
+    costs.push(cost);
+    spent += cost.seconds;
+  }
+  return costs.reduce((a, b) => ({ seconds: Math.min(a.seconds, b.seconds), cpu: Math.min(a.cpu, b.cpu), peak: Math.max(a.peak, b.peak) }));
 }
 
 function run(contender: Contender, old: string, target: string): Result {
@@ -208,7 +223,9 @@ little[30_000] = 1;
 writeFileSync(join(work, 'new'), little);
 measured([process.execPath, shoal, 'diff', join(work, 'old'), join(work, 'new'), join(work, 'nothing.delta')]);
 const start = best(Number(values.rounds), () => measured([process.execPath, shoal, 'patch', join(work, 'old'), join(work, 'nothing.delta'), join(work, 'out')], cpus().length - 1));
-console.error(`A process that does nothing: ${idle.peak.toFixed(0)} MiB; one that applies a delta of one byte: ${start.cpu.toFixed(2)} s of processor time. Load: ${loadavg()[0]?.toFixed(1) ?? ''}.`);
+console.error(`A process that does nothing: ${idle.peak.toFixed(0)} MiB; one that applies a delta of one byte: ${start.cpu.toFixed(3)} s of processor time. Load: ${loadavg()[0]?.toFixed(1) ?? ''}.`);
+const { tiers } = JSON.parse(execFileSync(process.execPath, [shoal, '--version', '--json'], { encoding: 'utf8' })) as { readonly tiers: { readonly kernel: { readonly tier: string; readonly reason?: string } } };
+if (tiers.kernel.tier !== 'native') console.error(`Without the native kernels: ${tiers.kernel.reason ?? ''}`);
 if (!installed('mksquashfs')) console.error('squashfs-tools is not installed: pairs of squashfs images are left out');
 const pairs = values.old !== undefined && values.new !== undefined
   ? [{ name: 'yours', old: { path: values.old }, new: { path: values.new } }]
@@ -230,8 +247,8 @@ const report = pairs.map((pair) => {
   const results: Result[] = [];
   const show = (result: Result): void => {
     const { contender, bytes, encode, apply, cap } = result;
-    const speed = newBytes / 1e6 / Math.max(0.01, apply.cpu - (contender.startsWith('shoal') ? start.cpu : 0));
-    const columns = [bytes.toFixed(0).padStart(12), encode.seconds.toFixed(2).padStart(10), encode.cpu.toFixed(2).padStart(8), encode.peak.toFixed(0).padStart(8), apply.seconds.toFixed(2).padStart(10), apply.cpu.toFixed(2).padStart(8), speed.toFixed(0).padStart(8), apply.peak.toFixed(0).padStart(8)];
+    const speed = newBytes / 1e6 / Math.max(0.001, apply.cpu - (contender.startsWith('shoal') ? start.cpu : 0));
+    const columns = [bytes.toFixed(0).padStart(12), encode.seconds.toFixed(2).padStart(10), encode.cpu.toFixed(2).padStart(8), encode.peak.toFixed(0).padStart(8), apply.seconds.toFixed(2).padStart(10), apply.cpu.toFixed(3).padStart(8), speed.toFixed(0).padStart(8), apply.peak.toFixed(0).padStart(8)];
     console.error(`${contender.padEnd(14)}${columns.join('')}${cap === undefined ? '' : `   of ${cap.toFixed(0)} MiB`}${contender === 'shoal' ? `   ${String(result.moved ? MOVED_MBPS : PLAIN_MBPS)} MB/s asked for` : ''}`);
     results.push(result);
   };
@@ -255,7 +272,7 @@ const report = pairs.map((pair) => {
       if (value > most) failures.push(`${pair.name}: ${what} ${value.toFixed(2)}, at most ${most.toFixed(2)}`);
     };
     // A process takes a while to begin: that is not the speed of applying. Nor is what else the machine does.
-    const speed = newBytes / 1e6 / Math.max(0.01, ours.apply.cpu - start.cpu);
+    const speed = newBytes / 1e6 / Math.max(0.001, ours.apply.cpu - start.cpu);
     if (bsdiff !== undefined) hold('bytes', ours.bytes, bsdiff.bytes);
     if (bsdiff !== undefined) hold('encode seconds', ours.encode.seconds - start.seconds, bsdiff.encode.seconds / 5);
     if (hdiffz !== undefined) hold('bytes', ours.bytes, hdiffz.bytes * ('share' in pair ? (pair.share ?? 1) : 1));

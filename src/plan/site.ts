@@ -44,6 +44,11 @@ const TRY_MS = 20_000;
 /** A member that ceased so often to bring what it said it was bringing, and had not got it, is not believed about that any more. */
 const BROKEN_MOST = 8;
 
+/** What was for a member to bring that shows no sign of life is left to it for so long, while there is enough else to bring, milliseconds. */
+const STAND_IN_MS = 40_000;
+/** How often it is found out whether there is, milliseconds. */
+const LEFT_MS = 250;
+
 /** Spans on their way over the backhaul at a time that a site aims at; each is lost, in part, when whoever brings it dies. */
 const WIDTH = 6;
 /** The same when nothing else is left to begin: enough to keep the line full. */
@@ -72,6 +77,8 @@ export class SiteTurns {
   #best = -1;
   /** Spans of the artifact, where that is known. */
   #count = Infinity;
+  /** Whether something is left to begin that is for members to bring that can be waited for, as found last. */
+  #left = { at: -Infinity, any: false };
   /** The span that this device tries though it is not its turn. */
   #tried: number | undefined;
 
@@ -274,11 +281,50 @@ export class SiteTurns {
       const theirs = score(seen, lot);
       if (other < firstRank || (other === firstRank && theirs > firstScore)) [first, firstRank, firstScore] = [seen, other, theirs];
     }
-    if (first === undefined) return true;
+    if (first === undefined) return !this.#leaves(span);
     if (!this.#idles(first, lot)) return this.#tries && span === (this.#tried ??= span);
     // Whoever is next may begin to be waited for.
     first.passed = this.#now();
     return this.mine(span);
+  }
+
+  /** Whether it is this device's turn only because another one cannot be waited for, who may be bringing `span` where nobody here sees it: what is its own comes first. */
+  standsIn(span: number): boolean {
+    return this.#lost(span % LOTS) !== undefined;
+  }
+
+  /** Who would have the turns of `lot`, if he is one that cannot be waited for. */
+  #lost(lot: number): Seen | undefined {
+    const rank = this.#rank(this.#self);
+    let lost: Seen | undefined;
+    let [firstRank, firstScore] = [rank, score(this.#self, lot)];
+    for (const seen of this.#others.values()) {
+      if (!seen.joined || seen.liar) continue;
+      const other = this.#rankBeside(seen, rank);
+      const theirs = score(seen, lot);
+      if (other < firstRank || (other === firstRank && theirs > firstScore)) [lost, firstRank, firstScore] = [this.#waitsFor(seen) ? undefined : seen, other, theirs];
+    }
+    return lost;
+  }
+
+  /**
+   * Whether `span` is left to one that cannot be reached, because there is enough to bring that is nobody else's. Where a LAN is cut, the
+   * other half brings it, and little crosses twice; where he is dead, it makes no difference what comes last.
+   */
+  #leaves(span: number): boolean {
+    const lost = this.#lost(span % LOTS);
+    return lost !== undefined && this.#now() - lost.alive <= STAND_IN_MS && this.#leftToBegin;
+  }
+
+  /** Whether something is not begun of what is for members to bring that can be waited for, this one among them. */
+  get #leftToBegin(): boolean {
+    const now = this.#now();
+    if (now - this.#left.at < LEFT_MS || this.#count === Infinity) return this.#left.any;
+    const here = Array.from({ length: LOTS }, (_, lot) => this.#lost(lot) === undefined);
+    let any = false;
+    for (let span = 0; !any && span < this.#count; span++) any = here[span % LOTS] === true && !this.#comes(span);
+    this.#left = { at: now, any };
+    return any;
   }
 
   /** Whether the member whose turn `lot` is has had it for too long without bringing anything at all. */
