@@ -20,7 +20,7 @@ export function keepHeapSmall(): void {
  * (applying a delta of 113 MB of squashfs takes 15 MiB less). To be called before the work begins.
  */
 export function expectLargeBuffers(): void {
-  setFlagsFromString('--external-memory-accounted-in-global-limit');
+  for (const flag of ['--external-memory-accounted-in-global-limit', '--no-incremental-marking']) setFlagsFromString(flag);
   native?.returnMemory();
 }
 
