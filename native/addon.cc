@@ -15,7 +15,7 @@
 namespace {
 
 // Raised when an exported function changes meaning, so that a stale build is never mistaken for a current one.
-constexpr int32_t kAbi = 15;
+constexpr int32_t kAbi = 16;
 
 napi_value Abi(napi_env env, napi_callback_info) {
   napi_value value;

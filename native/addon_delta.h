@@ -274,7 +274,7 @@ napi_value DeltaSpent(napi_env env, napi_callback_info info) {
 struct EncodeWork : Work {
   const uint8_t *base, *target;
   size_t baseSize, targetSize;
-  std::vector<uint64_t> begins, ends, units;
+  std::vector<uint64_t> begins, ends, units, skips;
   std::vector<shoal_delta_stream> streams;
   shoal_delta_options options = {};
   shoal_delta_result made = {};
@@ -314,19 +314,19 @@ struct EncodeWork : Work {
 };
 
 // deltaEncode(base, target: Uint8Array, ends, units: Float64Array, memoryCap, segmentPayload, threads: number, control: BigUint64Array,
-//   begins, streams: Float64Array, plain: boolean): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
+//   begins, streams: Float64Array, plain: boolean, skips: Float64Array): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
 // control[0]: progress, of about 3 * target bytes; control[1]: not 0 cancels. begins: one for each end, where there are units.
-// streams: at, held, size of each. plain: bytes alone.
+// streams: at, held, size of each. plain: bytes alone. skips: begins and ends of base bytes that are left out of the index, by turns.
 napi_value DeltaEncode(napi_env env, napi_callback_info info) {
-  napi_value args[11];
-  size_t count = 11, baseSize, targetSize, endCount, unitCount, controls, beginCount, streamNumbers;
+  napi_value args[12];
+  size_t count = 12, baseSize, targetSize, endCount, unitCount, controls, beginCount, streamNumbers, skipCount;
   const uint8_t *base, *target;
-  const double *ends, *units, *begins, *streams;
+  const double *ends, *units, *begins, *streams, *skips;
   double cap;
   uint32_t payload, threads;
   bool plain;
   uint64_t* control;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 11 ||
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 12 ||
       !Array(env, args[0], napi_uint8_array, &base, &baseSize) ||
       !Array(env, args[1], napi_uint8_array, &target, &targetSize) ||
       !Array(env, args[2], napi_float64_array, &ends, &endCount) ||
@@ -335,7 +335,8 @@ napi_value DeltaEncode(napi_env env, napi_callback_info info) {
       napi_get_value_uint32(env, args[6], &threads) != napi_ok ||
       !Array(env, args[7], napi_biguint64_array, &control, &controls) || controls < 2 ||
       !Array(env, args[8], napi_float64_array, &begins, &beginCount) || !Array(env, args[9], napi_float64_array, &streams, &streamNumbers) ||
-      beginCount != (unitCount == 0 ? 0 : endCount) || streamNumbers % 3 != 0 || napi_get_value_bool(env, args[10], &plain) != napi_ok)
+      beginCount != (unitCount == 0 ? 0 : endCount) || streamNumbers % 3 != 0 || napi_get_value_bool(env, args[10], &plain) != napi_ok ||
+      !Array(env, args[11], napi_float64_array, &skips, &skipCount) || skipCount % 2 != 0)
     return Refuse(env, "deltaEncode: a wrong argument");
   EncodeWork* work = new (std::nothrow) EncodeWork;
   if (work == nullptr) return Refuse(env, "no memory");
@@ -348,6 +349,9 @@ napi_value DeltaEncode(napi_env env, napi_callback_info info) {
   for (size_t i = 0; i < unitCount; i++) work->units.push_back(whole(units[i]));
   for (size_t i = 0; i < beginCount; i++) work->begins.push_back(whole(begins[i]));
   for (size_t i = 0; i < streamNumbers; i += 3) work->streams.push_back({whole(streams[i]), whole(streams[i + 1]), whole(streams[i + 2])});
+  for (size_t i = 0; i < skipCount; i++) work->skips.push_back(whole(skips[i]));
+  work->options.skips = work->skips.data();
+  work->options.skip_count = work->skips.size();
   work->options.span_begins = work->begins.data();
   work->options.unit_spans = work->units.data();
   work->options.unit_count = work->units.size();

@@ -91,6 +91,9 @@ typedef struct {
   /* What of the target was compressed where it comes from. Ascending, without overlap, within the target. */
   const shoal_delta_stream* streams;
   size_t stream_count;
+  /* Begins and ends of base bytes that the index leaves out, by turns: ascending, within the base. */
+  const uint64_t* skips;
+  size_t skip_count; /* numbers, an even one */
 } shoal_delta_options;
 
 typedef struct {

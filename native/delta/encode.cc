@@ -376,6 +376,9 @@ int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_
       base_size > SHOAL_DELTA_MAX_SIZE || target_size > SHOAL_DELTA_MAX_SIZE)
     return SHOAL_DELTA_BAD_ARGUMENT;
   if (options->unit_count > 0 && !shoal::delta::unitsAreRight(span_ends, span_count, target_size, *options)) return SHOAL_DELTA_BAD_ARGUMENT;
+  if (options->skip_count % 2 != 0) return SHOAL_DELTA_BAD_ARGUMENT;
+  for (size_t i = 0; i < options->skip_count; i++)
+    if (options->skips[i] > base_size || (i > 0 && options->skips[i] < options->skips[i - 1])) return SHOAL_DELTA_BAD_ARGUMENT;
   uint64_t at = 0;
   for (size_t i = 0; i < span_count && options->unit_count == 0; i++) {
     if (span_ends[i] <= at || span_ends[i] - at > SHOAL_DELTA_MAX_SEGMENT) return SHOAL_DELTA_BAD_ARGUMENT;
@@ -389,6 +392,8 @@ int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_
   shoal::delta::MatchOptions match;
   match.memoryCap = options->memory_cap;
   match.threads = threads;
+  match.skip = options->skips;
+  match.skips = options->skip_count / 2;
   shoal::delta::Encoder encoder(base, base_size, target, target_size, progress, threads);
   const int32_t status = encoder.run(span_ends, span_count, *options, match, options->segment_payload == 0 ? 262144 : options->segment_payload, *owned);
   if (status != SHOAL_DELTA_OK) {

@@ -58,6 +58,19 @@ struct Interval {
   size_t begin, end;
 };
 
+// Whether ascending places are to be skipped.
+class Skipper {
+ public:
+  explicit Skipper(const MatchOptions& options) : next_(options.skip), end_(options.skip + 2 * options.skips) {}
+  bool at(uint64_t place) {
+    while (next_ != end_ && next_[1] <= place) next_ += 2;
+    return next_ != end_ && place >= next_[0];
+  }
+
+ private:
+  const uint64_t *next_, *end_;
+};
+
 class Matcher {
  public:
   Matcher(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize, const MatchOptions& options,
@@ -117,8 +130,10 @@ class Matcher {
       return h;
     };
     Touch touch;
+    Skipper skipper(options_);
     for (size_t i = 0; i + kBlock <= n_; i += stride) {
       touch(stride);
+      if (skipper.at(i)) continue;
       if (load64(b_ + i) == load64(b_ + i + 8) && memcmp(b_ + i, b_ + i + 8, kBlock - 8) == 0) continue;
       const uint64_t h = mix(hashBlock(b_ + i));
       filter[h >> filterShift >> 6] |= uint64_t{1} << (h >> filterShift & 63);
@@ -203,6 +218,7 @@ class Matcher {
       at = std::max(at, u.end);
     }
     if (at < n_) free_.push_back({at, n_});
+    leaveOut();
     size_t freeBytes = 0;
     for (const auto& f : free_) freeBytes += f.end - f.begin;
 
@@ -221,8 +237,10 @@ class Matcher {
       Touch touch;
       if (which == 0) {
         long_.assign(size_t{1} << longBits, 0);
+        Skipper skipper(options_);
         for (size_t i = 0; i + kLong <= n_; i += longStep_) {
           touch(longStep_);
+          if (skipper.at(i)) continue;
           uint32_t& slot = long_[hashLong(b_ + i) >> longShift_];
           if (slot == 0) slot = static_cast<uint32_t>(i / longStep_ + 1);
         }
@@ -241,6 +259,23 @@ class Matcher {
         }
       }
     });
+  }
+
+  // What is skipped is not free.
+  void leaveOut() {
+    std::vector<Interval> left;
+    size_t k = 0;
+    for (const Interval& f : free_) {
+      size_t at = f.begin;
+      while (k < options_.skips && options_.skip[2 * k + 1] <= at) k++;
+      for (size_t i = k; i < options_.skips && options_.skip[2 * i] < f.end; i++) {
+        const size_t begin = static_cast<size_t>(options_.skip[2 * i]);
+        if (begin > at) left.push_back({at, begin});
+        at = std::max(at, static_cast<size_t>(options_.skip[2 * i + 1]));
+      }
+      if (at < f.end) left.push_back({at, f.end});
+    }
+    free_.swap(left);
   }
 
   struct Candidate {

@@ -21,6 +21,9 @@ using Cover = shoal_delta_cover;
 struct MatchOptions {
   uint64_t memoryCap = 0;  // bytes the index may take; 0: about two per base byte
   unsigned threads = 2;
+  // Pairs of begin and end, ascending: base bytes that nothing of the target is looked for in. A match may still grow into them.
+  const uint64_t* skip = nullptr;
+  size_t skips = 0;
 };
 
 // Covers come in target order and do not overlap in the target. False when cancelled.

@@ -21,6 +21,8 @@ export interface Expansion {
   /** The opened target: each of its streams replaced by what it holds. */
   readonly target: Uint8Array;
   readonly units: readonly Unit[];
+  /** Bytes [begin, end) of the base that nothing of the opened target resembles: streams, where all are opened that changed. */
+  readonly rebuilt: readonly (readonly [number, number])[];
 }
 
 /** Target bytes of one segment. */
@@ -49,6 +51,9 @@ export interface StreamCensus {
 /** Below this a delta gains nothing. */
 const LEAST_BYTES = 32 * 1024;
 
+/** Of the bytes of a target's streams, those that changed and stay closed, up to which the base's are not looked into for them. */
+const MOST_CLOSED = 0.01;
+
 /** Streams that are decoded before others may run. */
 const AT_ONCE = 16;
 
@@ -57,6 +62,8 @@ export interface ExpandOptions {
   readonly mostBytes: number;
   /** Bytes behind the base in its buffer that may be written. */
   readonly roomBehind?: number | undefined;
+  /** See `ProveOptions`. */
+  readonly threads?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -65,7 +72,7 @@ export interface ExpandOptions {
  * nothing or there is no memory for it. Streams that did not change stay as they are, the base has their very bytes, but for those in
  * executables of which others did change.
  */
-export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], { mostBytes, roomBehind = 0, signal }: ExpandOptions): Promise<{ readonly census: StreamCensus; readonly expansion: Expansion | undefined }> {
+export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: readonly number[], { mostBytes, roomBehind = 0, threads, signal }: ExpandOptions): Promise<{ readonly census: StreamCensus; readonly expansion: Expansion | undefined }> {
   const options = signal === undefined ? {} : { signal };
   const begun: (readonly Begun[])[] = [];
   const found = await findStreams(target, { ...options, onContent: (content) => begun.push(executablesIn(content)) });
@@ -79,12 +86,17 @@ export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: rea
   const wanted = (n: number): boolean => changed[n] === true || unchanged.has(n);
   const expandedBase = base.length + heldBytes(before);
   const opened = new OpenedTarget(target, found, wanted, mostBytes - expandedBase);
-  const proven = await proveStreams(target, found, wanted, { signal, onProven: (n, content) => { opened.keep(n, content); } });
+  const proven = await proveStreams(target, found, wanted, { threads, signal, onProven: (n, content) => { opened.keep(n, content); } });
   const { ends, streams } = unitsOf(target, pick(proven, (n) => canBeMade(proven.coding[n] as number)), spanEnds);
   const bytesOf = (which: (n: number) => boolean): number => found.size.reduce((sum, size, n) => (which(n) ? sum + size : sum), 0);
+  const open = new Set(streams.at);
+  const closed = new Set(Array.from(found.at.keys()).filter((n) => !open.has(found.at[n] as number)).map((n) => nameOf(target, found, n)));
+  const leftBytes = bytesOf((n) => changed[n] === true && !open.has(found.at[n] as number));
+  // What is closed in the target may lie in a base stream that is like it.
+  const rebuilt = leftBytes > foundBytes * MOST_CLOSED ? [] : Array.from(before.at, (at, n): readonly [number, number] => [at, at + (before.size[n] as number)]).filter((_, n) => !closed.has(nameOf(base, before, n)));
   const census = { found: foundBytes, unchanged: bytesOf((n) => changed[n] !== true), made: streams.size.reduce((sum, size) => sum + size, 0), unmade: unmadeOf(found, (n) => changed[n] === true && !canBeMade(proven.coding[n] as number)) };
   if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + openedSize(streams, target.length) > mostBytes) return { census, expansion: undefined };
-  return { census, expansion: { views: { base: { ...before, coding: before.coding.map((coding) => (coding < 128 ? coding : readOnly(coding))) }, target: streams }, base: await expandBase(base, before, expandedBase, roomBehind), target: await opened.with(streams), units: layOut(streams, ends) } };
+  return { census, expansion: { views: { base: { ...before, coding: before.coding.map((coding) => (coding < 128 ? coding : readOnly(coding))) }, target: streams }, base: await expandBase(base, before, expandedBase, roomBehind), target: await opened.with(streams), units: layOut(streams, ends), rebuilt } };
 }
 
 function unmadeOf({ size, coding }: Streams, which: (n: number) => boolean): Partial<Record<Family, number>> {

@@ -1,6 +1,5 @@
-import { familyOf, fitsDevice, readOnly, xzCoding, xzOf, zstdCoding, zstdOf } from './coding.ts';
+import { fitsDevice, readOnly, xzCoding, xzOf, zstdCoding, zstdOf } from './coding.ts';
 import { compressStreams, decodeStream } from './codec.ts';
-import type { Streams } from './streams.ts';
 import { loadXz, xzAt } from './xz.ts';
 import { hasZstd, loadZstd, zstdAt } from './zstd.ts';
 
@@ -55,51 +54,37 @@ function* waysOf(hint: number, held: number): Generator<number> {
   } else if (xz !== undefined) for (const effort of XZ_EFFORTS) yield xzCoding({ ...xz, effort });
 }
 
-/** Content for which all ways are tried that there are; afterwards only those that have been right. */
-const SEARCHED_BYTES = 2 * 1024 * 1024;
-/** Different codings in one delta: fewer than the manifest's table has room for. */
-const MOST_WAYS = 100;
+/** A stream, and what may have made it. */
+export interface WaySearch {
+  readonly bytes: Uint8Array;
+  /** All that it says of how it was made. */
+  readonly hint: number;
+  readonly held: number;
+  /** Tried first, in order. */
+  readonly known: readonly number[];
+  /** Whether all others that there are are tried as well. */
+  readonly all: boolean;
+}
 
-export interface ProvenOther {
-  readonly n: number;
-  readonly coding: number;
-  /** Changes afterwards. */
+export interface WayFound {
+  /** Undefined where nothing gives the stream's very bytes. */
+  readonly coding: number | undefined;
   readonly content: Uint8Array;
 }
 
-/** What made each of the streams `numbers`, found out by making it again; nothing of those for which no way gives their very bytes. */
-export async function* proveOthers(whole: Uint8Array, streams: Streams, numbers: readonly number[], signal?: AbortSignal): AsyncGenerator<ProvenOther> {
-  // Newest first: one program made them all, mostly.
-  let right: number[] = [];
-  const ways = new Set<number>();
-  const searched = new Map<string | undefined, number>();
-  for (const n of numbers) {
-    signal?.throwIfAborted();
-    const [at, size, held, hint] = [streams.at[n] as number, streams.size[n] as number, streams.held[n] as number, streams.coding[n] as number];
-    const content = Buffer.allocUnsafeSlow(held);
-    const bytes = whole.subarray(at, at + size);
-    if (!(await decodeStream(bytes, hint, content))) continue;
-    const out = Buffer.allocUnsafeSlow(size);
-    const makes = async (way: number): Promise<boolean> => (await compressStreams(content, Uint32Array.of(held), Uint32Array.of(way), out, Uint32Array.of(size)))[0] === true && out.equals(bytes);
-    const known = right.filter((way) => says(way) === says(hint));
-    let coding: number | undefined;
-    for (const way of known) if (coding === undefined && await makes(way)) coding = way;
-    const family = familyOf(hint);
-    const done = searched.get(family) ?? 0;
-    if (coding === undefined && done < SEARCHED_BYTES && ways.size < MOST_WAYS) {
-      // Sooner or later all ways are tried: what is right at once costs nothing.
-      for (const way of waysOf(hint, held)) if (coding === undefined && !known.includes(way) && await makes(way)) coding = way;
-      if (coding === undefined || known.length > 0) searched.set(family, done + held);
-    }
-    if (coding === undefined) continue;
-    ways.add(coding);
-    right = [coding, ...right.filter((way) => way !== coding)];
-    yield { n, coding, content };
-  }
+/** Looks for what made a stream by making it again. Takes as long as all that is tried. */
+export async function findWay({ bytes, hint, held, known, all }: WaySearch): Promise<WayFound> {
+  const content = new Uint8Array(held);
+  if (!(await decodeStream(bytes, hint, content))) return { coding: undefined, content };
+  const out = Buffer.allocUnsafeSlow(bytes.length);
+  const makes = async (way: number): Promise<boolean> => (await compressStreams(content, Uint32Array.of(held), Uint32Array.of(way), out, Uint32Array.of(bytes.length)))[0] === true && out.equals(bytes);
+  for (const way of known) if (await makes(way)) return { coding: way, content };
+  if (all) for (const way of waysOf(hint, held)) if (!known.includes(way) && await makes(way)) return { coding: way, content };
+  return { coding: undefined, content };
 }
 
 /** All that a stream with such a coding says of how it was made. */
-function says(coding: number): number {
+export function says(coding: number): number {
   const zstd = zstdOf(coding);
   const xz = xzOf(coding);
   return zstd !== undefined ? zstdCoding({ ...zstd, level: 0, version: 0 }) : xz !== undefined ? xzCoding({ ...xz, effort: 0 }) : readOnly(coding);

@@ -1,7 +1,7 @@
 import { decodeStream } from './codec.ts';
 import { readOnly } from './coding.ts';
 import { deflateStreams } from './deflate.ts';
-import { proveOthers } from './others.ts';
+import { proveOthers } from './prove-others.ts';
 import { codingByte, codingOf } from './streams.ts';
 import type { Coding, Streams } from './streams.ts';
 
@@ -11,13 +11,15 @@ const BATCH_BYTES = 4 * 1024 * 1024;
 const LANES = 2;
 
 export interface ProveOptions {
+  /** That may look for what made streams other than deflate, beside this one; default 0. What is found does not depend on it. */
+  readonly threads?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called with what a stream holds once it is known how it was made; the bytes change afterwards. */
   readonly onProven?: (n: number, content: Uint8Array) => void;
 }
 
 /** Finds how each of `streams` was made by making it. Where nothing gives its very bytes the level is 0. */
-export async function proveStreams(whole: Uint8Array, streams: Streams, wanted: (n: number) => boolean, { signal, onProven }: ProveOptions = {}): Promise<Streams> {
+export async function proveStreams(whole: Uint8Array, streams: Streams, wanted: (n: number) => boolean, { threads = 0, signal, onProven }: ProveOptions = {}): Promise<Streams> {
   const proven = { ...streams, coding: streams.coding.map(readOnly) };
   const all = Array.from(streams.at.keys()).filter(wanted);
   const isDeflate = (n: number): boolean => (streams.coding[n] as number) < 128;
@@ -42,7 +44,7 @@ export async function proveStreams(whole: Uint8Array, streams: Streams, wanted: 
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));
-  for await (const { n, coding, content } of proveOthers(whole, streams, all.filter((each) => !isDeflate(each)), signal)) {
+  for await (const { n, coding, content } of proveOthers(whole, streams, all.filter((each) => !isDeflate(each)), { threads, signal })) {
     proven.coding[n] = coding;
     onProven?.(n, content);
   }

@@ -19,8 +19,8 @@ import type { Covers } from './types.ts';
  * As `makeDelta`, between expanded artifacts (docs/containers.md). Proven by decoding: that streams come out of what they hold was seen when
  * they were found, and compressing them again would double the time.
  */
-export async function makeExpanded(base: DeltaInput, target: DeltaInput, spanEnds: readonly number[], { views, units, ...whole }: Expansion, options: EncodeOptions): Promise<Omit<MadeDelta, 'census'>> {
-  const made = await encodeDelta(whole.base, whole.target, [], { ...options, opened: { units, streams: views.target } });
+export async function makeExpanded(base: DeltaInput, target: DeltaInput, spanEnds: readonly number[], { views, units, rebuilt, ...whole }: Expansion, options: EncodeOptions): Promise<Omit<MadeDelta, 'census'>> {
+  const made = await encodeDelta(whole.base, whole.target, [], { ...options, opened: { units, streams: views.target }, skips: rebuilt });
   const objects = new Map<ObjectId, Uint8Array>();
   const keep = (bytes: Uint8Array): ObjectId => {
     const id = idFromBytes(blake3(bytes));

@@ -1,5 +1,6 @@
 import { expand } from '../container/expand.ts';
 import type { StreamCensus } from '../container/expand.ts';
+import { SEARCH_THREAD_BYTES } from '../container/search-threads.ts';
 import { ShoalError } from '../core/errors.ts';
 import { idFromBytes } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
@@ -47,6 +48,12 @@ export interface MakeOptions extends EncodeOptions {
 export const EXPANDED_SHARE = 0.75;
 const NO_CENSUS: StreamCensus = { found: 0, unchanged: 0, made: 0 };
 
+/** Under a cap threads have what the index will have afterwards. */
+function searchThreads({ indexBytes, threads = 2 }: MakeOptions): number {
+  const most = indexBytes === undefined ? Infinity : Math.floor(((1 - EXPANDED_SHARE) * indexBytes) / SEARCH_THREAD_BYTES);
+  return Math.min(threads, most);
+}
+
 /**
  * Makes a delta and proves it: every segment is decoded again from what was written and compared with the target before
  * this returns. Compressed streams that changed are expanded where that helps (docs/containers.md).
@@ -57,7 +64,7 @@ const NO_CENSUS: StreamCensus = { found: 0, unchanged: 0, made: 0 };
 export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: readonly number[], options: MakeOptions = {}): Promise<MadeDelta> {
   const { indexBytes, signal } = options;
   const mostBytes = indexBytes === undefined ? Infinity : indexBytes * EXPANDED_SHARE;
-  const { census, expansion } = options.containers === false ? { census: NO_CENSUS, expansion: undefined } : await expand(base.bytes, target.bytes, spanEnds, { mostBytes, signal, roomBehind: base.roomBehind });
+  const { census, expansion } = options.containers === false ? { census: NO_CENSUS, expansion: undefined } : await expand(base.bytes, target.bytes, spanEnds, { mostBytes, signal, roomBehind: base.roomBehind, threads: searchThreads(options) });
   if (expansion !== undefined) {
     const left = indexBytes === undefined ? {} : { indexBytes: indexBytes - expansion.base.length - expansion.target.length };
     return { ...(await makeExpanded(base, target, spanEnds, expansion, { ...options, ...left })), census };
