@@ -4,7 +4,7 @@ import { streamAfter } from './streams.ts';
 import type { Streams } from './streams.ts';
 
 /**
- * MB of content a second and core, by level 1 … 9 of deflate, of either encoder: `npm run bench -- deflate` on a server that others kept busy, for
+ * MB of content a second and core, by level 1 … 9 of deflate, of either encoder: `npm run bench -- recompress` on a server that others kept busy, for
  * devices are slower than servers.
  */
 const DEFLATE = {
