@@ -45,7 +45,7 @@ export class ContentWork {
   }
 
   /** Throws what the source throws; what it brought by then is in the slot. */
-  async fetch(source: Source, fill: SpanFill, { alive, arrived, brings, came }: SpanWatch): Promise<void> {
+  async fetch(source: Source, fill: SpanFill, signal: AbortSignal, { alive, arrived, brings, came }: SpanWatch): Promise<void> {
     const buffer = this.#buffers.pop() ?? new Uint8Array(Math.min(SPAN_MAX_BYTES, this.#parts.index.bytes));
     try {
       await this.look(fill, buffer, source);
@@ -60,7 +60,7 @@ export class ContentWork {
           this.#onArrived(fill, await fill.take(this.#parts.slot, request, batch, first), 0);
         });
       };
-      await source.span(this.#parts.key, request, { buffer, take, alive }, this.#parts.signal);
+      await source.span(this.#parts.key, request, { buffer, take, alive }, signal);
     } finally {
       this.#buffers.push(buffer);
     }

@@ -7,6 +7,7 @@ import type { FileSlot } from '../install/file-slot.ts';
 import type { IndexReader } from '../merkle/reader.ts';
 import { nextSteps } from '../plan/schedule.ts';
 import type { Offer, Random } from '../plan/schedule.ts';
+import { ContentRequests } from './content-requests.ts';
 import { ContentWork } from './content-work.ts';
 import { DeltaPages } from './delta-pages.ts';
 import type { DeltaRoad } from './delta-road.ts';
@@ -60,15 +61,6 @@ export interface FetchingParts {
   readonly onEnded: () => void;
 }
 
-/** Spans that are asked for twice because the first who was asked is slow: where everything is slow, more would make it slower. */
-const CRAWLING_MOST = 2;
-
-/** A request for a span as content. */
-interface ContentRequest {
-  readonly source: Source;
-  readonly started: Running;
-}
-
 interface DeltaInUse {
   readonly road: DeltaRoad;
   readonly work: DeltaWork;
@@ -84,7 +76,7 @@ export class Fetching {
   readonly #holdings: Holdings;
   readonly #content: ContentWork;
   readonly #running = new Set<Promise<void>>();
-  readonly #contents = new Map<SpanFill, Set<ContentRequest>>();
+  readonly #contents: ContentRequests;
   #delta: DeltaInUse | undefined;
   #lastArrival: number;
   /** When others of the site were last known to be at work. */
@@ -99,6 +91,7 @@ export class Fetching {
     this.#parts = parts;
     this.#lastArrival = clock.now();
     this.#inFlight = new InFlight(() => clock.now(), parts.rate);
+    this.#contents = new ContentRequests(this.#inFlight);
     this.#content = new ContentWork(parts, (fill, written, there) => {
       this.#arrived(fill, written, there);
     }, (error) => {
@@ -213,7 +206,7 @@ export class Fetching {
     const road = delta.road;
     if (road === undefined && this.#inFlight.room === 0) return;
     const now = clock.now();
-    const wants = missing.wants(now, OVERDUE_MS, (fill) => this.#crawls(fill));
+    const wants = missing.wants(now, OVERDUE_MS, this.#contents);
     const roads: RoadsParts = { missing, holdings: this.#holdings, inFlight: this.#inFlight, turns, road, deltaComing: this.#coming, underWay: (segment) => this.#delta?.underWay.has(segment) === true, lacksPage: (source, page) => this.#delta?.pages.lacks(source, page) === true };
     if (road !== undefined && this.#delta !== undefined) {
       for (const { source, page } of this.#delta.pages.steps(wants, sources, roads, now, random).slice(0, this.#inFlight.room)) this.#startPage(source, page, this.#delta);
@@ -227,7 +220,7 @@ export class Fetching {
       if (fill === undefined) continue;
       if (step.road === 'content') {
         // One segment brings several spans: another of them may just have been planned for.
-        if (source !== undefined && (fill.asked.length === 0 || fill.late)) this.#startContent(source, fill);
+        if (source !== undefined && (fill.asked.length === 0 || fill.late || fill.crosses)) this.#startContent(source, fill);
       } else if (this.#delta !== undefined && (source !== undefined || step.source === HERE)) {
         this.#startSegment(source, this.#delta.road.segmentOf(step.span), this.#delta);
       }
@@ -236,10 +229,11 @@ export class Fetching {
 
   #startContent(source: Source, fill: SpanFill): void {
     this.#start(source.name, [fill], async (started) => {
-      const request = { source, started };
-      this.#contents.set(fill, (this.#contents.get(fill) ?? new Set()).add(request));
+      const dropped = new AbortController();
+      const request = { source, started, drop: () => { dropped.abort(); } };
+      this.#contents.add(fill, request);
       try {
-        await this.#content.fetch(source, fill, {
+        await this.#content.fetch(source, fill, AbortSignal.any([this.#parts.signal, dropped.signal]), {
           alive: () => { this.#alive([fill], started); },
           brings: (bytes) => { started.size = bytes; },
           came: (bytes) => { started.got += bytes; },
@@ -249,23 +243,15 @@ export class Fetching {
             this.#wake();
           },
         });
+      } catch (error) {
+        // Nobody's fault: it came from nearer.
+        if (!dropped.signal.aborted) throw error;
       } finally {
-        this.#contents.get(fill)?.delete(request);
-        if (this.#contents.get(fill)?.size === 0) this.#contents.delete(fill);
+        this.#contents.end(fill, request);
       }
     }, (error) => {
       if (!isShoalError(error, 'NOT_HELD') || !this.#holdings.deny('spans', source, fill.span)) this.#failed(source, error);
     }, source);
-  }
-
-  /** Whether who is asked for it takes far longer than others would, and somebody else may be asked. Who brings things over the backhaul is as fast as that is. */
-  #crawls(fill: SpanFill): boolean {
-    const requests = this.#contents.get(fill);
-    if (requests === undefined || requests.size !== 1 || fill.asked.length !== 1) return false;
-    for (const { source, started } of requests) if (source.kind === 'gateway' || isFar(source) || !this.#inFlight.crawls(source.name, started)) return false;
-    let twice = 0;
-    for (const each of this.#contents.values()) if (each.size > 1) twice++;
-    return twice < CRAWLING_MOST;
   }
 
   #startSegment(source: Source | undefined, segment: number, { road, underWay, work }: DeltaInUse): void {
@@ -353,6 +339,7 @@ export class Fetching {
   #arrived(fill: SpanFill, written: number, there: number): void {
     this.#lastArrival = this.#parts.clock.now();
     this.#parts.onArrived(fill, written, there);
+    if (this.#parts.missing.isWhole(fill.span)) this.#contents.whole(fill);
   }
 
   #giveUp(sources: readonly Source[]): void {

@@ -1,4 +1,5 @@
 import { Bitmap } from '../core/bitmap.ts';
+import type { ContentRequests } from './content-requests.ts';
 import type { SpanFill } from './span-fill.ts';
 
 /** The spans that a download still lacks: found by number, and as one list that is not made anew for every request. */
@@ -57,12 +58,13 @@ export class MissingSpans {
     return true;
   }
 
-  /** All of them, those marked as late that have been under way without a sign of life for longer than who is asked for them may take, and as overdue for more than `overdueMs`; late as well those that `crawls`. */
-  wants(now: number, overdueMs: number, crawls: (fill: SpanFill) => boolean): readonly SpanFill[] {
+  /** All of them, those marked as late that have been under way without a sign of life for longer than who is asked for them may take, and as overdue for more than `overdueMs`; late as well those that crawl. */
+  wants(now: number, overdueMs: number, requests: Pick<ContentRequests, 'crawls' | 'crosses'>): readonly SpanFill[] {
     for (const each of this.#list) {
       const silent = each.asked.length > 0 && each.wanted ? now - each.since : 0;
       const stuck = silent > each.lateMs;
-      each.crawls = !stuck && each.asked.length > 0 && crawls(each);
+      each.crawls = !stuck && each.asked.length > 0 && requests.crawls(each);
+      each.crosses = requests.crosses(each);
       each.late = stuck || each.crawls;
       each.overdue = silent > overdueMs;
     }

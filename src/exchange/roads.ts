@@ -94,6 +94,7 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
     ...linkTo(source, inFlight),
     ...(isFar(source) && turns !== undefined ? { mostInFlight: Math.min(IN_FLIGHT, turns.width) } : {}),
     road: 'content',
+    ...(isFar(source) && turns !== undefined ? { last: (span) => turns.standsIn(span) } : {}),
     bytes: (span) => {
       const fill = missing.get(span);
       if (fill === undefined || held === undefined) return undefined;
@@ -101,6 +102,7 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
       const hope = !fill.late && (deltaComing || (road?.makes(span) === true && road.costFor(span) < fill.lacking));
       if (hope && (deltaComing || near.has(span))) return undefined;
       if (held !== 'all' && !held.has(span)) return undefined;
+      if (isDearer(source, fill)) return undefined;
       if (source.kind === 'peer' || (source.kind === 'torrent' && !isFar(source))) return fill.lacking;
       // What is being rebuilt here, or about to be, is worth waiting for however late it is.
       if (hope || (road?.makes(span) === true && (underWay(road.segmentOf(span)) || road.hasPayload(road.segmentOf(span))))) return undefined;
@@ -116,9 +118,11 @@ function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, missin
   return {
     ...linkTo(source, inFlight),
     road: 'delta',
+    ...(isFar(source) && turns !== undefined ? { last: (span) => turns.standsIn(road.firstSpan(road.segmentOf(span))) } : {}),
     bytes: (span) => {
       const segment = road.segmentOf(span);
       if (!road.usable(segment) || !road.ready(segment) || road.hasPayload(segment)) return undefined;
+      if (isDearer(source, missing.get(span))) return undefined;
       if (source.kind === 'origin' && turns !== undefined && underWay(segment) && missing.get(span)?.overdue !== true) return undefined;
       if (!(source.kind === 'peer' ? held?.has(segment) === true : mayCross(source, road.firstSpan(segment), turns))) return undefined;
       const fills = groups.size(segment, road);
@@ -144,6 +148,11 @@ function rebuiltHere(road: DeltaRoad, { inFlight }: RoadsParts, groups: Groups):
       return groups.size(segment, road) === 0 ? undefined : 0;
     },
   };
+}
+
+/** Whether what is on its way over the backhaul already is nothing to ask `source` for: of a neighbour it is, for he has it. */
+function isDearer({ kind }: Source, fill: SpanFill | undefined): boolean {
+  return fill?.crosses === true && !fill.late && kind !== 'peer';
 }
 
 /** Whether it is this device that has `span`, or the segment that begins there, brought over the backhaul. */

@@ -28,6 +28,7 @@ export class SpanFill implements Want {
   lateMs = 0;
   late = false;
   crawls = false;
+  crosses = false;
   overdue = false;
   /** Where its owner has it in a list. */
   position = 0;

@@ -22,6 +22,8 @@ export interface BackhaulTurns {
   /** Whether that is so. */
   readonly isSettled: boolean;
   mine(span: number): boolean;
+  /** Whether that is so only because another one cannot be reached: it may be bringing it where nobody here sees it, so that this comes last. */
+  standsIn(span: number): boolean;
   /** Whether index pages may be asked for over the backhaul yet: one after another begins, and most find them at a neighbour. */
   readonly mayAskForPages: boolean;
   /** It waits for what others will say, and is at work as far as they are concerned. */

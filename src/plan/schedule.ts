@@ -21,6 +21,8 @@ export interface Offer {
   bytes(span: number): number | undefined;
   /** What making the span of them takes this device, as bytes that it would rather have sent: it may prefer more bytes (`src/plan/work.ts`). */
   work?(span: number): number;
+  /** Whether the span is one that it had better be asked for last: somebody out of sight may be fetching it as well. */
+  last?(span: number): boolean;
 }
 
 export interface Want {
@@ -31,6 +33,8 @@ export interface Want {
   readonly late: boolean;
   /** Late because it comes so slowly, not because nothing comes: that is no reason to pay more for it. */
   readonly crawls?: boolean;
+  /** It is on its way over the expensive link: a source that is not beyond it is worth asking as well, as soon as there is one. */
+  readonly crosses?: boolean;
 }
 
 export interface Step {
@@ -78,7 +82,7 @@ export function nextSteps(wants: readonly Want[], offers: readonly Offer[], rand
  */
 class Priced {
   readonly want: Want[] = [];
-  /** What comes first: late ones last, then the rarest first, then by chance. */
+  /** What comes first: late ones and those that had better be last, last; then the rarest first, then by chance. */
   readonly order: Float64Array;
   count = 0;
   readonly #offers: readonly Offer[];
@@ -94,24 +98,27 @@ class Priced {
     this.order = new Float64Array(wants.length);
     this.#least = new Float64Array(wants.length);
     this.#prices = new Float64Array(wants.length * offers.length);
-    for (const want of wants) if (want.asked.length === 0 || want.late) this.#add(want);
+    for (const want of wants) if (want.asked.length === 0 || want.late || want.crosses === true) this.#add(want);
   }
 
   #add(want: Want): void {
     let at = this.count * this.#offers.length;
-    let [holders, least] = [0, Infinity];
+    let [holders, least, last] = [0, Infinity, false];
     for (const offer of this.#offers) {
       const needed = want.asked.includes(offer.source) ? undefined : offer.bytes(want.span);
       const price = needed === undefined ? Infinity : (needed + (offer.work?.(want.span) ?? 0)) * offer.costPerByte;
       this.#prices[at++] = price;
-      if (needed !== undefined) holders++;
+      if (needed !== undefined) {
+        holders++;
+        last ||= offer.last?.(want.span) === true;
+      }
       if (price < least) least = price;
     }
     // Nobody has it: the next one takes its place.
     if (holders === 0) return;
     this.want[this.count] = want;
     this.#least[this.count] = least;
-    this.order[this.count++] = (want.late ? this.#offers.length + 1 : 0) + holders + this.#random();
+    this.order[this.count++] = (want.late || last ? this.#offers.length + 1 : 0) + holders + this.#random();
   }
 
   /** Who is to be asked for it: one that holds it and has a place free, and unless it is late, one of the cheapest that hold it. */

@@ -70,7 +70,7 @@ async function fetchOf(...sources: readonly Source[]): Promise<{ readonly fill: 
   const pages = new FailoverPages(key, () => sources, new Standing(() => 0), systemClock, signal);
   const work = new ContentWork({ key, index, slot, pages, looker: new Looker(slot, new LocalChunks(), artifact.chunking, undefined), signal }, () => undefined, (error) => { throw error; });
   const fill = new SpanFill(await index.span(0));
-  const outcomes = sources.map((source) => work.fetch(source, fill, watch).then(() => 'brought', (error: unknown) => (error as ShoalError).code));
+  const outcomes = sources.map((source) => work.fetch(source, fill, signal, watch).then(() => 'brought', (error: unknown) => (error as ShoalError).code));
   return { fill, outcomes, close: () => slot.close() };
 }
 

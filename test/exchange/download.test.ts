@@ -168,6 +168,36 @@ describe('a download', () => {
     expect(lies).toMatchObject([{ source: liar.url, code: 'PAGE_MISMATCH' }]);
   });
 
+  it('lets nothing cross the backhaul to its end that a neighbour has come to have', async () => {
+    const { url } = await host();
+    const [near, far] = [await proxy(url), await proxy(url)];
+    // Nobody is there when it begins; the line to the origin is slow.
+    const sources = [source('origin', far.url)];
+    let [began, cut] = [0, 0];
+    const stops: (() => void)[] = [];
+    closing.push(() => { for (const stop of stops) stop(); return Promise.resolve(); });
+    far.proxy.tamper = ({ path, status, headers, body }, response) => {
+      if (!path.includes('/spans/')) return false;
+      began++;
+      response.writeHead(status, headers);
+      let at = 0;
+      const drip = (): void => {
+        response.write(body.subarray(at, (at += 64 * 1024)));
+        if (at < body.byteLength) stops.push(usual.after(800, drip));
+      };
+      drip();
+      response.on('close', () => { if (at < body.byteLength) cut++; });
+      if (sources.length === 1) sources.push(source('peer', near.url));
+      return true;
+    };
+    const { path, ledger } = await fetchInto(sources);
+    expect(await sha256(path)).toBe(artifact.sha256);
+    expect(began).toBeGreaterThan(0);
+    await expect.poll(() => cut).toBe(began);
+    // Some spans of up to 4 MiB were asked for; the first pieces of these came.
+    expect(ledger.origin).toBeLessThan(4 * MiB);
+  });
+
   it('is not held up by a peer that takes a span and never answers', async () => {
     const { url } = await host();
     const stuck = await proxy(url);

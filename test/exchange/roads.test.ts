@@ -10,20 +10,22 @@ import type { BackhaulTurns } from '../../src/exchange/turns.ts';
 import { nextSteps } from '../../src/plan/schedule.ts';
 
 /** One span is missing, and everybody says to have it. */
-function asked(sources: readonly Source[], turns?: Partial<BackhaulTurns>): string | undefined {
+function asked(sources: readonly Source[], turns?: Partial<BackhaulTurns>, crosses = false): string | undefined {
   const missing = new MissingSpans(1);
-  missing.add(new SpanFill({ index: 0, offset: 0, bytes: 1_000_000, leaf: '0'.repeat(64) as never }));
+  const fill = new SpanFill({ index: 0, offset: 0, bytes: 1_000_000, leaf: '0'.repeat(64) as never });
+  Object.assign(fill, { crosses, asked: crosses ? ['origin'] : [] });
+  missing.add(fill);
   const parts = {
     missing, turns,
     inFlight: new InFlight(() => 0),
     holdings: { spans: ({ kind }: Source) => (kind === 'origin' || kind === 'gateway' ? 'all' : Bitmap.decode(Uint8Array.of(1), 1)), segments: () => undefined },
     road: undefined, underWay: () => false, deltaComing: false, lacksPage: () => false,
   } as unknown as RoadsParts;
-  return nextSteps([{ span: 0, asked: [], late: false }], offersFrom(sources, parts), () => 0.5)[0]?.source;
+  return nextSteps([fill], offersFrom(sources, parts), () => 0.5)[0]?.source;
 }
 
 const source = (kind: SourceKind, near?: boolean): Source => ({ name: near === undefined ? kind : `${near ? 'near' : 'far'} ${kind}`, kind, ...(near === undefined ? {} : { near }) }) as Source;
-const mine = { mine: () => true, leads: true, width: 3 };
+const mine = { mine: () => true, standsIn: () => false, leads: true, width: 3 };
 const others = { mine: () => false, leads: false, width: 3 };
 
 describe('a stock BitTorrent client', () => {
@@ -39,5 +41,12 @@ describe('a stock BitTorrent client', () => {
     expect(asked([source('torrent', false)], mine)).toBe('far torrent');
     expect(asked([source('torrent', false)])).toBe('far torrent');
     expect(asked([source('torrent', false)], others)).toBeUndefined();
+  });
+});
+
+describe('a span on its way over the backhaul', () => {
+  it('is asked of a neighbour that has come to have it, and of nobody else', () => {
+    expect(asked([source('origin'), source('gateway'), source('torrent', false)], mine, true)).toBeUndefined();
+    expect(asked([source('origin'), source('gateway'), source('peer')], mine, true)).toBe('peer');
   });
 });

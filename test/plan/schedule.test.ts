@@ -62,6 +62,18 @@ describe('the next requests', () => {
     expect(nextSteps([{ ...late, late: false }], [offer('origin', 1, 'all')], () => 0)).toEqual([]);
   });
 
+  it('come last for what somebody else may be fetching out of sight', () => {
+    const origin = offer('origin', 1, 'all', { mostInFlight: 1, last: (span) => span === 0 });
+    expect(nextSteps([want(0), want(1)], [origin], () => 0)).toEqual([{ span: 1, source: 'origin', road: 'content' }]);
+    expect(nextSteps([want(0)], [origin], () => 0)).toHaveLength(1);
+  });
+
+  it('ask a neighbour for what is crossing the expensive link, as soon as one has it', () => {
+    const crossing = want(0, { asked: ['origin'], crosses: true });
+    expect(nextSteps([crossing], [offer('origin', 1, 'all'), offer('peer', 0, [1])], () => 0)).toEqual([]);
+    expect(nextSteps([crossing], [offer('origin', 1, 'all'), offer('peer', 0, [0])], () => 0)).toEqual([{ span: 0, source: 'peer', road: 'content' }]);
+  });
+
   it('never ask twice, too much, or whoever has it not, and leave no cheapest source idle', () => {
     const offers = fc.array(fc.record({ cost: fc.constantFrom(0, 1, 5), most: fc.integer({ min: 1, max: 3 }), busy: fc.nat(3), spans: fc.array(fc.nat(9)) }), { maxLength: 5 });
     fc.assert(

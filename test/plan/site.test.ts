@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { JOIN_MS, LOOKING_MS, LOTS, SiteTurns, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WORK_UNSEEN_MS, bringersFirst } from '../../src/plan/site.ts';
+import { JOIN_MS, LOOKING_MS, LOTS, STAND_IN_MS, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WORK_UNSEEN_MS } from '../../src/plan/site-limits.ts';
+import { SiteTurns, bringersFirst } from '../../src/plan/site.ts';
 import type { Member } from '../../src/plan/site-member.ts';
 import { fc } from '../support/property.ts';
 
@@ -54,6 +55,43 @@ describe('the turns of a site', () => {
     turns.saw('b', { held: 1, working: false });
     expect(turns.mine(span)).toBe(false);
     expect(turns.othersAtWork).toBe(true);
+  });
+
+  it('are stood in for at last where a member cannot be reached: it may be bringing them in the other half of a LAN that is cut', () => {
+    let now = 0;
+    const turns = turnsOf('a', ['b', 'c'], () => now);
+    const count = 48;
+    const all = Array.from({ length: count }, (_, each) => each);
+    const own = all.filter((each) => turns.mine(each));
+    expect(all.filter((each) => turns.standsIn(each))).toEqual([]);
+    const held = new Set<number>();
+    const hear = (): void => { turns.saw('c', { held: held.size, working: true, has: (span) => held.has(span), count }); };
+    for (now = 1_000; now <= TAKE_OVER_MS + 1_000; now += 1_000) hear();
+    // Nobody has heard of b for ten seconds; there is still enough of this device's own.
+    expect(all.filter((each) => turns.mine(each))).toEqual(own);
+    expect(own.filter((each) => turns.standsIn(each))).toEqual([]);
+    // All that is for the two to bring is here, or on its way: now that of b is divided.
+    for (const span of own) turns.brings(span);
+    const withoutB = turnsOf('c', ['a']);
+    const theirs = turnsOf('c', ['a', 'b']);
+    for (const span of all) if (theirs.mine(span)) held.add(span);
+    now += 1_000;
+    hear();
+    const stood = all.filter((each) => turns.mine(each) && !own.includes(each));
+    expect(stood.length).toBeGreaterThan(0);
+    expect(stood).toEqual(all.filter((each) => !own.includes(each) && !held.has(each) && !withoutB.mine(each)));
+    expect(stood.every((each) => turns.standsIn(each))).toBe(true);
+  });
+
+  it('are stood in for after a while though there is enough else to bring', () => {
+    let now = 0;
+    const turns = turnsOf('a', ['b'], () => now);
+    const theirs = Array.from({ length: LOTS }, (_, each) => each).filter((each) => !turns.mine(each));
+    turns.saw('b', { held: 1, working: true, has: (span) => span === LOTS, count: 10 * LOTS });
+    now = STAND_IN_MS;
+    expect(theirs.filter((each) => turns.mine(each))).toEqual([]);
+    now = STAND_IN_MS + 1;
+    expect(theirs.filter((each) => turns.mine(each))).toEqual(theirs);
   });
 
   it('go by what members say they are bringing, though another one boasts that it has everything', () => {

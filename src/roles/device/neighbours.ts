@@ -13,7 +13,8 @@ import type { DeltaOffer } from '../../exchange/delta-choice.ts';
 import type { BackhaulTurns } from '../../exchange/download.ts';
 import type { HttpUpstream, Link, Upstream } from '../../exchange/upstream.ts';
 import { inOrder } from '../../plan/rendezvous.ts';
-import { LOTS, SiteTurns, bringersFirst } from '../../plan/site.ts';
+import { LOTS } from '../../plan/site-limits.ts';
+import { SiteTurns, bringersFirst } from '../../plan/site.ts';
 import { upstreamOf } from '../membership.ts';
 import { Periodic } from '../periodic.ts';
 import type { Traffic } from '../traffic.ts';
@@ -257,6 +258,7 @@ export class Neighbours {
         return settled();
       },
       mine: (span) => settled() && turns.mine(span),
+      standsIn: (span) => turns.standsIn(span),
       get mayAskForPages() {
         return clock.now() >= settles + pagesAfter();
       },

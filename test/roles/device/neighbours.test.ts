@@ -3,7 +3,7 @@ import { Bitmap } from '../../../src/core/bitmap.ts';
 import { NEIGHBOURS_MAX } from '../../../src/core/limits.ts';
 import type { ObjectId } from '../../../src/core/ids.ts';
 import type { Seen } from '../../../src/discover/types.ts';
-import { LOTS } from '../../../src/plan/site.ts';
+import { LOTS } from '../../../src/plan/site-limits.ts';
 import { Neighbours } from '../../../src/roles/device/neighbours.ts';
 import { Traffic } from '../../../src/roles/traffic.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
