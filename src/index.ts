@@ -42,6 +42,10 @@ export { type Origin, type OriginLedger, type OriginOptions, startOrigin } from 
 export { type Gateway, type GatewayLedger, type GatewayOptions, startGateway } from './roles/gateway.ts';
 export { type PackOptions, PackStore } from './store/pack/store.ts';
 export { type PackCacheOptions, PackCache } from './store/pack/cache.ts';
+export { MemoryStore } from './store/memory.ts';
+export { CachingReader } from './store/wrap/caching.ts';
+export { LimitedReader } from './store/wrap/limited.ts';
+export { SharedReader } from './store/wrap/shared.ts';
 export type { CacheStore, GcReport, PrunableStore, StoredArtifact, VerifyReport } from './store/types.ts';
 export { RepositoryFiles } from './trust/repository/files.ts';
 export { type HomeVerifyReport, type UpkeepReport, collectHome, verifyHome } from './publish/upkeep.ts';

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "window.h"
+#include "words/words.h"
 
 namespace shoal::deflate {
 
@@ -12,27 +13,6 @@ inline uint16_t load16(const uint8_t* p) {
   uint16_t v;
   memcpy(&v, p, 2);
   return v;
-}
-
-inline uint64_t load64(const uint8_t* p) {
-  uint64_t v;
-  memcpy(&v, p, 8);
-  return v;
-}
-
-inline uint32_t common(const uint8_t* a, const uint8_t* b, uint32_t most) {
-  uint32_t n = 0;
-  for (; n + 8 <= most; n += 8) {
-    const uint64_t differ = load64(a + n) ^ load64(b + n);
-    if (differ == 0) continue;
-#if defined(__GNUC__) && defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return n + (static_cast<uint32_t>(__builtin_ctzll(differ)) >> 3);
-#else
-    break;
-#endif
-  }
-  while (n < most && a[n] == b[n]) n++;
-  return n;
 }
 
 // Places of the window that begin with the same bytes, newest first.
@@ -139,7 +119,7 @@ class Finder : protected Window {
     do {
       const uint8_t* const there = at(place);
       if (load16(there + best - 1) == last && load16(there) == first) {
-        const uint32_t length = common(here, there, most);
+        const uint32_t length = static_cast<uint32_t>(equalForward(here, there, most));
         if (length > best) {
           match_ = place;
           best = length;
@@ -174,7 +154,7 @@ class Finder : protected Window {
       for (uint32_t place = before_[i]; place > least || place == head; place = far_[i].before(place)) {
         const uint8_t* const there = at(place);
         if (load16(there + best - 1) != last) continue;
-        const uint32_t length = common(here, there, most);
+        const uint32_t length = static_cast<uint32_t>(equalForward(here, there, most));
         if (length < kLeastMatch) continue;
         // Only now it is sure that the two are of one chain of zlib's.
         if (static_cast<uint16_t>(newest - number_[place % kWindow]) >= chain) break;

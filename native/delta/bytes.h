@@ -1,28 +1,14 @@
-// Comparing bytes eight at a time.
+// Comparing bytes.
 #ifndef SHOAL_DELTA_BYTES_H
 #define SHOAL_DELTA_BYTES_H
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+
+#include "words/words.h"
 
 namespace shoal::delta {
 
-inline uint64_t load64(const uint8_t* p) {
-  uint64_t v;
-  memcpy(&v, p, 8);
-  return v;
-}
-inline size_t equalForward(const uint8_t* a, const uint8_t* b, size_t limit) {
-  size_t i = 0;
-  while (i + 8 <= limit) {
-    const uint64_t x = load64(a + i) ^ load64(b + i);
-    if (x != 0) return i + (static_cast<size_t>(__builtin_ctzll(x)) >> 3);
-    i += 8;
-  }
-  while (i < limit && a[i] == b[i]) i++;
-  return i;
-}
 inline size_t equalBackward(const uint8_t* a, const uint8_t* b, size_t limit) {
   size_t i = 0;
   while (i < limit && a[-static_cast<ptrdiff_t>(i) - 1] == b[-static_cast<ptrdiff_t>(i) - 1]) i++;
