@@ -106,12 +106,6 @@ export class DeltaRoad {
     return this.dropped === undefined && this.usable(this.segmentOf(span));
   }
 
-  /** The span's share of the payload that makes it; nothing when that is here. */
-  bytesFor(span: number): number {
-    const segment = this.segmentOf(span);
-    return this.hasPayload(segment) ? 0 : (this.segments[segment]?.payload?.size ?? 0) / (this.manifest.segments[segment]?.spans ?? 1);
-  }
-
   /** What compressing again takes for a segment that is not here yet, as bytes (`src/plan/work.ts`). */
   workFor(segment: number): number {
     const known = this.#work.get(segment);
@@ -123,10 +117,9 @@ export class DeltaRoad {
     return work;
   }
 
-  /** The span's share of that, beside what is sent for it; nothing when the payload is here. */
-  costFor(span: number): number {
-    const segment = this.segmentOf(span);
-    return this.hasPayload(segment) ? 0 : this.bytesFor(span) + this.workFor(segment) / (this.manifest.segments[segment]?.spans ?? 1);
+  /** That, and what is sent for the segment; nothing when the payload is here. */
+  costOf(segment: number): number {
+    return this.hasPayload(segment) ? 0 : (this.segments[segment]?.payload?.size ?? 0) + this.workFor(segment);
   }
 
   pageOf(segment: number): number {

@@ -51,7 +51,7 @@ export function offersFrom(sources: readonly Source[], parts: RoadsParts): reado
   const groups = new Groups(parts);
   const near = new NearPages(sources, parts);
   return [
-    ...sources.flatMap((source) => [contentFrom(source, parts, near), ...(parts.road === undefined || source.delta === undefined ? [] : [deltaFrom(source, parts.road, parts, groups)])]),
+    ...sources.flatMap((source) => [contentFrom(source, parts, near, groups), ...(parts.road === undefined || source.delta === undefined ? [] : [deltaFrom(source, parts.road, parts, groups)])]),
     ...(parts.road === undefined ? [] : [rebuiltHere(parts.road, parts, groups)]),
   ];
 }
@@ -88,7 +88,7 @@ export function fillsOf(segment: number, road: DeltaRoad, { missing, underWay }:
   return fills;
 }
 
-function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing, road, turns, underWay }: RoadsParts, near: NearPages): Offer {
+function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing, road, turns, underWay }: RoadsParts, near: NearPages, groups: Groups): Offer {
   const held = holdings.spans(source);
   return {
     ...linkTo(source, inFlight),
@@ -99,7 +99,7 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
       const fill = missing.get(span);
       if (fill === undefined || held === undefined) return undefined;
       // What a delta may make is waited for, unless that takes too long: a moment on the LAN, and longer before the backhaul is crossed for more.
-      const hope = !fill.late && (deltaComing || (road?.makes(span) === true && road.costFor(span) < fill.lacking));
+      const hope = !fill.late && (deltaComing || (road?.makes(span) === true && groups.isWorthIt(road.segmentOf(span), road)));
       if (hope && (deltaComing || near.has(span))) return undefined;
       if (held !== 'all' && !held.has(span)) return undefined;
       if (isDearer(source, fill)) return undefined;
@@ -125,13 +125,10 @@ function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, missin
       if (isDearer(source, missing.get(span))) return undefined;
       if (source.kind === 'origin' && turns !== undefined && underWay(segment) && missing.get(span)?.overdue !== true) return undefined;
       if (!(source.kind === 'peer' ? held?.has(segment) === true : mayCross(source, road.firstSpan(segment), turns))) return undefined;
-      const fills = groups.size(segment, road);
-      return fills === 0 ? undefined : (road.segments[segment]?.payload?.size ?? 0) / fills;
+      const share = groups.shareOf(span, road);
+      return share === 0 ? undefined : (road.segments[segment]?.payload?.size ?? 0) * share;
     },
-    work: (span) => {
-      const segment = road.segmentOf(span);
-      return road.workFor(segment) / Math.max(1, groups.size(segment, road));
-    },
+    work: (span) => road.workFor(road.segmentOf(span)) * groups.shareOf(span, road),
   };
 }
 
@@ -145,7 +142,7 @@ function rebuiltHere(road: DeltaRoad, { inFlight }: RoadsParts, groups: Groups):
     bytes: (span) => {
       const segment = road.segmentOf(span);
       if (!road.usable(segment) || !road.ready(segment) || !road.hasPayload(segment)) return undefined;
-      return groups.size(segment, road) === 0 ? undefined : 0;
+      return groups.shareOf(span, road) === 0 ? undefined : 0;
     },
   };
 }
@@ -191,18 +188,33 @@ class NearPages {
   }
 }
 
-/** How many spans each segment would bring now; counted once for all offers. */
+/**
+ * What each segment would bring now; counted once for all offers. A span's share of what a segment costs is by what it lacks, so that the segment is
+ * the cheaper form of all that it makes or of none: of 4.7 MB for a span of 1.4 and one of 4.3 an equal half was dearer than the first as content, and
+ * both crossed.
+ */
 class Groups {
   readonly #parts: RoadsParts;
-  readonly #sizes = new Map<number, number>();
+  readonly #lacking = new Map<number, number>();
+  readonly #worth = new Map<number, boolean>();
 
   constructor(parts: RoadsParts) {
     this.#parts = parts;
   }
 
-  size(segment: number, road: DeltaRoad): number {
-    const known = this.#sizes.get(segment) ?? fillsOf(segment, road, this.#parts).length;
-    this.#sizes.set(segment, known);
+  /** Of what the segment brings, that for `span`; 0 where it is not to be asked for. */
+  shareOf(span: number, road: DeltaRoad): number {
+    const segment = road.segmentOf(span);
+    const known = this.#lacking.get(segment) ?? fillsOf(segment, road, this.#parts).reduce((sum, { lacking }) => sum + lacking, 0);
+    this.#lacking.set(segment, known);
+    return known === 0 ? 0 : (this.#parts.missing.get(span)?.lacking ?? 0) / known;
+  }
+
+  /** Whether the segment costs less than all that is missing of what it makes; while a part of that is still looked at, too. */
+  isWorthIt(segment: number, road: DeltaRoad): boolean {
+    const { missing } = this.#parts;
+    const known = this.#worth.get(segment) ?? road.costOf(segment) < road.spansOf(segment).reduce((sum, span) => sum + (missing.get(span)?.lacking ?? (missing.isWhole(span) ? 0 : Infinity)), 0);
+    this.#worth.set(segment, known);
     return known;
   }
 }

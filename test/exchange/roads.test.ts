@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Bitmap } from '../../src/core/bitmap.ts';
+import type { DeltaRoad } from '../../src/exchange/delta-road.ts';
 import { InFlight } from '../../src/exchange/in-flight.ts';
 import { MissingSpans } from '../../src/exchange/missing.ts';
 import { offersFrom } from '../../src/exchange/roads.ts';
@@ -48,5 +49,29 @@ describe('a span on its way over the backhaul', () => {
   it('is asked of a neighbour that has come to have it, and of nobody else', () => {
     expect(asked([source('origin'), source('gateway'), source('torrent', false)], mine, true)).toBeUndefined();
     expect(asked([source('origin'), source('gateway'), source('peer')], mine, true)).toBe('peer');
+  });
+});
+
+describe('a segment that makes a small and a large span', () => {
+  const bytes = [1_400_000, 4_300_000];
+  const steps = (payload: number): ReturnType<typeof nextSteps> => {
+    const missing = new MissingSpans(2);
+    const fills = bytes.map((each, index) => new SpanFill({ index, offset: 0, bytes: each, leaf: '0'.repeat(64) as never }));
+    for (const fill of fills) missing.add(fill);
+    const road = {
+      manifest: { pages: [] }, segments: [{ payload: { size: payload } }],
+      segmentOf: () => 0, spansOf: () => [0, 1], firstSpan: () => 0, pageOf: () => 0,
+      makes: () => true, usable: () => true, ready: () => true, hasPage: () => true, hasPayload: () => false, workFor: () => 0, costOf: () => payload,
+    } as unknown as DeltaRoad;
+    const parts = {
+      missing, road, turns: undefined, inFlight: new InFlight(() => 0),
+      holdings: { spans: () => 'all', segments: () => undefined }, underWay: () => false, deltaComing: false, lacksPage: () => false,
+    } as unknown as RoadsParts;
+    return nextSteps(fills, offersFrom([{ ...source('origin'), delta: () => undefined } as unknown as Source], parts), () => 0.5);
+  };
+
+  it('is the form in which both of them cross, or neither', () => {
+    expect(new Set(steps(4_700_000).map(({ road }) => road))).toEqual(new Set(['delta']));
+    expect(new Set(steps(5_800_000).map(({ road }) => road))).toEqual(new Set(['content']));
   });
 });
