@@ -266,7 +266,7 @@ const report = pairs.map((pair) => {
     const { contender, bytes, encode, apply, cap } = result;
     const speed = newBytes / 1e6 / Math.max(0.001, apply.cpu - (contender.startsWith('shoal') ? start.cpu : 0));
     const columns = [bytes.toFixed(0).padStart(12), encode.seconds.toFixed(2).padStart(10), encode.cpu.toFixed(2).padStart(8), encode.peak.toFixed(0).padStart(8), apply.seconds.toFixed(2).padStart(10), apply.cpu.toFixed(3).padStart(8), speed.toFixed(0).padStart(8), apply.peak.toFixed(0).padStart(8)];
-    console.error(`${contender.padEnd(14)}${columns.join('')}${cap === undefined ? '' : `   of ${cap.toFixed(0)} MiB`}${contender === 'shoal' ? `   ${String(result.moved ? MOVED_MBPS : PLAIN_MBPS)} MB/s asked for` : ''}`);
+    console.error(`${contender.padEnd(14)}${columns.join('')}${cap === undefined ? '' : `   of ${cap.toFixed(0)} MiB`}${contender === 'shoal' && !('plain' in pair) ? `   ${String(result.moved ? MOVED_MBPS : PLAIN_MBPS)} MB/s asked for` : ''}`);
     results.push(result);
   };
   for (const contender of contenders) {

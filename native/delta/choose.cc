@@ -25,6 +25,9 @@ void Chooser::addMapped(const std::vector<ImagePair>& images, const std::vector<
   for (size_t i = 0; i < types_.sections.size(); i++) add(kTypes, types_.sections[i].begin, types_.sections[i].end, i);
   relocations_ = findRelocations(base_, target_, images, covers);
   for (size_t i = 0; i < relocations_.size(); i++) add(kRelocations, relocations_[i].begin, relocations_[i].end, i);
+  wasm_ = findWasm(base_, target_, targetSize_, covers);
+  for (size_t i = 0; i < wasm_.size(); i++)
+    for (const WasmModule::Stretch& s : wasm_[i].stretches) add(s.kind, s.begin, s.end, i);
   std::stable_sort(found_.rules.begin(), found_.rules.end(), [](const FoundRule& a, const FoundRule& b) { return a.begin < b.begin; });
 }
 
@@ -42,7 +45,7 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
     if (f.begin >= to) break;
     if (f.end <= from) continue;
     Rule rule = f.rule;
-    const uint32_t unit = rule.kind == kPointers ? rule.stride : rule.kind == kCodeX86 ? 1 : rule.kind == kRelocations ? kRelocation : 4;
+    const uint32_t unit = rule.kind == kPointers ? rule.stride : rule.kind == kCodeX86 || rule.kind >= kWasmCode ? 1 : rule.kind == kRelocations ? kRelocation : 4;
     const uint64_t begin = f.begin + (std::max(f.begin, from) - f.begin + unit - 1) / unit * unit;
     const uint64_t end = std::min(f.end, to);
     if (begin >= end || used.rules.size() == kMostRules) continue;
@@ -62,6 +65,12 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
       alone.ids = 2;
       alone.strings = 3;
       values = t.ids.from.size() + t.strings.from.size();
+    } else if (rule.kind >= kWasmCode) {
+      one.maps = wasmMaps(wasm_[rule.space], rule, work.data(), target, pieces);
+      alone.ids = 0;
+      alone.strings = 1;
+      values = one.maps[0].from.size() + one.maps[1].from.size();
+      if (values == 0) continue;
     } else if (rule.kind == kRelocations) {
       const RelocationsFound& r = relocations_[rule.space];
       one.maps = r.maps;
@@ -100,6 +109,7 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
       } else {
         used.maps.insert(used.maps.end(), one.maps.begin(), one.maps.end());
         alone.ids += first;
+        if (rule.kind >= kWasmCode) alone.strings += first;
         for (MapUse& u : alone.addends) u.map += first;
         for (MapUse& u : alone.offsets) u.map += u.map == 0 ? 0 : first;
       }

@@ -14,12 +14,14 @@
 #include "relocations.h"
 #include "shifts.h"
 #include "types.h"
+#include "wasm.h"
 
 namespace shoal::delta {
 
 class Chooser {
  public:
-  Chooser(const uint8_t* base, size_t baseSize, const uint8_t* target) : base_(base), baseSize_(baseSize), target_(target) {}
+  Chooser(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize)
+      : base_(base), baseSize_(baseSize), target_(target), targetSize_(targetSize) {}
 
   // Filled when covers are made.
   AllTypes& types() { return types_; }
@@ -36,10 +38,12 @@ class Chooser {
   const uint8_t* base_;
   size_t baseSize_;
   const uint8_t* target_;
+  size_t targetSize_;
   Shifts shifts_;
   AllTypes types_;
   ValueMap shared_[2];  // of ids and of strings
   std::vector<RelocationsFound> relocations_;
+  std::vector<WasmModule> wasm_;
   FoundRules found_;
 };
 

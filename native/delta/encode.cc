@@ -34,7 +34,7 @@ class Encoder {
   Encoder(const uint8_t* base, size_t baseSize, const uint8_t* target, size_t targetSize, const Progress& progress,
           unsigned threads)
       : base_(base), baseSize_(baseSize), target_(target), targetSize_(targetSize), progress_(progress),
-        threads_(threads), chooser_(base, baseSize, target) {}
+        threads_(threads), chooser_(base, baseSize, target, targetSize) {}
 
   int32_t run(const uint64_t* ends, size_t count, const shoal_delta_options& options, const MatchOptions& match, uint32_t segmentPayload, Owned& out) {
     const size_t unitCount = options.unit_count;
@@ -59,7 +59,7 @@ class Encoder {
     for (size_t i = places_.size(); i < out.segments.size(); i++) places_.push_back(out.segments[i].target_begin);
     const std::vector<Cover> placed = unitCount > 0 ? putBack(out) : std::vector<Cover>();
     const std::vector<Cover>& all = unitCount > 0 ? placed : covers_;
-    if (all.size() <= SHOAL_DELTA_MAX_MAP_COVERS) chooser_.find(images_, unitCount > 0 ? flat : covers_, all);
+    if (options.plain == 0 && all.size() <= SHOAL_DELTA_MAX_MAP_COVERS) chooser_.find(images_, unitCount > 0 ? flat : covers_, all);
     payloads_.resize(out.segments.size());
     std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
     parallelFor(out.segments.size(), threads_, [&](size_t i) {

@@ -2,6 +2,7 @@
 
 #include "change.h"
 #include "type_records.h"
+#include "wasm_code.h"
 
 namespace shoal::delta {
 
@@ -48,9 +49,20 @@ void mapRelocations(const std::vector<ValueMap>& maps, const Rule& rule, uint8_t
   }
 }
 
+void WasmMapper::map(uint8_t* bytes, uint32_t from, uint32_t to) {
+  auto visit = [&](Operand what, uint64_t at, const Leb& n) {
+    uint32_t v;
+    if (!valueOf(what, n, v)) return;
+    const uint32_t by = what == Operand::kFunction ? functions_.by(v) : constants_.by(v);
+    if (by != 0) writeLeb(bytes + at, what, n.length, v + by);
+  };
+  if (list_) walkList(bytes, from, to, visit);
+  else walkWasm(bytes, from, to, visit);
+}
+
 void writeMapped(const Rule& rule, std::vector<uint8_t>& out) {
   putNumber(rule.ids, out);
-  if (rule.kind == kTypes) {
+  if (rule.kind != kRelocations) {
     putNumber(rule.strings, out);
     return;
   }
@@ -72,7 +84,7 @@ bool readMapped(const uint8_t*& at, const uint8_t* end, size_t maps, Rule& rule)
   uint64_t v, map, count, sum = 0;
   if (maps == 0 || !getNumber(at, end, maps - 1, v)) return false;
   rule.ids = static_cast<uint32_t>(v);
-  if (rule.kind == kTypes) {
+  if (rule.kind != kRelocations) {
     if (!getNumber(at, end, maps - 1, v)) return false;
     rule.strings = static_cast<uint32_t>(v);
     return true;

@@ -35,13 +35,14 @@ inline void store32(uint8_t* p, uint32_t v) {
 class Values {
  public:
   Values(const std::vector<ValueMap>& maps, const ValueMap& own) : own_(own), parent_(own.parent == 0 ? nullptr : &maps[own.parent - 1]) {}
-  void apply(uint8_t* p) const {
-    const uint32_t v = load32(p);
+  // What a value becomes.
+  uint32_t of(uint32_t v) const {
     const ValueMap* map = own_.from.empty() || v < own_.from[0] ? parent_ : &own_;
-    if (map == nullptr || map->from.empty() || v < map->from[0]) return;
+    if (map == nullptr || map->from.empty() || v < map->from[0]) return v;
     const size_t k = static_cast<size_t>(std::upper_bound(map->from.begin(), map->from.end(), v) - map->from.begin());
-    store32(p, v + map->by[k - 1]);
+    return v + map->by[k - 1];
   }
+  void apply(uint8_t* p) const { store32(p, of(load32(p))); }
 
  private:
   const ValueMap& own_;

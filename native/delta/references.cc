@@ -1,6 +1,7 @@
 #include "references.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "bytes.h"
 #include "change.h"
@@ -306,7 +307,7 @@ bool readRules(const uint8_t*& at, const uint8_t* end, size_t size, uint64_t bas
   };
   for (Rule& r : rules.rules) {
     uint64_t by, length;
-    if (!byte(r.kind) || r.kind > kRelocations || !getNumber(at, end, size, by) || !getNumber(at, end, size, length)) return false;
+    if (!byte(r.kind) || r.kind > kWasmList || !getNumber(at, end, size, by) || !getNumber(at, end, size, length)) return false;
     begin += by;
     sum += length;
     // Stretches may overlap, but not without end.
@@ -337,6 +338,8 @@ void moveReferences(const Rules& all, const Shifts& shifts, uint8_t* bytes, uint
   for (const Rule& rule : all.rules) {
     static const Space kNone;
     const Mover mover(shifts, rule.kind >= kTypes ? kNone : all.spaces[rule.space], bytes);
+    std::optional<WasmMapper> wasm;
+    if (rule.kind >= kWasmCode) wasm.emplace(all.maps, rule);
     const uint32_t end = rule.begin + rule.size;
     while (first < count && firstAt + pieces[first].length <= rule.begin) firstAt += pieces[first++].length;
     uint32_t at = firstAt;
@@ -351,6 +354,8 @@ void moveReferences(const Rules& all, const Shifts& shifts, uint8_t* bytes, uint
         case kCodeX86: mover.x86(rule, own, from, to); break;
         case kCodeArm64: mover.arm64(rule, own, from, to); break;
         case kTypes: mapTypes(all.maps, rule, bytes, from, to); break;
+        case kWasmCode:
+        case kWasmList: wasm->map(bytes, from, to); break;
         case kRelocations: mapRelocations(all.maps, rule, bytes, from, to); break;
         case kPointers: mover.pointers(rule, from, to); break;
         default: mover.frames(rule, own, from, to);

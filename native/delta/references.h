@@ -31,6 +31,8 @@ enum RuleKind : uint8_t {
   kFrames = 3,     // records of .eh_frame
   kTypes = 4,      // records of .BTF
   kRelocations = 5,  // entries of .rela sections
+  kWasmCode = 6,     // WebAssembly instructions
+  kWasmList = 7,     // numbers of WebAssembly functions, one after another
 };
 
 // A map for one value, or for so many entries (map + 1, or 0).
@@ -45,7 +47,7 @@ struct Rule {
   uint32_t space = 0;              // which values are references
   uint8_t home = 0;                // code, records: which range of the space they lie in themselves
   uint8_t stride = 0, field = 0, width = 0;  // pointers: 4 or 8 bytes at `field` of every `stride`, from `begin` on
-  uint32_t ids = 0, strings = 0;             // types: which maps their numbers and names go by; relocations: numbers of symbols
+  uint32_t ids = 0, strings = 0;             // types: which maps their numbers and names go by; relocations: numbers of symbols; WebAssembly: functions and constants
   std::vector<MapUse> addends, offsets;      // relocations: addends by symbol, ascending; offsets entry by entry
 };
 

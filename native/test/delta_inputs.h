@@ -114,6 +114,38 @@ inline void executable(Input& in, std::vector<uint8_t>& base, std::vector<uint8_
   target.insert(target.end(), file.begin(), file.end());
 }
 
+// A WebAssembly module of functions that the input fills, and the same with other numbers of functions and addresses.
+inline void wasm(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& target) {
+  const uint32_t by = in.next(), from = in.next32(), functions = 2 + in.next() % 30, other = in.next() % 64, where = in.next();
+  std::vector<uint8_t> odd;
+  for (uint32_t k = 0; k < other; k++) odd.push_back(static_cast<uint8_t>(in.next()));
+  for (std::vector<uint8_t>* out : {&base, &target}) {
+    const uint32_t moved = out == &base ? 0 : by;
+    auto leb = [](std::vector<uint8_t>& to, uint32_t v) {
+      for (; v >= 128; v >>= 7) to.push_back(static_cast<uint8_t>(v | 128));
+      to.push_back(static_cast<uint8_t>(v));
+    };
+    std::vector<uint8_t> code;
+    leb(code, functions);
+    for (uint32_t n = 0; n < functions; n++) {
+      std::vector<uint8_t> body = {1, 1, 0x7F};
+      for (uint32_t k = 0; k < 8; k++) {
+        body.push_back(0x10), leb(body, 200 + n * k + moved);
+        body.push_back(0x41), leb(body, (from >> 5 & 0x3FFFFFF) + 64 * k + moved);
+        body.push_back(0x28), body.push_back(2), leb(body, 70000 + n + moved);
+      }
+      // Whatever: what is no instruction, what reaches beyond its function.
+      if (n == where % functions) body.insert(body.end(), odd.begin(), odd.end());
+      body.push_back(0x0B);
+      leb(code, static_cast<uint32_t>(body.size()));
+      code.insert(code.end(), body.begin(), body.end());
+    }
+    for (const uint8_t b : {0, 'a', 's', 'm', 1, 0, 0, 0, 10}) out->push_back(static_cast<uint8_t>(b));
+    leb(*out, static_cast<uint32_t>(code.size()));
+    out->insert(out->end(), code.begin(), code.end());
+  }
+}
+
 // A base and a target that share stretches.
 inline void pair(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& target) {
   uint32_t x = in.next32() | 1;
@@ -150,6 +182,7 @@ inline void pair(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& ta
   const uint32_t file = in.next();
   if (file & 1) executable(in, base, target);
   if (file & 2) module(in, base, target);
+  if (file & 4) wasm(in, base, target);
 }
 
 #endif

@@ -3,6 +3,8 @@ import type { Range, Rule, ValueMap } from './rules.ts';
 import type { Shifts } from './shifts.ts';
 import { PieceKind } from './types.ts';
 import type { Pieces } from './types.ts';
+import { Operand, valueOf, walkList, walkWasm, writeLeb } from './wasm.ts';
+import type { Visit } from './wasm.ts';
 
 /** Moves references to where what they refer to went: the twin of native/delta/references.cc (docs/delta.md, "References"). */
 
@@ -78,6 +80,7 @@ class Mover {
     else if (kind === RuleKind.POINTERS) this.#pointers(from, to);
     else if (kind === RuleKind.TYPES) this.#types(from, to);
     else if (kind === RuleKind.RELOCATIONS) this.#relocations(from, to);
+    else if (kind >= RuleKind.WASM_CODE) this.#wasm(from, to);
     else this.#frames(own, from, to);
   }
 
@@ -262,18 +265,20 @@ class Mover {
     }
   }
 
-  #rename(at: number, own: ValueMap): void {
-    const value = this.#word(at);
-    const map = value < (own.from[0] ?? Infinity) ? own.parent : own;
-    if (map === undefined || value < (map.from[0] ?? Infinity)) return;
-    let low = 0;
-    let high = map.from.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1;
-      if ((map.from[middle] as number) <= value) low = middle;
-      else high = middle - 1;
-    }
-    this.#store(at, (value + (map.by[low] as number)) >>> 0);
+  #wasm(from: number, to: number): void {
+    const { kind, ids, strings } = this.#rule;
+    const visit: Visit = (what, at, number) => {
+      const value = valueOf(what, number);
+      if (value === undefined) return;
+      const now = renamed(value, what === Operand.FUNCTION ? ids : strings);
+      if (now !== value) writeLeb(this.#bytes, at, what, number.length, now);
+    };
+    if (kind === RuleKind.WASM_LIST) walkList(this.#bytes, from, to, visit);
+    else walkWasm(this.#bytes, from, to, visit);
+  }
+
+  #rename(at: number, map: ValueMap): void {
+    this.#store(at, renamed(this.#word(at), map));
   }
 
   #frames(own: Own, from: number, to: number): void {
@@ -289,6 +294,20 @@ class Mover {
       i += 8;
     }
   }
+}
+
+/** What a value becomes by a map. */
+function renamed(value: number, own: ValueMap): number {
+  const map = value < (own.from[0] ?? Infinity) ? own.parent : own;
+  if (map === undefined || value < (map.from[0] ?? Infinity)) return value;
+  let low = 0;
+  let high = map.from.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if ((map.from[middle] as number) <= value) low = middle;
+    else high = middle - 1;
+  }
+  return (value + (map.by[low] as number)) >>> 0;
 }
 
 /** Modulo 2^32. */

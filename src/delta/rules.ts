@@ -21,7 +21,7 @@ export interface ValueMap {
   readonly by: Uint32Array;
 }
 
-export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3, TYPES: 4, RELOCATIONS: 5 } as const;
+export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3, TYPES: 4, RELOCATIONS: 5, WASM_CODE: 6, WASM_LIST: 7 } as const;
 
 /** Of a stretch of a segment. */
 export interface Rule {
@@ -35,7 +35,7 @@ export interface Rule {
   readonly stride: number;
   readonly field: number;
   readonly width: number;
-  /** Of types: what their numbers and the offsets of their names go by. Of relocations: numbers of symbols. */
+  /** Of types: what their numbers and the offsets of their names go by. Of relocations: numbers of symbols. Of WebAssembly: functions and constants. */
   readonly ids: ValueMap;
   readonly strings: ValueMap;
   /** Of relocations: what addends go by, by symbol; and offsets, so many entries after another. */
@@ -111,7 +111,7 @@ export function readRules(payload: Uint8Array, size: number, baseSize: number): 
   let sum = 0;
   for (let n = 0; n < count; n++) {
     const kind = input.byte();
-    if (kind === undefined || kind > RuleKind.RELOCATIONS) return undefined;
+    if (kind === undefined || kind > RuleKind.WASM_LIST) return undefined;
     const by = input.number(size);
     const length = by === undefined ? undefined : input.number(size);
     if (by === undefined || length === undefined) return undefined;
@@ -146,7 +146,7 @@ function readMapped(input: Numbers, kind: number, maps: readonly ValueMap[]): Ma
   const map = (): ValueMap | undefined => maps[input.number(Math.max(0, maps.length - 1)) ?? maps.length];
   const ids = map();
   if (ids === undefined) return undefined;
-  if (kind === RuleKind.TYPES) {
+  if (kind !== RuleKind.RELOCATIONS) {
     const strings = map();
     return strings === undefined ? undefined : { ...UNMAPPED, ids, strings };
   }

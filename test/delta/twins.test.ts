@@ -11,6 +11,7 @@ import type { Cover, Covers } from '../../src/delta/types.ts';
 import { native } from '../../src/kernel/native.ts';
 import { executable, functionIndex, program, random, relinked } from '../../fixtures/delta/inputs.ts';
 import { kernelModules } from '../../fixtures/delta/modules.ts';
+import { wasmModule } from '../../fixtures/delta/wasm.ts';
 import { fc } from '../support/property.ts';
 
 const pair = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), size: fc.integer({ min: 0, max: 60_000 }), insertions: fc.integer({ min: 0, max: 12 }) });
@@ -140,6 +141,30 @@ describe.skipIf(native === undefined)('native kernel and its twin', () => {
       { numRuns: 60 },
     );
     expect(met).toBeGreaterThan(60);
+  });
+
+  test('map functions and addresses of WebAssembly alike', async () => {
+    let met = 0;
+    const input = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), functions: fc.integer({ min: 20, max: 400 }), span: fc.constantFrom(2_000, 4_003, 1_000_000) });
+    await fc.assert(
+      fc.asyncProperty(input, async ({ seed, functions, span }) => {
+        const base = Buffer.concat([Buffer.alloc(seed % 9, 1), wasmModule(seed, functions)]);
+        const target = Buffer.concat([Buffer.alloc(seed % 5, 2), wasmModule(seed, functions, true)]);
+        const ends = Array.from({ length: Math.ceil(target.length / span) }, (_, i) => Math.min(target.length, (i + 1) * span));
+        met += await movedAlike(base, target, ends, { segmentPayload: 300 });
+      }),
+      { numRuns: 60 },
+    );
+    expect(met).toBeGreaterThan(60);
+  });
+
+  test('make a delta of a linked WebAssembly module a part of what bytes alone take', async () => {
+    const [base, target] = [wasmModule(11, 3000), wasmModule(11, 3000, true)];
+    const size = async (structure: boolean): Promise<number> => {
+      const { segments, pages } = await encodeDelta(base, target, [target.length], { structure });
+      return [...segments.map(({ payload }) => payload), ...pages.map(({ bytes }) => bytes)].reduce((sum, { length }) => sum + length, 0);
+    };
+    expect(await size(true)).toBeLessThan((await size(false)) / 3);
   });
 
   test('read pages of more covers than are coded the small way', async () => {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { goldenPair } from '../../fixtures/delta/golden.ts';
+import { goldenPair, wasmPair } from '../../fixtures/delta/golden.ts';
 import { idFromBytes } from '../../src/core/ids.ts';
 import { openDeltaFile } from '../../src/delta/file.ts';
 import { FEW_HEAD } from '../../src/delta/few.ts';
@@ -37,6 +37,12 @@ describe('vectors of docs/delta.md', () => {
 
   test('the golden file rebuilds the target', async () => {
     expect((await rebuild(file, base)).equals(target)).toBe(true);
+  });
+
+  test('so does that of WebAssembly', async () => {
+    const pair = wasmPair();
+    const golden = readFileSync(new URL('golden-1-wasm.delta', folder));
+    expect((await rebuild(golden, pair.base)).equals(pair.target)).toBe(true);
   });
 
   test('so does the portable decoder, whichever tier is loaded', async () => {
