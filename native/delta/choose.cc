@@ -45,7 +45,7 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
     if (f.begin >= to) break;
     if (f.end <= from) continue;
     Rule rule = f.rule;
-    const uint32_t unit = rule.kind == kPointers ? rule.stride : rule.kind == kCodeX86 || rule.kind >= kWasmCode ? 1 : rule.kind == kRelocations ? kRelocation : 4;
+    const uint32_t unit = rule.kind == kPointers ? rule.stride : rule.kind == kCodeX86 || isWasm(rule.kind) ? 1 : rule.kind == kCodeRiscV ? 2 : rule.kind == kRelocations ? kRelocation : 4;
     const uint64_t begin = f.begin + (std::max(f.begin, from) - f.begin + unit - 1) / unit * unit;
     const uint64_t end = std::min(f.end, to);
     if (begin >= end || used.rules.size() == kMostRules) continue;
@@ -65,7 +65,7 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
       alone.ids = 2;
       alone.strings = 3;
       values = t.ids.from.size() + t.strings.from.size();
-    } else if (rule.kind >= kWasmCode) {
+    } else if (isWasm(rule.kind)) {
       one.maps = wasmMaps(wasm_[rule.space], rule, work.data(), target, pieces);
       alone.ids = 0;
       alone.strings = 1;
@@ -85,13 +85,13 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
     const std::vector<uint8_t> kept(work.begin() + rule.begin, work.begin() + rule.begin + rule.size);
     moveReferences(one, shifts_, work.data(), static_cast<uint32_t>(from), pieces.data(), pieces.size());
     const size_t after = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
-    const bool full = rule.kind < kTypes ? numbers[rule.space] == UINT32_MAX && used.spaces.size() == kMostSpaces
+    const bool full = !isMapped(rule.kind) ? numbers[rule.space] == UINT32_MAX && used.spaces.size() == kMostSpaces
                                          : values > valuesLeft || used.maps.size() + one.maps.size() > kMostMaps;
     if (after < before + kLeastMoved + kValueCosts * values || full) {
       std::copy(kept.begin(), kept.end(), work.begin() + rule.begin);
       continue;
     }
-    if (rule.kind < kTypes) {
+    if (!isMapped(rule.kind)) {
       uint32_t& number = numbers[rule.space];
       if (number == UINT32_MAX) {
         number = static_cast<uint32_t>(used.spaces.size());
@@ -109,7 +109,7 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
       } else {
         used.maps.insert(used.maps.end(), one.maps.begin(), one.maps.end());
         alone.ids += first;
-        if (rule.kind >= kWasmCode) alone.strings += first;
+        if (isWasm(rule.kind)) alone.strings += first;
         for (MapUse& u : alone.addends) u.map += first;
         for (MapUse& u : alone.offsets) u.map += u.map == 0 ? 0 : first;
       }

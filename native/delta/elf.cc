@@ -7,7 +7,7 @@
 namespace shoal::delta {
 namespace {
 
-constexpr uint16_t kMachineX86 = 62, kMachineArm64 = 183;
+constexpr uint16_t kMachineX86 = 62, kMachineArm64 = 183, kMachineRiscV = 243;
 constexpr uint32_t kProgBits = 1, kSymTab = 2, kRela = 4, kInitArray = 14, kFiniArray = 15, kDynSym = 11, kDynamic = 6;
 constexpr uint64_t kWrite = 1, kAlloc = 2, kExec = 4;
 
@@ -85,6 +85,7 @@ class Pair {
   void code(const Section& s) const {
     if (t_.machine == kMachineX86) at(s, kCodeX86);
     if (t_.machine == kMachineArm64) at(s, kCodeArm64);
+    if (t_.machine == kMachineRiscV) at(s, kCodeRiscV);
   }
   void pointers(const Section& s, size_t space, uint8_t stride, uint8_t field, uint8_t width) const {
     Rule rule;

@@ -38,6 +38,8 @@ bool readImage(const uint8_t* bytes, size_t size, size_t at, const Opened& opene
     const Load l = {opened.offset(at, load64(h + 8)), load64(h + 16), load64(h + 32), load64(h + 40), load32(h + 4)};
     if (l.offset > left || l.fileSize > left - l.offset || l.memorySize < l.fileSize || l.address >> 52 || l.memorySize >> 40) return false;
     image.loads.push_back(l);
+    // Go's linker has the heads of sections before all of these.
+    image.end = std::max(image.end, at + l.offset + l.fileSize);
   }
   const uint8_t* table = p + sections;
   const uint64_t text = opened.offset(at, load64(table + names * 64 + 24)), textSize = load64(table + names * 64 + 32);
@@ -54,6 +56,7 @@ bool readImage(const uint8_t* bytes, size_t size, size_t at, const Opened& opene
     s.offset = opened.offset(at, s.offset);
     // Sections without bytes, and what is out of bounds or was compressed, keep their number.
     if (s.type == 8 || s.offset > left || s.size > left - s.offset || opened.offset(at, last) - s.offset != s.size) s.size = 0;
+    image.end = std::max(image.end, at + s.offset + s.size);
     image.sections.push_back(s);
   }
   return true;

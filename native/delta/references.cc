@@ -220,6 +220,61 @@ class Mover {
     }
   }
 
+  // Jumps and branches, and the upper part of an address together with the next instruction that adds the lower one.
+  void riscv(const Rule& rule, const Own& own, uint32_t from, uint32_t to) const {
+    for (uint32_t i = rule.begin + (from - rule.begin + 1) / 2 * 2; i + 4 <= to;) {
+      const uint32_t w = load32(bytes_ + i);
+      if ((w & 3) != 3) {
+        i += 2;
+        continue;
+      }
+      const uint32_t op = w & 0x7F;
+      uint32_t change;
+      if (op == 0x6F) {
+        const uint32_t far = (w >> 31 ? 0xFFF00000u : 0) | (w & 0xFF000) | (w >> 9 & 0x800) | (w >> 20 & 0x7FE);
+        if (farther(rule, own, i, far, change)) {
+          const uint32_t now = far + change;
+          if ((now & 1) == 0 && now + 0x100000 < 0x200000)
+            store32(bytes_ + i, (w & 0xFFF) | (now & 0xFF000) | (now & 0x800) << 9 | (now & 0x7FE) << 20 | (now >> 20 & 1) << 31);
+        }
+      } else if (op == 0x63) {
+        const uint32_t far = (w >> 31 ? 0xFFFFF000u : 0) | (w << 4 & 0x800) | (w >> 20 & 0x7E0) | (w >> 7 & 0x1E);
+        if (farther(rule, own, i, far, change)) {
+          const uint32_t now = far + change;
+          if ((now & 1) == 0 && now + 0x1000 < 0x2000)
+            store32(bytes_ + i, (w & 0x01FFF07F) | (now & 0x800) >> 4 | (now & 0x7E0) << 20 | (now & 0x1E) << 7 | (now >> 12 & 1) << 31);
+        }
+      } else if (op == 0x17) {
+        const uint32_t last = static_cast<uint32_t>(std::min<uint64_t>(to, uint64_t{i} + 4 + 4 * kPageReach));
+        for (uint32_t k = i + 4; k + 4 <= last;) {
+          const uint32_t u = load32(bytes_ + k), kind = u & 0x7F;
+          const bool loads = kind == 0x03 || kind == 0x07 || kind == 0x67 || (kind == 0x13 && (u & 0x7000) == 0), stores = kind == 0x23 || kind == 0x27;
+          if ((u >> 15 & 31) != (w >> 7 & 31) || !(loads || stores)) {
+            k += (u & 3) == 3 ? 4 : 2;
+            continue;
+          }
+          const uint32_t low = (loads ? u >> 20 : (u >> 20 & 0xFE0) | (u >> 7 & 31)), far = (w & 0xFFFFF000u) + low - (low & 0x800) * 2;
+          if (!farther(rule, own, i, far, change)) break;
+          const uint32_t now = far + change, upper = (now + 0x800) & 0xFFFFF000u, rest = now & 0xFFF;
+          store32(bytes_ + i, (w & 0xFFF) | upper);
+          store32(bytes_ + k, loads ? (u & 0xFFFFF) | rest << 20 : (u & 0x01FFF07F) | (rest & 0xFE0) << 20 | (rest & 31) << 7);
+          break;
+        }
+      }
+      i += 4;
+    }
+  }
+  // By how much the distance from an instruction to what lies so far (signed) changes. False: it does not, or nobody knows.
+  bool farther(const Rule& rule, const Own& own, uint32_t i, uint32_t far, uint32_t& change) const {
+    const uint64_t to = i + signed32(far);
+    if (to - own.from < own.to - own.from) return false;
+    const Range& home = space_[rule.home];
+    uint64_t by;
+    if (!moved(own.toBase + to - home.base + home.begin, by)) return false;
+    change = static_cast<uint32_t>(by - own.shift - home.drift);
+    return change != 0;
+  }
+
   void frames(const Rule& rule, const Own& own, uint32_t from, uint32_t to) const {
     const Range& home = space_[rule.home];
     // Length, distance back to what is common, where the function begins.
@@ -264,7 +319,7 @@ void writeRules(const Rules& all, std::vector<uint8_t>& out) {
     putNumber(r.begin - at, out);
     at = r.begin;
     putNumber(r.size, out);
-    if (r.kind >= kTypes) {
+    if (isMapped(r.kind)) {
       writeMapped(r, out);
       continue;
     }
@@ -307,14 +362,14 @@ bool readRules(const uint8_t*& at, const uint8_t* end, size_t size, uint64_t bas
   };
   for (Rule& r : rules.rules) {
     uint64_t by, length;
-    if (!byte(r.kind) || r.kind > kWasmList || !getNumber(at, end, size, by) || !getNumber(at, end, size, length)) return false;
+    if (!byte(r.kind) || r.kind > kCodeRiscV || !getNumber(at, end, size, by) || !getNumber(at, end, size, length)) return false;
     begin += by;
     sum += length;
     // Stretches may overlap, but not without end.
     if (begin > size || length > size - begin || sum > 4 * uint64_t{size}) return false;
     r.begin = static_cast<uint32_t>(begin);
     r.size = static_cast<uint32_t>(length);
-    if (r.kind >= kTypes) {
+    if (isMapped(r.kind)) {
       if (!readMapped(at, end, rules.maps.size(), r)) return false;
       continue;
     }
@@ -337,9 +392,9 @@ void moveReferences(const Rules& all, const Shifts& shifts, uint8_t* bytes, uint
   uint32_t firstAt = 0;
   for (const Rule& rule : all.rules) {
     static const Space kNone;
-    const Mover mover(shifts, rule.kind >= kTypes ? kNone : all.spaces[rule.space], bytes);
+    const Mover mover(shifts, isMapped(rule.kind) ? kNone : all.spaces[rule.space], bytes);
     std::optional<WasmMapper> wasm;
-    if (rule.kind >= kWasmCode) wasm.emplace(all.maps, rule);
+    if (isWasm(rule.kind)) wasm.emplace(all.maps, rule);
     const uint32_t end = rule.begin + rule.size;
     while (first < count && firstAt + pieces[first].length <= rule.begin) firstAt += pieces[first++].length;
     uint32_t at = firstAt;
@@ -353,6 +408,7 @@ void moveReferences(const Rules& all, const Shifts& shifts, uint8_t* bytes, uint
       switch (rule.kind) {
         case kCodeX86: mover.x86(rule, own, from, to); break;
         case kCodeArm64: mover.arm64(rule, own, from, to); break;
+        case kCodeRiscV: mover.riscv(rule, own, from, to); break;
         case kTypes: mapTypes(all.maps, rule, bytes, from, to); break;
         case kWasmCode:
         case kWasmList: wasm->map(bytes, from, to); break;

@@ -33,7 +33,11 @@ enum RuleKind : uint8_t {
   kRelocations = 5,  // entries of .rela sections
   kWasmCode = 6,     // WebAssembly instructions
   kWasmList = 7,     // numbers of WebAssembly functions, one after another
+  kCodeRiscV = 8,    // RISC-V instructions
 };
+inline bool isWasm(uint8_t kind) { return kind == kWasmCode || kind == kWasmList; }
+// Values go by maps, not by the alignment map.
+inline bool isMapped(uint8_t kind) { return kind == kTypes || kind == kRelocations || isWasm(kind); }
 
 // A map for one value, or for so many entries (map + 1, or 0).
 struct MapUse {

@@ -85,15 +85,15 @@ inline void executable(Input& in, std::vector<uint8_t>& base, std::vector<uint8_
   auto put = [&](size_t at, uint64_t v, size_t bytes) {
     for (size_t k = 0; k < bytes; k++) file[at + k] = static_cast<uint8_t>(v >> 8 * k);
   };
-  const uint32_t machine = in.next() & 1 ? 62 : 183;
+  const uint32_t machines[] = {183, 62, 243}, machine = machines[in.next() % 3];
   memcpy(file.data(), "\x7f" "ELF\x02\x01\x01", 7);
   put(16, 2, 2), put(18, machine, 2), put(32, 64, 8), put(40, kSections, 8), put(54, 56, 2), put(56, 1, 2), put(58, 64, 2), put(60, 5, 2), put(62, 4, 2);
   put(64, 1, 4), put(64 + 16, 0x400000, 8), put(64 + 32, kSize, 8), put(64 + 40, kSize + 64, 8);
   uint32_t x = in.next32() | 1;
   for (size_t at = kText; at < kSymbols; at += 8) {
     x = x * 1664525 + 1013904223;
-    const uint8_t heads[] = {0xE8, 0xE9, 0xBF, 0x68, 0x0F, 0xC7, 0x05, 0x04};
-    put(at, heads[x >> 29], 1), put(at + 1, x >> 20, 4);
+    const uint8_t heads[] = {0xE8, 0xE9, 0xBF, 0x68, 0x0F, 0xC7, 0x05, 0x04}, riscv[] = {0x17, 0x03, 0x6F, 0x13, 0x63, 0x23, 0x67, 0x01};
+    put(at, machine == 243 ? riscv[x >> 29] : heads[x >> 29], 1), put(at + 1, x >> 20, 4);
   }
   for (size_t at = kSymbols; at < kNames; at += 24) put(at, in.next(), 4), put(at + 8, 0x400000 + kText + in.next() * 3, 8);
   memcpy(file.data() + kNames, "\0.text\0.symtab\0.strtab\0", 24);

@@ -8,6 +8,12 @@ import type { Streams } from './streams.ts';
 /** Of an ELF file's header: 64 bits, little-endian; where its section headers lie, their size and number (System V ABI, "Object Files"). */
 const MAGIC = Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
 const HEADER_BYTES = 64;
+/** Where program headers lie, their size and number; of each: kind, place and size of its bytes. */
+const PROGRAMS_AT = 32;
+const PROGRAM_SIZE_AT = 54;
+const PROGRAM_COUNT_AT = 56;
+const PROGRAM_BYTES = 56;
+const LOADED = 1;
 const SECTIONS_AT = 40;
 const SECTION_SIZE_AT = 58;
 const SECTION_COUNT_AT = 60;
@@ -61,8 +67,14 @@ export function executablesIn(content: Uint8Array): readonly Begun[] {
   const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
   for (let at = bytes.indexOf(MAGIC); at >= 0 && at + HEADER_BYTES <= bytes.length; at = bytes.indexOf(MAGIC, at + MAGIC.length)) {
     const sections = Number(bytes.readBigUInt64LE(at + SECTIONS_AT));
-    // Sections' headers come last.
-    found.push({ at, bytes: sections + bytes.readUInt16LE(at + SECTION_SIZE_AT) * bytes.readUInt16LE(at + SECTION_COUNT_AT) });
+    // Sections' headers come last, but for Go's linker.
+    let end = sections + bytes.readUInt16LE(at + SECTION_SIZE_AT) * bytes.readUInt16LE(at + SECTION_COUNT_AT);
+    const [programs, size] = [at + Number(bytes.readBigUInt64LE(at + PROGRAMS_AT)), bytes.readUInt16LE(at + PROGRAM_SIZE_AT)];
+    for (let n = bytes.readUInt16LE(at + PROGRAM_COUNT_AT); n > 0 && size === PROGRAM_BYTES; n--) {
+      const head = programs + (n - 1) * size;
+      if (head + size <= bytes.length && bytes.readUInt32LE(head) === LOADED) end = Math.max(end, Number(bytes.readBigUInt64LE(head + 8)) + Number(bytes.readBigUInt64LE(head + 32)));
+    }
+    found.push({ at, bytes: end });
   }
   return found;
 }

@@ -53,7 +53,7 @@ export interface Spending {
 
 const PREDICTORS: Readonly<Record<number, string>> = {
   [RuleKind.X86]: 'x86-64 code', [RuleKind.ARM64]: 'AArch64 code', [RuleKind.POINTERS]: 'pointers and symbols', [RuleKind.FRAMES]: 'unwinding records', [RuleKind.TYPES]: 'types (BTF)', [RuleKind.RELOCATIONS]: 'relocations',
-  [RuleKind.WASM_CODE]: 'WebAssembly code', [RuleKind.WASM_LIST]: 'WebAssembly elements',
+  [RuleKind.WASM_CODE]: 'WebAssembly code', [RuleKind.WASM_LIST]: 'WebAssembly elements', [RuleKind.RISC_V]: 'RISC-V code',
 };
 
 /** Segments that travel as they are, with streams in them. */

@@ -80,7 +80,8 @@ class Mover {
     else if (kind === RuleKind.POINTERS) this.#pointers(from, to);
     else if (kind === RuleKind.TYPES) this.#types(from, to);
     else if (kind === RuleKind.RELOCATIONS) this.#relocations(from, to);
-    else if (kind >= RuleKind.WASM_CODE) this.#wasm(from, to);
+    else if (kind === RuleKind.WASM_CODE || kind === RuleKind.WASM_LIST) this.#wasm(from, to);
+    else if (kind === RuleKind.RISC_V) this.#riscV(own, from, to);
     else this.#frames(own, from, to);
   }
 
@@ -196,6 +197,53 @@ class Mover {
         if ((change & 3) === 0) this.#store(i, ((w & 0xfc00_0000) | ((w + (change >>> 2)) & 0x03ff_ffff)) >>> 0);
       } else if ((w & 0x9f00_0000) >>> 0 === 0x9000_0000) this.#page(own, i, Math.min(to, i + 4 + 4 * PAGE_REACH), w, pc);
     }
+  }
+
+  #riscV(own: Own, from: number, to: number): void {
+    const { begin } = this.#rule;
+    for (let i = begin + Math.ceil((from - begin) / 2) * 2; i + 4 <= to; ) {
+      const w = this.#word(i);
+      const op = w & 0x7f;
+      if (op === 0x6f) {
+        const far = (((w >>> 31) * 0xfff0_0000) | (w & 0xf_f000) | ((w >>> 9) & 0x800) | ((w >>> 20) & 0x7fe)) | 0;
+        const now = this.#farther(own, i, far);
+        if (now !== undefined && now % 2 === 0 && now >= -0x10_0000 && now < 0x10_0000) this.#store(i, ((w & 0xfff) | (now & 0xf_f000) | ((now & 0x800) << 9) | ((now & 0x7fe) << 20) | (((now >>> 20) & 1) << 31)) >>> 0);
+      } else if (op === 0x63) {
+        const far = (((w >>> 31) * 0xffff_f000) | ((w << 4) & 0x800) | ((w >>> 20) & 0x7e0) | ((w >>> 7) & 0x1e)) | 0;
+        const now = this.#farther(own, i, far);
+        if (now !== undefined && now % 2 === 0 && now >= -0x1000 && now < 0x1000) this.#store(i, ((w & 0x01ff_f07f) | ((now & 0x800) >>> 4) | ((now & 0x7e0) << 20) | ((now & 0x1e) << 7) | (((now >>> 12) & 1) << 31)) >>> 0);
+      } else if (op === 0x17) this.#upper(own, i, Math.min(to, i + 4 + 4 * PAGE_REACH), w);
+      i += (w & 3) === 3 ? 4 : 2;
+    }
+  }
+
+  /** The upper part of an address, and the next instruction that adds the lower one. */
+  #upper(own: Own, i: number, last: number, w: number): void {
+    for (let k = i + 4; k + 4 <= last; ) {
+      const u = this.#word(k);
+      const kind = u & 0x7f;
+      const loads = kind === 0x03 || kind === 0x07 || kind === 0x67 || (kind === 0x13 && (u & 0x7000) === 0);
+      const stores = kind === 0x23 || kind === 0x27;
+      if (((u >>> 15) & 31) !== ((w >>> 7) & 31) || !(loads || stores)) {
+        k += (u & 3) === 3 ? 4 : 2;
+        continue;
+      }
+      const low = loads ? u >>> 20 : ((u >>> 20) & 0xfe0) | ((u >>> 7) & 31);
+      const now = this.#farther(own, i, ((w & 0xffff_f000) + low - (low & 0x800) * 2) | 0);
+      if (now === undefined) return;
+      this.#store(i, ((w & 0xfff) | ((now + 0x800) & 0xffff_f000)) >>> 0);
+      this.#store(k, (loads ? (u & 0xf_ffff) | ((now & 0xfff) << 20) : (u & 0x01ff_f07f) | ((now & 0xfe0) << 20) | ((now & 31) << 7)) >>> 0);
+      return;
+    }
+  }
+
+  /** The distance (signed, 32 bits) from an instruction to what lies so far, if it changes and that is known. */
+  #farther(own: Own, i: number, far: number): number | undefined {
+    if (i + far >= own.from && i + far < own.to) return undefined;
+    const by = this.#moved(this.#value(own.toBase + i + far));
+    if (by === undefined) return undefined;
+    const change = low32(by - own.shift - this.#rule.home.drift);
+    return change === 0 ? undefined : (far + change) | 0;
   }
 
   /** The page of an address, and the next instruction that adds the rest. */

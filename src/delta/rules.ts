@@ -21,7 +21,9 @@ export interface ValueMap {
   readonly by: Uint32Array;
 }
 
-export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3, TYPES: 4, RELOCATIONS: 5, WASM_CODE: 6, WASM_LIST: 7 } as const;
+export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3, TYPES: 4, RELOCATIONS: 5, WASM_CODE: 6, WASM_LIST: 7, RISC_V: 8 } as const;
+/** Kinds whose values go by maps, not by the alignment map. */
+const MAPPED: ReadonlySet<number> = new Set([RuleKind.TYPES, RuleKind.RELOCATIONS, RuleKind.WASM_CODE, RuleKind.WASM_LIST]);
 
 /** Of a stretch of a segment. */
 export interface Rule {
@@ -111,14 +113,14 @@ export function readRules(payload: Uint8Array, size: number, baseSize: number): 
   let sum = 0;
   for (let n = 0; n < count; n++) {
     const kind = input.byte();
-    if (kind === undefined || kind > RuleKind.WASM_LIST) return undefined;
+    if (kind === undefined || kind > RuleKind.RISC_V) return undefined;
     const by = input.number(size);
     const length = by === undefined ? undefined : input.number(size);
     if (by === undefined || length === undefined) return undefined;
     begin += by;
     sum += length;
     if (begin > size || length > size - begin || sum > 4 * size) return undefined;
-    if (kind >= RuleKind.TYPES) {
+    if (MAPPED.has(kind)) {
       const mapped = readMapped(input, kind, maps);
       if (mapped === undefined) return undefined;
       rules.push({ kind, begin, size: length, space: [], home: NOWHERE, stride: 0, field: 0, width: 0, ...mapped });

@@ -114,7 +114,7 @@ describe.skipIf(native === undefined)('native kernel and its twin', () => {
 
   test('move references alike', async () => {
     let met = 0;
-    const input = fc.record({ machine: fc.constantFrom('x86' as const, 'arm64' as const), seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), functions: fc.integer({ min: 8, max: 60 }), bias: fc.constantFrom(0x40_0000, 0x40_1000) });
+    const input = fc.record({ machine: fc.constantFrom('x86' as const, 'arm64' as const, 'riscv' as const), seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), functions: fc.integer({ min: 8, max: 60 }), bias: fc.constantFrom(0x40_0000, 0x40_1000) });
     await fc.assert(
       fc.asyncProperty(input, async ({ machine, seed, functions, bias }) => {
         // The file begins anywhere: in an archive, in an image.
