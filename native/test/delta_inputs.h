@@ -140,7 +140,7 @@ inline void wasm(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& ta
       leb(code, static_cast<uint32_t>(body.size()));
       code.insert(code.end(), body.begin(), body.end());
     }
-    for (const uint8_t b : {0, 'a', 's', 'm', 1, 0, 0, 0, 10}) out->push_back(static_cast<uint8_t>(b));
+    for (const int b : {0, 0x61, 0x73, 0x6D, 1, 0, 0, 0, 10}) out->push_back(static_cast<uint8_t>(b));
     leb(*out, static_cast<uint32_t>(code.size()));
     out->insert(out->end(), code.begin(), code.end());
   }
