@@ -265,10 +265,10 @@ export class Site {
     return Number(spawnSync(command, args, { encoding: 'utf8' }).stdout);
   }
 
-  /** Requests for the timestamp that the origin has answered. */
+  /** Requests for the timestamp that the origin has answered; for a root that is not there yet it answers 404. */
   async requests(): Promise<number> {
     const text = await this.metrics(this.#options.bed.origin, this.originUrl);
-    return [...text.matchAll(/^shoal_http_requests_total\{[^}]*metadata\/:file[^}]*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
+    return [...text.matchAll(/^shoal_http_requests_total\{[^}]*metadata\/:file[^}]*status="(?:200|304)"[^}]*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
   }
 
   /** Renews the certificates of a device. */

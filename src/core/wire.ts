@@ -85,6 +85,9 @@ export const HEADER_PATIENT = 'shoal-patient';
 /** Request header of a device that asks a host for news: what it runs (`formatRuns`). Neighbours are not told. */
 export const HEADER_RUNS = 'shoal-runs';
 
+/** Answer header of `timestamp.json`: the version of the newest TUF root that the host has. Whoever has that need not ask for the next. */
+export const HEADER_ROOT = 'shoal-root';
+
 /** Answer header between members of a fleet: the number of the revocation list that the host has. */
 export const HEADER_REVOCATIONS = 'shoal-revocations';
 

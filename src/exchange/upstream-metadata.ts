@@ -1,6 +1,7 @@
 import { ShoalError, isShoalError } from '../core/errors.ts';
-import { wire } from '../core/wire.ts';
 import type { MetadataFetcher } from '../trust/types.ts';
+import { HostMetadata } from './host-metadata.ts';
+import type { HeldFiles } from './host-metadata.ts';
 import type { Upstream } from './upstream.ts';
 
 /**
@@ -10,18 +11,20 @@ import type { Upstream } from './upstream.ts';
 export class UpstreamMetadata implements MetadataFetcher {
   readonly #now: () => readonly Upstream[];
   readonly #onAnswer: (path: string, upstream: Upstream) => void;
+  readonly #held: HeldFiles | undefined;
 
   /**
    * In the order in which they are asked. A function is called again at every question: neighbours come and go. `onAnswer` is
-   * told whose file is taken.
+   * told whose file is taken; `held`: what need not be sent again.
    */
-  constructor(upstreams: readonly Upstream[] | (() => readonly Upstream[]), onAnswer: (path: string, upstream: Upstream) => void = () => undefined) {
+  constructor(upstreams: readonly Upstream[] | (() => readonly Upstream[]), onAnswer: (path: string, upstream: Upstream) => void = () => undefined, held?: HeldFiles) {
     this.#onAnswer = onAnswer;
+    this.#held = held;
     this.#now = typeof upstreams === 'function' ? upstreams : () => upstreams;
   }
 
   get hosts(): readonly MetadataFetcher[] {
-    return this.#now().map((upstream) => new UpstreamMetadata([upstream], this.#onAnswer));
+    return this.#now().map((upstream) => new HostMetadata(upstream, this.#onAnswer, this.#held));
   }
 
   get source(): string {
@@ -29,26 +32,16 @@ export class UpstreamMetadata implements MetadataFetcher {
   }
 
   async fetch(kind: 'metadata' | 'target', path: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    // Nothing in a role or target name needs to be encoded in a path.
-    const url = `${kind === 'metadata' ? wire.metadata : wire.targets}/${path}`;
     let absent = false;
     let last: unknown = new ShoalError('HTTP_CONNECT', 'there is no host to ask for metadata');
     for (const upstream of this.#now()) {
       try {
-        const { status, body } = await upstream.get('control', url, maxBytes, {}, signal);
-        if (status === 200) {
-          this.#onAnswer(path, upstream);
-          return body;
-        }
+        const bytes = await new HostMetadata(upstream, this.#onAnswer).fetch(kind, path, maxBytes, signal);
         // A neighbour has some targets and not others; that a role has no next version is an answer.
-        if (status === 404 && kind === 'metadata') return undefined;
-        if (status === 404) {
-          absent = true;
-          continue;
-        }
-        last = new ShoalError('HTTP_STATUS', `${upstream.url} answered ${String(status)} for ${url}`, { ids: { upstream: upstream.url, path: url, status }, retry: 'elsewhere' });
+        if (bytes !== undefined || kind === 'metadata') return bytes;
+        absent = true;
       } catch (cause) {
-        if (isShoalError(cause, 'HTTP_TOO_LARGE')) throw new ShoalError('TOO_LONG', cause.message, { cause, ids: cause.ids, retry: 'elsewhere' });
+        if (isShoalError(cause, 'TOO_LONG')) throw cause;
         last = cause;
       }
     }

@@ -1,9 +1,9 @@
 import { inOrder } from './rendezvous.ts';
 
-/** A member that has not been heard of from afar for so long asks for itself, whatever neighbours say: they might be lying. Milliseconds. */
+/** A member that has for so long neither asked the origin nor heard of a newer timestamp asks for itself, whatever neighbours say: they might be lying. Milliseconds. */
 export const ASK_AFAR_MS = 12 * 3_600_000;
-/** So many are asked before a member asks for itself. */
-const ASKED_MOST = 2;
+/** So many are asked before a member asks for itself: with a slow processor one or two may be late. */
+const ASKED_MOST = 4;
 
 /**
  * Which neighbours a member of a site asks for news, in their order, before it asks the origin itself: those that come before

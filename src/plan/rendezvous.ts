@@ -1,6 +1,7 @@
 /** `instances` in an order that depends on `key` and is the same at every device. */
 export function inOrder(key: string, instances: readonly string[]): readonly string[] {
-  return instances.toSorted((a, b) => hashOf(key, a) - hashOf(key, b) || (a < b ? -1 : 1));
+  const hashed = instances.map((instance) => ({ instance, hash: hashOf(key, instance) }));
+  return hashed.sort((a, b) => a.hash - b.hash || (a.instance < b.instance ? -1 : 1)).map(({ instance }) => instance);
 }
 
 /** Of a member, for all that is to be dealt out under `root`. */

@@ -59,6 +59,8 @@ export interface MetadataProvider {
   metadata(name: string): Promise<Uint8Array | undefined>;
   /** Seconds since an origin or gateway was last asked for `timestamp.json`, by whomever; undefined: not told (RFC 9111, 5.1). */
   age?(): number | undefined;
+  /** Version of the newest root; undefined: not told. */
+  newestRoot?(): Promise<number | undefined>;
   /** A target file by its path on the wire, hash prefix included (TUF 6.2, consistent snapshots). */
   target(path: string): Promise<Uint8Array | undefined>;
 }

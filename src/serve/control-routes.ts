@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ObjectId } from '../core/ids.ts';
-import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_BASE, HEADER_BRINGING, HEADER_REVOCATIONS, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING, wire } from '../core/wire.ts';
+import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_BASE, HEADER_BRINGING, HEADER_REVOCATIONS, HEADER_ROOT, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING, wire } from '../core/wire.ts';
 import { ShoalError } from '../core/errors.ts';
+import { etagOf } from '../core/etag.ts';
 import { BRINGING_MOST } from '../core/limits.ts';
 import { tiers } from '../kernel/tiers.ts';
 import type { Access, Permissions } from './access.ts';
@@ -49,6 +49,8 @@ export function controlRoutes(app: App, context: ControlContext): void {
       if (bytes === undefined) throw notFound(file);
       const age = NUMBERED.test(file) ? undefined : metadata.age?.();
       if (age !== undefined) void reply.header('age', age);
+      const newestRoot = file === 'timestamp.json' ? await metadata.newestRoot?.() : undefined;
+      if (newestRoot !== undefined) void reply.header(HEADER_ROOT, newestRoot);
       return answerFile(request, reply, bytes, NUMBERED.test(file) ? CACHE_IMMUTABLE : 'no-cache', METADATA);
     });
     app.get(`${API}/tuf/targets/*`, { schema: { summary: 'TUF targets: release manifests', tags: ['trust'], params: TargetParams, Uses } }, async (request, reply) => {
@@ -160,8 +162,8 @@ function fleetRoutes(app: App, { member, uses }: Access, may: Permissions): void
 }
 
 function answerFile(request: FastifyRequest, reply: FastifyReply, bytes: Uint8Array, cache: string, type: string): FastifyReply {
-  const etag = `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`;
-  void reply.headers({ etag, 'cache-control': cache, 'x-content-type-options': 'nosniff' });
+  const etag = etagOf(bytes);
+  void reply.headers({ etag, 'cache-control': cache });
   if (matchesEtag(request.headers['if-none-match'], etag)) return reply.code(304).send();
-  return reply.header('content-type', type).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  return reply.headers({ 'content-type': type, 'x-content-type-options': 'nosniff' }).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }

@@ -3,6 +3,8 @@ import type { Upstream, UpstreamAnswer } from '../../src/exchange/upstream.ts';
 import { ASK_AFAR_MS, askedForNews } from '../../src/plan/polling.ts';
 import { News } from '../../src/roles/agent/news.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { idleDays } from '../support/news-days.ts';
+import { randomFrom } from '../support/random.ts';
 
 const POLL_MS = 300_000;
 const NAMES = ['a', 'b', 'c', 'd'];
@@ -135,5 +137,16 @@ describe('news of a site', () => {
     expect(news?.deaf).toBe(false);
     await site.poll(one, '10.0.0.2');
     expect([site.near.get(one), news?.unsure]).toEqual([1, false]);
+  });
+
+  it('cost a site of fifty one question every five minutes in a day, and few more where one answer in twenty comes too late', async () => {
+    const calm = await idleDays({ members: 50, days: 1, random: randomFrom(1) });
+    // 288 polls of one member. Two timestamps are signed anew: who asks passes on to another one each time.
+    expect(calm.afar).toBeLessThanOrEqual(288 + 4);
+    // Whoever asks, and whoever asks him: two polls, each a tenth longer at most.
+    expect(calm.behind).toBeLessThanOrEqual(2.3 * POLL_MS);
+    const slow = await idleDays({ members: 50, days: 1, random: randomFrom(2), late: 0.05 });
+    expect(slow.afar).toBeLessThanOrEqual(1.1 * 288);
+    expect(slow.behind).toBeLessThanOrEqual(4 * POLL_MS);
   });
 });

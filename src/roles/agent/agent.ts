@@ -81,7 +81,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       // Neighbours last, but for one that asked a moment ago: what they pass on may be old, and nobody is to be kept from the news by them.
       fetcher: new UpstreamMetadata(() => [...new Set([...(news?.preferred ?? []), ...nearest().map(told), ...fixed, ...(neighbours?.hosts ?? [])])], (path, { url }) => {
         if (path === 'timestamp.json' && nearest().some((host) => host.url === url)) news?.answered();
-      }),
+      }, metadata),
       profile: { hardware: options.hardware ?? [], features: [] },
       now: () => new Date(today()),
     });

@@ -22,8 +22,9 @@ export interface NewsOptions {
 const HEARD_MS = 2_000;
 /** After a look that found nothing: somebody asks for what does not concern this device. It cost nobody but neighbours anything. */
 const DEAF_MS = 10_000;
-/** What a neighbour says is news for a little longer than a poll takes to come round. */
+/** What the first of a site says is news for a little longer than a poll takes to come round; what another one has heard of it, for a poll longer. */
 const AGE_SHARE = 1.25;
+const HEARSAY_SHARE = 2.25;
 
 interface Heard {
   readonly upstream: Upstream;
@@ -101,11 +102,14 @@ export class News {
   }
 
   async #with(heard: Heard | undefined, poll: () => Promise<void>): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, timestamp } = this.#options;
     this.#preferred = heard === undefined ? [] : [heard.upstream];
     const began = clock.now();
+    const before = await timestamp();
     try {
       await poll();
+      // Neighbours that pass on what the origin has signed since do not keep news to themselves: it is as good as asking for it.
+      if ((await timestamp()) > before) this.#askedAfar = began;
       // Who could not reach it has heard neighbours, and knows nothing newer than they: to say otherwise would keep all of them from asking.
       if (heard !== undefined) this.#asked = began - heard.age;
       else if (this.#answered >= began) this.#asked = this.#askedAfar = began;
@@ -119,10 +123,10 @@ export class News {
     if (gateway() || clock.now() - this.#askedAfar >= this.#afarMs) return undefined;
     const own = await timestamp();
     const known = new Map(neighbours().map((each) => [each.instance, each.upstream]));
-    for (const name of askedForNews(instance, [...known.keys()], own)) {
+    for (const [place, name] of askedForNews(instance, [...known.keys()], own).entries()) {
       const upstream = known.get(name);
       const answer = upstream === undefined ? undefined : await this.#ask(upstream);
-      if (answer !== undefined && answer.version >= own && answer.age <= pollMs * AGE_SHARE) return answer;
+      if (answer !== undefined && answer.version >= own && answer.age <= pollMs * (place === 0 ? AGE_SHARE : HEARSAY_SHARE)) return answer;
     }
     return undefined;
   }

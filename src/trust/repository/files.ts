@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { METADATA_MAX_BYTES } from '../../core/limits.ts';
 import { readWhole } from '../../store/durable.ts';
-import { isTargetPath, parseMetadataFile } from '../roles.ts';
+import { isTargetPath, metadataFile, parseMetadataFile } from '../roles.ts';
 import type { TrustHome } from './home.ts';
 import { readMetadataFile } from './state.ts';
 
@@ -11,6 +11,7 @@ import { readMetadataFile } from './state.ts';
  */
 export class RepositoryFiles {
   readonly #home: TrustHome;
+  #newestRoot = 0;
 
   constructor(home: TrustHome) {
     this.#home = home;
@@ -18,6 +19,12 @@ export class RepositoryFiles {
 
   async metadata(name: string): Promise<Uint8Array | undefined> {
     return parseMetadataFile(name) === undefined ? undefined : readMetadataFile(this.#home, name);
+  }
+
+  /** Version of the newest root: found step by step, for there is every one from the first. */
+  async newestRoot(): Promise<number | undefined> {
+    while ((await readMetadataFile(this.#home, metadataFile('root', this.#newestRoot + 1))) !== undefined) this.#newestRoot++;
+    return this.#newestRoot === 0 ? undefined : this.#newestRoot;
   }
 
   async target(path: string): Promise<Uint8Array | undefined> {
