@@ -139,6 +139,17 @@ describe('an agent', () => {
     expect(span.status).toBe(200);
   });
 
+  it('fetches once what a release has under two names', async () => {
+    const image = randomBytes(4 * MiB);
+    await fleet.publish('os', '1', { image, rescue: image });
+    const one = await device('one');
+    await expect.poll(() => one.events.at(-1)?.event, { timeout: 30_000 }).toBe('installed');
+    for (const name of ['image', 'rescue']) expect(await readFile(join(one.output, name))).toEqual(image);
+    expect(ledgerOf(one)).toMatchObject({ local: 4 * MiB });
+    expect(new Set(contentAsked()).size).toBe(contentAsked().length);
+    expect(ledgerOf(one).origin).toBeLessThan(4 * MiB * 1.02);
+  });
+
   it('brings several artifacts into a directory, and serves each', async () => {
     const [kernel, rootfs] = [randomBytes(1 * MiB), randomBytes(2 * MiB)];
     await fleet.publish('os', '1', { kernel, rootfs });

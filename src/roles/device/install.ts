@@ -72,10 +72,12 @@ export async function installRelease(options: InstallOptions): Promise<Installed
   let before = 0;
   try {
     for (const artifact of manifest.artifacts) {
+      // The same bytes under two names: one more copy of what has just come.
+      const twin = parts[manifest.artifacts.findIndex(({ root }) => root === artifact.root)];
       const part = await Part.open(options, artifact, directory === undefined ? output : join(output, artifact.name), directory);
       parts.push(part);
       const done = before;
-      ledgers.push(await part.bring((bytes) => options.onProgress?.(done + bytes, total)));
+      ledgers.push(await part.bring((bytes) => options.onProgress?.(done + bytes, total), twin?.file));
       before += artifact.size;
     }
     for (const part of parts) await part.activate();
@@ -129,7 +131,13 @@ class Part {
     return this.#served;
   }
 
-  async bring(onProgress: (done: number) => void): Promise<Ledger> {
+  /** Where its bytes are until they are to be seen. */
+  get file(): string {
+    return this.#slot?.partial ?? this.path;
+  }
+
+  /** `twin`: a file with the same bytes. */
+  async bring(onProgress: (done: number) => void, twin?: string): Promise<Ledger> {
     const { clock, deltaCache, deltas, files, manifest, bases, baseIndexes, content, signal, standing } = this.#options;
     const artifact = this.#artifact;
     const turns = this.#options.turns?.(artifact.root);
@@ -149,7 +157,7 @@ class Part {
         pages: this.#pages,
         sources: () => this.#options.sources(artifact.root),
         random: Math.random,
-        bases: [...bases, ...replaced],
+        bases: [...bases, ...replaced, ...(twin === undefined ? [] : [twin])],
         onProgress,
         onIndex: (spans) => {
           if (file !== undefined) this.#serve(new ServedFile({ namespace: manifest.namespace, root: artifact.root }, artifact.size, spans, file, this.#pages, clock, manifest));
