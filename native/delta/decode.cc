@@ -5,6 +5,7 @@
 #include "few.h"
 #include "map.h"
 #include "meter.h"
+#include "passages.h"
 #include "references.h"
 #include "residual.h"
 #include "shifts.h"
@@ -87,6 +88,8 @@ int32_t shoal_delta_spent(uint32_t codec, const uint8_t* payload, size_t payload
   shoal::delta::Meter meter;
   meter.ends = ends;
   meter.bits = bits;
+  if (payload_size > used && payload[used] >= shoal::delta::kPassagesHead)
+    return shoal::delta::meterPassages(payload + used, payload_size - used, buffer, size, meter);
   if (payload_size > used && payload[used] >= shoal::delta::kFewHead)
     return shoal::delta::meterFew(payload + used, payload_size - used, buffer, target, size, pieces, meter) ? SHOAL_DELTA_OK : SHOAL_DELTA_DAMAGED;
   return shoal::delta::meterPayload(buffer, target, size, pieces, piece_count, origin, meter) ? SHOAL_DELTA_OK : SHOAL_DELTA_NO_MEMORY;

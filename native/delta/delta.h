@@ -77,7 +77,7 @@ typedef struct {
 
 typedef struct {
   uint64_t memory_cap;      /* bytes the match index may take; 0: two per base byte */
-  uint32_t segment_payload; /* estimated payload bytes at which a segment is closed; 0: 262144 */
+  uint32_t segment_payload; /* estimated payload bytes at which a segment is closed, 262144 at most but of text; 0: 262144 */
   uint32_t threads;         /* 0 or 1: only the calling one; the result does not depend on it */
   volatile uint64_t* progress;     /* of about 3 * target_size; may be null; written atomically */
   const volatile uint32_t* cancel; /* non-zero: stop soon; may be null; read atomically */

@@ -11,6 +11,7 @@
 #include "references.h"
 #include "relocations.h"
 #include "residual.h"
+#include "rewritten.h"
 #include "tables.h"
 #include "touch.h"
 #include "types.h"
@@ -21,6 +22,7 @@ namespace {
 // Spans with more covers than a page keep only those of kCrowdedLength: SHOAL_DELTA_MAX_SEGMENT / kCrowdedLength plus
 // what crosses in is within SHOAL_DELTA_MAX_PAGE_COVERS, and so is a segment of several spans (see cut). Longer units keep fewer.
 constexpr uint64_t kCrowdedLength = 64;
+constexpr uint32_t kSegmentPayload = 262144;
 constexpr size_t kPageCovers = 65536;  // a page closes before this, unless one segment alone needs more
 
 struct Owned {
@@ -54,13 +56,14 @@ class Encoder {
       thin(ends, count);
       cut(ends, count, segmentPayload, out);
     }
+    for (size_t i = places_.size(); i < out.segments.size(); i++) places_.push_back(out.segments[i].target_begin);
+    payloads_.resize(out.segments.size());
+    if (options.plain == 0 && !writeAnew(out)) return progress_.cancelled() ? SHOAL_DELTA_CANCELLED : SHOAL_DELTA_NO_MEMORY;
     alignTables(out);
     layPages(options.unit_spans, unitCount, out);
-    for (size_t i = places_.size(); i < out.segments.size(); i++) places_.push_back(out.segments[i].target_begin);
     const std::vector<Cover> placed = unitCount > 0 ? putBack(out) : std::vector<Cover>();
     const std::vector<Cover>& all = unitCount > 0 ? placed : covers_;
     if (options.plain == 0 && all.size() <= SHOAL_DELTA_MAX_MAP_COVERS) chooser_.find(images_, unitCount > 0 ? flat : covers_, all);
-    payloads_.resize(out.segments.size());
     std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
     parallelFor(out.segments.size(), threads_, [&](size_t i) {
       if (progress_.cancelled()) return;
@@ -142,6 +145,7 @@ class Encoder {
   // Closes a segment when its output or its expected payload is large enough.
   void cut(const uint64_t* ends, size_t count, uint32_t segmentPayload, Owned& out) {
     std::vector<uint64_t> estimate(count);
+    std::vector<uint32_t> most(count);
     parallelFor(count, threads_, [&](size_t i) {
       const uint64_t begin = i == 0 ? 0 : ends[i - 1], end = ends[i];
       std::vector<uint8_t> buffer(end - begin);
@@ -158,12 +162,13 @@ class Encoder {
         at += p.length;
       }
       estimate[i] = wrong / 3 + plain / 2;
+      most[i] = isText(target_ + begin, end - begin) ? segmentPayload : std::min(segmentPayload, kSegmentPayload);
     });
     uint64_t begin = 0, payload = 0, covers = 0;
     for (size_t i = 0; i < count; i++) {
       const uint64_t last = i == 0 ? 0 : ends[i - 1];
       const bool large = ends[i] - begin > SHOAL_DELTA_MAX_SEGMENT ||
-                         (payload > 0 && payload + estimate[i] / 2 > segmentPayload) || covers > kPageCovers;
+                         (payload > 0 && payload + estimate[i] / 2 > most[i]) || covers > kPageCovers;
       if (large && last > begin) {
         out.segments.push_back({begin, last, 0, 0, 0, 0});
         begin = last;
@@ -231,10 +236,22 @@ class Encoder {
     covers_.swap(cut);
   }
 
-  // `place`: where its bytes lie in the target.
+  // Segments whose payload is there before their references are looked at: these follow from what covers are left.
+  bool writeAnew(const Owned& out) {
+    std::vector<SegmentPlace> stretches;
+    for (size_t i = 0; i < out.segments.size(); i++) stretches.push_back({out.segments[i].target_begin, out.segments[i].target_end, places_[i]});
+    return rewrite(base_, baseSize_, target_, stretches, progress_, threads_, covers_, payloads_);
+  }
+
+  // `place`: where its bytes lie in the target. A payload that is there stays.
   int32_t encode(shoal_delta_segment& segment, uint64_t place, std::vector<uint8_t>& payload) const {
     const size_t size = static_cast<size_t>(segment.target_end - segment.target_begin);
     const uint8_t* target = target_ + place;
+    if (!payload.empty() && payload.size() < size) {
+      segment.codec = SHOAL_DELTA_SITES;
+      return SHOAL_DELTA_OK;
+    }
+    payload.clear();
     std::vector<uint8_t> buffer(size);
     std::vector<Piece> pieces;
     Touch()(size);
@@ -395,7 +412,7 @@ int32_t shoal_delta_encode(const uint8_t* base, uint64_t base_size, const uint8_
   match.skip = options->skips;
   match.skips = options->skip_count / 2;
   shoal::delta::Encoder encoder(base, base_size, target, target_size, progress, threads);
-  const int32_t status = encoder.run(span_ends, span_count, *options, match, options->segment_payload == 0 ? 262144 : options->segment_payload, *owned);
+  const int32_t status = encoder.run(span_ends, span_count, *options, match, options->segment_payload == 0 ? shoal::delta::kSegmentPayload : options->segment_payload, *owned);
   if (status != SHOAL_DELTA_OK) {
     delete owned;
     return status;

@@ -25,13 +25,25 @@ bool findFew(const uint8_t* prediction, const uint8_t* target, size_t size, std:
   return !changes.empty();
 }
 
+// Whether all bytes of each change become larger by the same.
+static bool areSame(const uint8_t* prediction, const uint8_t* target, const std::vector<FewChange>& changes) {
+  for (const FewChange& c : changes)
+    for (uint32_t k = 1; k < c.length; k++)
+      if (static_cast<uint8_t>(target[c.at + k] - prediction[c.at + k]) != static_cast<uint8_t>(target[c.at] - prediction[c.at])) return false;
+  return true;
+}
+
 void encodeFew(const uint8_t* prediction, const uint8_t* target, size_t size, const std::vector<FewChange>& changes, std::vector<uint8_t>& payload) {
+  constexpr size_t kMany = 1 << 16;  // bytes of which it takes long to try all ways
   const size_t count = changes.size(), said = std::min(count, kFewInHead);
-  for (const bool differences : {false, true}) {
-    std::vector<uint8_t> head(1, static_cast<uint8_t>(kFewHead + 2 * (said - 1) + (differences ? 1 : 0))), coded;
+  size_t bytes = 0;
+  for (const FewChange& c : changes) bytes += c.length;
+  for (const FewWay way : {kFewBytes, kFewAdded, kFewSame}) {
+    if (way == kFewSame ? !areSame(prediction, target, changes) : way == kFewAdded && bytes > kMany) continue;
+    std::vector<uint8_t> head(1, static_cast<uint8_t>(kFewHead + kFewWays * (said - 1) + way)), coded;
     if (said == kFewInHead) putNumber(count - said, head);
     RangeEncoder coder(coded);
-    codeFew(coder, differences, count, changes.data(), prediction, target, size, [](size_t) {});
+    codeFew(coder, way, count, changes.data(), prediction, target, size, [](size_t) {});
     coder.finish();
     if (!payload.empty() && payload.size() <= head.size() + coded.size()) continue;
     payload = std::move(head);
@@ -39,11 +51,11 @@ void encodeFew(const uint8_t* prediction, const uint8_t* target, size_t size, co
   }
 }
 
-bool readFewHead(const uint8_t*& at, const uint8_t* end, size_t& count, bool& differences) {
+bool readFewHead(const uint8_t*& at, const uint8_t* end, size_t& count, FewWay& way) {
   if (at == end || *at < kFewHead) return false;
   const uint32_t head = *at++ - kFewHead;
-  differences = (head & 1) != 0;
-  count = (head >> 1) + 1;
+  way = static_cast<FewWay>(head % kFewWays);
+  count = head / kFewWays + 1;
   if (count < kFewInHead) return true;
   // A number of at most two bytes.
   for (uint32_t shift = 0; shift < 14; shift += 7) {
@@ -58,10 +70,10 @@ bool readFewHead(const uint8_t*& at, const uint8_t* end, size_t& count, bool& di
 bool decodeFew(const uint8_t* payload, size_t payloadSize, uint8_t* prediction, size_t size) {
   const uint8_t *at = payload, *end = payload + payloadSize;
   size_t count;
-  bool differences;
-  if (!readFewHead(at, end, count, differences)) return false;
+  FewWay way;
+  if (!readFewHead(at, end, count, way)) return false;
   RangeDecoder coder(at, static_cast<size_t>(end - at));
-  return codeFew(coder, differences, count, nullptr, prediction, nullptr, size, [](size_t) {});
+  return codeFew(coder, way, count, nullptr, prediction, nullptr, size, [](size_t) {});
 }
 
 }  // namespace shoal::delta

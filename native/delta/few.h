@@ -15,11 +15,14 @@
 namespace shoal::delta {
 
 constexpr uint8_t kFewHead = 32;        // first bytes of such payloads begin here
-constexpr size_t kFewInHead = 112;      // changes that the first byte says
+constexpr size_t kFewInHead = 74;       // changes that the first byte says: up to 253
 constexpr size_t kFewMost = kFewInHead + 4096;
 constexpr size_t kFewJoined = 2;        // equal bytes between two changes that are cheaper than another change
-constexpr uint32_t kFewSame = 8192u << 16;  // a gap is as the last one: 1 in 8
+constexpr uint32_t kFewSameGap = 8192u << 16;  // a gap is as the last one: 1 in 8
 constexpr uint32_t kFewQuotients = 8;
+
+// How changed bytes are coded: themselves, what is added to the prediction, or that once for all bytes of a change.
+enum FewWay : uint32_t { kFewBytes = 0, kFewAdded = 1, kFewSame = 2, kFewWays = 3 };
 
 struct FewChange {
   uint32_t at, length;
@@ -31,7 +34,7 @@ struct FewState {
   Nibbles high, low[16];
 
   FewState() {
-    same.state = kFewSame;
+    same.state = kFewSameGap;
     fill(more, kFewQuotients, kEven);
     lengths.reset();
     fillEven(&high, 1);
@@ -41,7 +44,7 @@ struct FewState {
 
 // A decoder changes `bytes` into the target; encoders bring `changes` and leave them. `visit(at)` comes before each. False: damaged.
 template <class Coder, class Bytes, class Visit>
-bool codeFew(Coder& coder, bool differences, size_t count, const FewChange* changes, Bytes* bytes, const uint8_t* target, size_t size,
+bool codeFew(Coder& coder, FewWay way, size_t count, const FewChange* changes, Bytes* bytes, const uint8_t* target, size_t size,
              const Visit& visit) {
   FewState s;
   uint32_t at = 0, gap = 0;
@@ -66,15 +69,20 @@ bool codeFew(Coder& coder, bool differences, size_t count, const FewChange* chan
     at += gap;
     const uint32_t length = codeGamma(coder, s.lengths, Coder::kDecodes ? 0 : changes[i].length - 1) + 1;
     if (length > size - at) return false;
-    for (const uint32_t end = at + length; at < end; at++) {
+    uint32_t by = 0;
+    for (uint32_t begin = at, end = at + length; at < end; at++) {
       const uint32_t wanted = Coder::kDecodes ? 0 : target[at];
-      if (!differences) {
+      if (way == kFewBytes) {
         const uint32_t byte = coder.raw(8, wanted);
         if constexpr (Coder::kDecodes) bytes[at] = static_cast<uint8_t>(byte);
         continue;
       }
-      const uint32_t by = (wanted - bytes[at]) & 255, high = nibble(coder, s.high, by >> 4), low = nibble(coder, s.low[high], by & 15);
-      if constexpr (Coder::kDecodes) bytes[at] = static_cast<uint8_t>(bytes[at] + (high << 4 | low));
+      if (way == kFewAdded || at == begin) {
+        by = (wanted - bytes[at]) & 255;
+        const uint32_t high = nibble(coder, s.high, by >> 4);
+        by = high << 4 | nibble(coder, s.low[high], by & 15);
+      }
+      if constexpr (Coder::kDecodes) bytes[at] = static_cast<uint8_t>(bytes[at] + by);
     }
   }
   return true;
@@ -90,7 +98,7 @@ void encodeFew(const uint8_t* prediction, const uint8_t* target, size_t size, co
 bool decodeFew(const uint8_t* payload, size_t payloadSize, uint8_t* prediction, size_t size);
 
 // How many changes a payload lists; the coder's bytes are from `at` on.
-bool readFewHead(const uint8_t*& at, const uint8_t* end, size_t& count, bool& differences);
+bool readFewHead(const uint8_t*& at, const uint8_t* end, size_t& count, FewWay& way);
 
 }  // namespace shoal::delta
 

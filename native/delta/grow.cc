@@ -13,6 +13,8 @@ constexpr size_t kLeastGain = 26;    // equal minus unequal bytes a cover on a n
 constexpr size_t kNearGain = 10;     // where that diagonal is near the last one
 constexpr uint64_t kNearBy = 512;
 constexpr size_t kFillRun = 64;
+constexpr uint64_t kShiftedRun = 256;  // bytes
+constexpr uint64_t kShiftedTried = 64;
 constexpr size_t kLeastBetter = 8;   // equal bytes that a cover must have beyond those of the one before it, went that on
 constexpr size_t kShadowed = 1 << 16;  // longer covers are better for sure
 constexpr uint64_t kPiece = 1 << 20;
@@ -101,6 +103,59 @@ class Grower {
     return countEqual(b_ + place, t_ + c.target, std::min<uint64_t>(c.length, n_ - place));
   }
 
+  // Stretches that nothing covers of which every byte, nearly, became larger by the same: they go on as what lies before or behind them,
+  // at first as if both files began alike.
+  void addShifted(const std::vector<Cover>& grown, std::vector<Cover>& covers) const {
+    covers.clear();
+    uint64_t at = 0, before = 0, last = 0;  // last: the diagonal of such a stretch, which others may interrupt
+    auto gap = [&](uint64_t end, uint64_t after) {
+      uint64_t forward = shifted(at, at + before, end - at, +1);
+      if (forward > 0)
+        last = before;
+      else if (last != before)
+        forward = shifted(at, at + last, end - at, +1);
+      if (forward > 0) covers.push_back({at, at + last, forward});
+      const uint64_t backward = shifted(end, end + after, end - at - forward, -1);
+      if (backward > 0) covers.push_back({end - backward, end + after - backward, backward});
+    };
+    for (const Cover& c : grown) {
+      gap(c.target, c.base - c.target);
+      covers.push_back(c);
+      at = c.target + c.length;
+      before = c.base - c.target;
+    }
+    gap(m_, before);
+  }
+
+  // How many bytes from t on, or before it, are those from p on and the same beside; 0: too few.
+  uint64_t shifted(uint64_t t, uint64_t p, uint64_t limit, int direction) const {
+    if (p > n_) return 0;
+    limit = std::min(limit, direction > 0 ? n_ - p : p);
+    if (limit < kShiftedRun) return 0;
+    Touch touch;
+    touch.place();
+    auto by = [&](uint64_t i) { return static_cast<uint8_t>(direction > 0 ? t_[t + i] - b_[p + i] : t_[t - 1 - i] - b_[p - 1 - i]); };
+    size_t counts[256] = {}, most = 0;
+    uint8_t usual = 0;
+    for (uint64_t i = 0; i < kShiftedTried; i++) {
+      const uint8_t d = by(i);
+      if (++counts[d] <= most) continue;
+      most = counts[d];
+      usual = d;
+    }
+    if (most < kShiftedTried / 4 * 3) return 0;
+    int64_t s = 0, bestScore = 0;
+    uint64_t best = 0;
+    for (uint64_t i = 0; i < limit && s >= bestScore - kGrowDrop; i++) {
+      if ((i & 0xFFFF) == 0) touch(2 << 16);
+      s += by(i) == usual ? 1 : -1;
+      if (s <= bestScore) continue;
+      bestScore = s;
+      best = i + 1;
+    }
+    return best < kShiftedRun ? 0 : best;
+  }
+
   // Runs of one byte value that nothing covers are predicted as such.
   void addFills(const std::vector<Cover>& grown, std::vector<Cover>& covers) const {
     covers.reserve(grown.size());
@@ -160,7 +215,8 @@ bool growCovers(const uint8_t* base, size_t baseSize, const uint8_t* target, siz
   grown.clear();
   grower.extend(seeds, grown);
   if (progress.cancelled()) return false;
-  grower.addFills(grown, covers);
+  grower.addShifted(grown, seeds);
+  grower.addFills(seeds, covers);
   return true;
 }
 

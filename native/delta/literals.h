@@ -78,7 +78,7 @@ class Literals {
     // Sum of squares: size + size*(size-1)/256 when uniform.
     uint64_t squares = 0;
     for (const uint64_t c : count) squares += c * c;
-    return (squares - size) * 256 < uint64_t{size} * size * 5 / 4;
+    return (squares - size) * 256 < uint64_t{size} * size * 7 / 4;
   }
 
   void pass(size_t begin, size_t size) {

@@ -54,6 +54,27 @@ unsigned bitsFor(uint64_t entries) {
   return bits;
 }
 
+// What entries of an index have room for beside a place: bits of its hash. Most places that share a slot with a stretch are not like
+// it, and looking there takes a cache miss, or a page that is missing.
+class Tags {
+ public:
+  Tags() = default;
+  explicit Tags(uint64_t places) {
+    bits_ = 0;
+    while (bits_ < 32 && (places >> bits_) != 0) bits_++;
+    mask_ = static_cast<uint32_t>((uint64_t{1} << bits_) - 1);
+  }
+  // `place` is not 0.
+  uint32_t entry(uint64_t place, uint64_t hash) const { return static_cast<uint32_t>(place) | tag(hash); }
+  // 0: the place is none, or another's.
+  uint32_t place(uint32_t entry, uint64_t hash) const { return (entry & ~mask_) == tag(hash) ? entry & mask_ : 0; }
+
+ private:
+  uint32_t tag(uint64_t hash) const { return static_cast<uint32_t>(hash << bits_); }
+  unsigned bits_ = 32;
+  uint32_t mask_ = UINT32_MAX;
+};
+
 struct Interval {
   size_t begin, end;
 };
@@ -233,6 +254,8 @@ class Matcher {
     while (freeBytes / shortStep_ > (uint64_t{2 * kShortWays} << shortBits)) shortStep_ *= 2;
     longShift_ = 64 - longBits;
     shortShift_ = 64 - shortBits;
+    longTags_ = Tags(n_ / longStep_ + 1);
+    shortTags_ = Tags(n_ / shortStep_ + 1);
     parallelFor(2, options_.threads, [&](size_t which) {
       Touch touch;
       if (which == 0) {
@@ -241,8 +264,9 @@ class Matcher {
         for (size_t i = 0; i + kLong <= n_; i += longStep_) {
           touch(longStep_);
           if (skipper.at(i)) continue;
-          uint32_t& slot = long_[hashLong(b_ + i) >> longShift_];
-          if (slot == 0) slot = static_cast<uint32_t>(i / longStep_ + 1);
+          const uint64_t h = hashLong(b_ + i);
+          uint32_t& slot = long_[h >> longShift_];
+          if (slot == 0) slot = longTags_.entry(i / longStep_ + 1, h);
         }
       } else {
         short_.assign(kShortWays << shortBits, 0);
@@ -252,9 +276,10 @@ class Matcher {
             touch(shortStep_);
             const uint64_t v = load64(b_ + i);
             if (v == (v << 8 | v >> 56)) continue;  // a run of one byte value says nothing about where
-            uint32_t* way = &short_[(hashShort(b_ + i) >> shortShift_) * kShortWays];
+            const uint64_t h = hashShort(b_ + i);
+            uint32_t* way = &short_[(h >> shortShift_) * kShortWays];
             for (size_t k = kShortWays - 1; k > 0; k--) way[k] = way[k - 1];
-            way[0] = static_cast<uint32_t>(i / shortStep_ + 1);
+            way[0] = shortTags_.entry(i / shortStep_ + 1, h);
           }
         }
       }
@@ -380,14 +405,18 @@ class Matcher {
       if (all > best.score) best = {p, len, all};
     };
     if (t + kLong <= end) {
-      const uint32_t slot = long_[hashLong(t_ + t) >> longShift_];
-      if (slot != 0) consider(static_cast<size_t>(slot - 1) * longStep_, kLong, 8);
+      const uint64_t h = hashLong(t_ + t);
+      const uint32_t place = longTags_.place(long_[h >> longShift_], h);
+      if (place != 0) consider(static_cast<size_t>(place - 1) * longStep_, kLong, 8);
     }
     const uint64_t v = load64(t_ + t);
     if (v == (v << 8 | v >> 56)) return best;
-    const uint32_t* way = &short_[(hashShort(t_ + t) >> shortShift_) * kShortWays];
-    for (size_t i = 0; i < kShortWays && way[i] != 0; i++)
-      consider(static_cast<size_t>(way[i] - 1) * shortStep_, kShort, kMargin);
+    const uint64_t h = hashShort(t_ + t);
+    const uint32_t* way = &short_[(h >> shortShift_) * kShortWays];
+    for (size_t i = 0; i < kShortWays && way[i] != 0; i++) {
+      const uint32_t place = shortTags_.place(way[i], h);
+      if (place != 0) consider(static_cast<size_t>(place - 1) * shortStep_, kShort, kMargin);
+    }
     // Where nothing else is found every so many places are enough: seeds grow backwards too.
     if (best.length == 0 && t % kNearEvery != 0) return best;
     bonus = kFarther;
@@ -407,6 +436,7 @@ class Matcher {
   std::vector<uint32_t> long_, short_;
   size_t longStep_ = kLongStep, shortStep_ = 1;
   unsigned longShift_ = 0, shortShift_ = 0;
+  Tags longTags_, shortTags_;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "delta.h"
+#include "range_coder.h"
 #include "residual.h"
 
 namespace shoal::delta {
@@ -48,6 +49,36 @@ class MeterCoder {
   void piece(uint32_t kind) { meter_.kind = kind; }
 
  private:
+  Meter& meter_;
+};
+
+// The same where only decoding tells what was coded.
+class MeterDecoder {
+ public:
+  static constexpr bool kDecodes = true;
+  MeterDecoder(const uint8_t* in, size_t size, Meter& meter) : decoder_(in, size), meter_(meter) {}
+
+  int bit(uint32_t p, int) {
+    const int value = decoder_.bit(p, 0);
+    meter_.add(16 - std::log2(value ? p : 65536 - p));
+    return value;
+  }
+  uint32_t raw(uint32_t count, uint32_t) {
+    meter_.add(count);
+    return decoder_.raw(count, 0);
+  }
+  uint32_t peek() const { return decoder_.peek(); }
+  void take(uint32_t start, uint32_t width) {
+    meter_.add(16 - std::log2(width));
+    decoder_.take(start, width);
+  }
+  // Positions only rise.
+  void at(size_t i) {
+    while (meter_.ends[meter_.stretch] <= i) meter_.stretch++;
+  }
+
+ private:
+  RangeDecoder decoder_;
   Meter& meter_;
 };
 

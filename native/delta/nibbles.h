@@ -22,6 +22,8 @@ struct alignas(32) Nibbles {
   uint16_t start[16];
 };
 inline uint32_t nibbleShift(uint32_t seen) { return seen < 1 ? 1 : seen < 3 ? 2 : seen < kNibbleSeen ? 3 : 4; }
+// Of symbols whose likelihood hardly changes.
+inline uint32_t steadyShift(uint32_t seen) { return 32 - static_cast<uint32_t>(__builtin_clz(seen + 1)); }
 inline uint32_t widthOf(const uint16_t* start, uint32_t nibble) {
   return (nibble == 15 ? 65536u : start[nibble + 1]) - (nibble == 0 ? 0u : start[nibble]);
 }
@@ -34,9 +36,10 @@ inline __m128i laneNumbers(int from) {
 inline __m128i lanes(const uint16_t* p, int half) { return _mm_load_si128(reinterpret_cast<const __m128i*>(p) + half); }
 inline void keep(uint16_t* p, int half, __m128i v) { _mm_store_si128(reinterpret_cast<__m128i*>(p) + half, v); }
 
+template <bool Steady = false>
 inline void learn(Nibbles& m, uint32_t nibble) {
   const uint32_t seen = m.start[0];
-  const __m128i shift = _mm_cvtsi32_si128(static_cast<int>(nibbleShift(seen))), at = _mm_set1_epi16(static_cast<short>(nibble));
+  const __m128i shift = _mm_cvtsi32_si128(static_cast<int>(Steady ? steadyShift(seen) : nibbleShift(seen))), at = _mm_set1_epi16(static_cast<short>(nibble));
   for (int half = 0; half < 2; half++) {
     const __m128i to = _mm_cmpgt_epi16(laneNumbers(half * 8), at);
     const __m128i x = _mm_xor_si128(lanes(m.start, half), to);
@@ -73,8 +76,9 @@ inline uint32_t nibbleAt(const uint16_t* start, uint32_t at) {
 
 #else
 
+template <bool Steady = false>
 inline void learn(Nibbles& m, uint32_t nibble) {
-  const uint32_t seen = m.start[0], shift = nibbleShift(seen);
+  const uint32_t seen = m.start[0], shift = Steady ? steadyShift(seen) : nibbleShift(seen);
   for (uint32_t i = 1; i < 16; i++) {
     const uint32_t to = i > nibble ? 0xFFFF : 0, x = m.start[i] ^ to;
     m.start[i] = static_cast<uint16_t>((x - (x >> shift)) ^ to);
@@ -102,7 +106,7 @@ inline void fillEven(Nibbles* models, size_t count) {
 }
 
 // A symbol of 16 values with a model of its own.
-template <class Coder>
+template <bool Steady = false, class Coder>
 inline uint32_t nibble(Coder& coder, Nibbles& m, uint32_t value) {
   alignas(32) uint16_t all[16];
   spread(m.start, all);
@@ -112,7 +116,7 @@ inline uint32_t nibble(Coder& coder, Nibbles& m, uint32_t value) {
   } else {
     coder.symbol(all[value], widthOf(all, value));
   }
-  learn(m, value);
+  learn<Steady>(m, value);
   return value;
 }
 
@@ -135,12 +139,28 @@ class NibbleBytes {
     return high << 4 | half(coder, order1[node], place(h, node), 1, want & 15);
   }
 
+  // What `byte` would code now, without learning from it.
+  template <class Coder>
+  void peekCost(Coder& coder, uint32_t recent, uint32_t want) const {
+    const uint32_t h = ((recent >> 16) + 0x10000u) * 0x9E3779B1u;
+    const Nibbles* order1 = order1_[(recent >> 24) & (kOrder1 - 1)];
+    alignas(32) uint16_t ab[16], all[16];
+    for (uint32_t low = 0; low < 2; low++) {
+      const uint32_t node = low == 0 ? 0 : 1 + (want >> 4), value = low == 0 ? want >> 4 : want & 15;
+      const Nibbles& b = hashed_[placeOf(h, node)];
+      blend(order1[node].start, b.start, trust_[low][b.start[0]], ab);
+      spread(ab, all);
+      coder.symbol(all[value], widthOf(all, value));
+    }
+  }
+
  private:
-  Nibbles& place(uint32_t h, uint32_t node) {
+  static uint32_t placeOf(uint32_t h, uint32_t node) {
     uint32_t x = h + node * 0x9E3779B1u;
     x ^= x >> 15;
-    return hashed_[(x * 0x2C1B3C6Du) >> (32 - kNibbleBits)];
+    return (x * 0x2C1B3C6Du) >> (32 - kNibbleBits);
   }
+  Nibbles& place(uint32_t h, uint32_t node) { return hashed_[placeOf(h, node)]; }
 
   template <class Coder>
   uint32_t half(Coder& coder, Nibbles& a, Nibbles& b, uint32_t low, uint32_t nibble) {

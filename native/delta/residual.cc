@@ -8,6 +8,7 @@
 #include "few.h"
 #include "literals.h"
 #include "meter.h"
+#include "passages.h"
 #include "range_coder.h"
 #include "sites.h"
 #include "table.h"
@@ -121,13 +122,13 @@ bool meterFew(const uint8_t* payload, size_t payloadSize, const uint8_t* predict
               Meter& meter) {
   const uint8_t* at = payload;
   size_t listed, end = pieces[0].length;
-  bool differences;
+  FewWay way;
   std::vector<FewChange> changes;
-  if (!readFewHead(at, payload + payloadSize, listed, differences) || !findFew(prediction, target, size, changes) || listed != changes.size())
+  if (!readFewHead(at, payload + payloadSize, listed, way) || !findFew(prediction, target, size, changes) || listed != changes.size())
     return false;
   MeterCoder coder(meter);
   const Piece* piece = pieces;
-  return codeFew(coder, differences, listed, changes.data(), prediction, target, size, [&](size_t place) {
+  return codeFew(coder, way, listed, changes.data(), prediction, target, size, [&](size_t place) {
     while (end <= place) end += (++piece)->length;
     coder.at(place);
     coder.piece(piece->kind);
@@ -150,6 +151,7 @@ int32_t decodePayload(const uint8_t* payload, size_t payloadSize, uint8_t* predi
                       const Piece* pieces, size_t count) {
   const uint8_t *at = payload, *end = payload + payloadSize;
   if (payloadSize == 0) return SHOAL_DELTA_DAMAGED;
+  if (*at >= kPassagesHead) return decodePassages(payload, payloadSize, prediction, size);
   if (*at >= kFewHead) return decodeFew(payload, payloadSize, prediction, size) ? SHOAL_DELTA_OK : SHOAL_DELTA_DAMAGED;
   const uint32_t head = *at++;
   const LiteralWay way = static_cast<LiteralWay>(head & 1);

@@ -183,6 +183,9 @@ inline void pair(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& ta
   if (file & 1) executable(in, base, target);
   if (file & 2) module(in, base, target);
   if (file & 4) wasm(in, base, target);
+  // Text is made of passages.
+  for (std::vector<uint8_t>* bytes : {&base, &target})
+    for (uint8_t& b : *bytes) b = file & 8 ? static_cast<uint8_t>(32 + b % 64) : b;
 }
 
 #endif

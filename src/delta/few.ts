@@ -10,7 +10,7 @@ import type { Numbers } from './rules.ts';
 /** The first bytes of such payloads begin here. */
 export const FEW_HEAD = 32;
 /** Changes that the first byte says. */
-const IN_HEAD = 112;
+const IN_HEAD = 74;
 const MOST = IN_HEAD + 4096;
 /** Equal bytes between two changes that are cheaper than another change. */
 const JOINED = 2;
@@ -18,13 +18,20 @@ const JOINED = 2;
 const SAME = 8192 * 65536;
 const QUOTIENTS = 8;
 
+/** Changed bytes of which it takes long to try all ways. */
+const MANY = 2 ** 16;
+
+/** How changed bytes are coded: themselves, what is added to the prediction, or that once for all bytes of a change. */
+export const FewWay = { BYTES: 0, ADDED: 1, SAME: 2 } as const;
+const WAYS = 3;
+
 interface Change {
   readonly at: number;
   length: number;
 }
 
 /** A decoder changes `bytes` into the target; encoders bring `changes` and leave them. False: damaged. */
-function code(coder: BitCoder, differences: boolean, count: number, changes: readonly Change[], bytes: Uint8Array, target: Uint8Array): boolean {
+function code(coder: BitCoder, way: number, count: number, changes: readonly Change[], bytes: Uint8Array, target: Uint8Array): boolean {
   const same = models(1, SAME);
   const more = models(QUOTIENTS);
   const lengths = new Gamma(coder);
@@ -51,18 +58,20 @@ function code(coder: BitCoder, differences: boolean, count: number, changes: rea
     at += gap;
     const length = lengths.code(coder.decodes ? 0 : (changes[i]?.length ?? 1) - 1) + 1;
     if (length > bytes.length - at) return false;
-    for (const end = at + length; at < end; at++) {
+    let by = 0;
+    for (const begin = at, end = at + length; at < end; at++) {
       const wanted = coder.decodes ? 0 : (target[at] as number);
-      const before = bytes[at] as number;
-      let byte: number;
-      if (differences) {
-        const by = (wanted - before) & 255;
-        const high = nibble(coder, highs, 0, by >> 4);
-        byte = before + ((high << 4) | nibble(coder, lows, high, by & 15));
-      } else {
-        byte = coder.raw(8, wanted);
+      if (way === FewWay.BYTES) {
+        const byte = coder.raw(8, wanted);
+        if (coder.decodes) bytes[at] = byte;
+        continue;
       }
-      if (coder.decodes) bytes[at] = byte;
+      if (way === FewWay.ADDED || at === begin) {
+        by = (wanted - (bytes[at] as number)) & 255;
+        const high = nibble(coder, highs, 0, by >> 4);
+        by = (high << 4) | nibble(coder, lows, high, by & 15);
+      }
+      if (coder.decodes) bytes[at] = (bytes[at] as number) + by;
     }
   }
   return true;
@@ -87,28 +96,41 @@ function differing(prediction: Uint8Array, target: Uint8Array): readonly Change[
   return changes.length === 0 ? undefined : changes;
 }
 
-/** The smaller of both ways; undefined: too much differs. */
+/** Whether all bytes of each change become larger by the same. */
+function areSame(prediction: Uint8Array, target: Uint8Array, changes: readonly Change[]): boolean {
+  const by = (at: number): number => ((target[at] as number) - (prediction[at] as number)) & 255;
+  return changes.every(({ at, length }) => {
+    for (let k = 1; k < length; k++) if (by(at + k) !== by(at)) return false;
+    return true;
+  });
+}
+
+/** The smallest of all ways; undefined: too much differs. */
 export function encodeFew(prediction: Uint8Array, target: Uint8Array): Uint8Array | undefined {
   const changes = differing(prediction, target);
   if (changes === undefined) return undefined;
   const said = Math.min(changes.length, IN_HEAD);
-  const [bytes, differences] = [0, 1].map((way) => {
+  const bytes = changes.reduce((sum, { length }) => sum + length, 0);
+  let best: Uint8Array | undefined;
+  for (const way of [FewWay.BYTES, FewWay.ADDED, FewWay.SAME]) {
+    if (way === FewWay.SAME ? !areSame(prediction, target, changes) : way === FewWay.ADDED && bytes > MANY) continue;
     const coder = new RangeEncoder();
-    code(coder, way === 1, changes.length, changes, prediction, target);
+    code(coder, way, changes.length, changes, prediction, target);
     const rest = changes.length - said;
     const number = said < IN_HEAD ? [] : rest < 128 ? [rest] : [(rest & 127) | 128, rest >> 7];
-    return Buffer.concat([Buffer.from([FEW_HEAD + 2 * (said - 1) + way, ...number]), coder.finish()]);
-  }) as [Buffer, Buffer];
-  return differences.length < bytes.length ? differences : bytes;
+    const made = Buffer.concat([Buffer.from([FEW_HEAD + WAYS * (said - 1) + way, ...number]), coder.finish()]);
+    if (best === undefined || made.length < best.length) best = made;
+  }
+  return best;
 }
 
 /** `head`: the first byte, at least `FEW_HEAD`; `input` behind it. False: damaged. */
 export function decodeFew(head: number, input: Numbers, payload: Uint8Array, prediction: Uint8Array): boolean {
-  let count = ((head - FEW_HEAD) >> 1) + 1;
+  let count = Math.floor((head - FEW_HEAD) / WAYS) + 1;
   if (count === IN_HEAD) {
     const rest = input.number(MOST - IN_HEAD, 2);
     if (rest === undefined) return false;
     count += rest;
   }
-  return code(new RangeDecoder(payload.subarray(input.at)), (head & 1) !== 0, count, [], prediction, prediction);
+  return code(new RangeDecoder(payload.subarray(input.at)), (head - FEW_HEAD) % WAYS, count, [], prediction, prediction);
 }

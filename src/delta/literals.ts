@@ -123,5 +123,5 @@ function looksRandom(bytes: Uint8Array): boolean {
   for (const c of count) squares += c * c;
   const size = bytes.length;
   // Sum of squares: size + size*(size-1)/256 when uniform.
-  return (squares - size) * 256 < Math.floor((size * size * 5) / 4);
+  return (squares - size) * 256 < Math.floor((size * size * 7) / 4);
 }

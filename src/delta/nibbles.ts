@@ -7,6 +7,9 @@ const HALF = 16;
 /** After how many updates a model moves by what share: 2^-this. */
 const shiftAfter = (seen: number): number => (seen < 1 ? 1 : seen < 3 ? 2 : seen < SEEN ? 3 : 4);
 
+/** The same of symbols whose likelihood hardly changes. */
+const steadyShift = (seen: number): number => 32 - Math.clz32(seen + 1);
+
 export function nibbleModels(count: number): Uint16Array {
   const all = new Uint16Array(count * HALF);
   for (let i = 0; i < all.length; i++) all[i] = (i % HALF) << 12;
@@ -19,9 +22,9 @@ function widthOf(model: Uint16Array, at: number, nibble: number): number {
   return end - (nibble === 0 ? 0 : (model[at + nibble] as number));
 }
 
-function learn(model: Uint16Array, at: number, nibble: number): void {
+function learn(model: Uint16Array, at: number, nibble: number, steady = false): void {
   const seen = model[at] as number;
-  const shift = shiftAfter(seen);
+  const shift = steady ? steadyShift(seen) : shiftAfter(seen);
   for (let i = 1; i < HALF; i++) {
     const to = i > nibble ? 0xffff : 0;
     const x = (model[at + i] as number) ^ to;
@@ -33,7 +36,7 @@ function learn(model: Uint16Array, at: number, nibble: number): void {
 const spread = new Uint16Array(HALF);
 
 /** A symbol of 16 values with a model of its own, number `number` of `models`. */
-export function nibble(coder: BitCoder, models: Uint16Array, number: number, wanted: number): number {
+export function nibble(coder: BitCoder, models: Uint16Array, number: number, wanted: number, steady = false): number {
   const model = number * HALF;
   for (let i = 1; i < HALF; i++) {
     const x = models[model + i] as number;
@@ -46,8 +49,13 @@ export function nibble(coder: BitCoder, models: Uint16Array, number: number, wan
     for (let i = 1; i < HALF; i++) value += (spread[i] as number) <= at ? 1 : 0;
   }
   coder.take(spread[value] as number, widthOf(spread, 0, value));
-  learn(models, model, value);
+  learn(models, model, value, steady);
   return value;
+}
+
+/** The same where its likelihood hardly changes. */
+export function steadyNibble(coder: BitCoder, models: Uint16Array, number: number, wanted: number): number {
+  return nibble(coder, models, number, wanted, true);
 }
 
 /** The fast way to code a byte nothing predicts: the twin of native/delta/nibbles.h (docs/delta.md, "Literals"). */

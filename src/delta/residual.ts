@@ -3,6 +3,7 @@ import { RangeDecoder, RangeEncoder } from './coder.ts';
 import { FEW_HEAD, decodeFew, encodeFew } from './few.ts';
 import { Aside, LiteralWay, Literals } from './literals.ts';
 import type { BitCoder } from './model.ts';
+import { PASSAGES_HEAD, decodePassages } from './passages.ts';
 import { Numbers } from './rules.ts';
 import { Sites } from './sites.ts';
 import { Tables } from './table.ts';
@@ -75,6 +76,7 @@ export function decodePayload(payload: Uint8Array, prediction: Uint8Array, origi
   const input = new Numbers(payload);
   const head = input.byte();
   if (head === undefined) return false;
+  if (head >= PASSAGES_HEAD) return decodePassages(payload, prediction);
   if (head >= FEW_HEAD) return decodeFew(head, input, payload, prediction);
   const sizes: number[] = [];
   for (let n = 0; n < 4; n++) {

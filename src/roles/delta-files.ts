@@ -39,6 +39,8 @@ const LANES = 1;
 
 /** Segments end where target bytes are a multiple of this: two MiB is what a span of a published artifact has on average. */
 const SPAN_BYTES = 2 * 1024 * 1024;
+/** Of text, which is made of what came before it: a file comes whole, so that there is nothing to resume. */
+const SEGMENT_PAYLOAD = 4 * 1024 * 1024;
 /** Read into scratch memory between two looks at how much the process has. */
 const SCRATCH_READ_BYTES = 8 * 1024 * 1024;
 /** A delta file names no roots. */
@@ -113,7 +115,7 @@ async function diffWithin(indexBytes: number | undefined, scratch: string | unde
   const made = await makeDelta({ root: NO_ROOT, bytes: base, roomBehind: scratch === undefined ? roomBehind(base.length) : 0 }, { root: NO_ROOT, bytes: target }, spanEnds, {
     ...(indexBytes === undefined ? {} : { indexBytes }),
     ...(options.plain === true ? { containers: false, structure: false } : {}),
-    ...(options.segmentPayload === undefined ? {} : { segmentPayload: options.segmentPayload }),
+    segmentPayload: options.segmentPayload ?? SEGMENT_PAYLOAD,
     ...(options.threads === undefined ? {} : { threads: options.threads }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),

@@ -3,13 +3,16 @@ import { encodeDelta } from '../../src/delta/encode.ts';
 import { FEW_HEAD } from '../../src/delta/few.ts';
 import { decodePage, decodePortably, decodeSegment, placesMoved } from '../../src/delta/kernel.ts';
 import { decodeMapPage, encodeMapPage } from '../../src/delta/map.ts';
+import { PASSAGES_HEAD, decodePassages, encodePassages } from '../../src/delta/passages.ts';
+import type { Passage } from '../../src/delta/passages.ts';
 import { memoryBase, predict, predictPortably } from '../../src/delta/predict.ts';
 import { decodePayload, encodePayload } from '../../src/delta/residual.ts';
 import { Shifts } from '../../src/delta/shifts.ts';
 import { BASE, Codec, TABLE } from '../../src/delta/types.ts';
 import type { Cover, Covers } from '../../src/delta/types.ts';
 import { native } from '../../src/kernel/native.ts';
-import { executable, functionIndex, program, random, relinked } from '../../fixtures/delta/inputs.ts';
+import { LiteralWay } from '../../src/delta/literals.ts';
+import { executable, functionIndex, program, prose, random, relinked } from '../../fixtures/delta/inputs.ts';
 import { kernelModules } from '../../fixtures/delta/modules.ts';
 import { wasmModule } from '../../fixtures/delta/wasm.ts';
 import { fc } from '../support/property.ts';
@@ -110,6 +113,45 @@ describe.skipIf(native === undefined)('native kernel and its twin', () => {
       { numRuns: 80 },
     );
     expect(listed).toBeGreaterThan(20);
+  });
+
+  test('make text of passages alike', async () => {
+    let met = 0;
+    const input = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), phrases: fc.integer({ min: 60, max: 2000 }), known: fc.boolean(), order: fc.integer({ min: 1, max: 9 }) });
+    await fc.assert(
+      fc.asyncProperty(input, async ({ seed, phrases, known, order }) => {
+        const next = random(seed);
+        const base = prose(known ? seed : seed + 1, phrases);
+        const target = prose(seed, phrases, order);
+        // Two segments of most: the second begins anywhere.
+        const ends = [Math.floor(target.length / 2), target.length];
+        const { segments, pages } = await encodeDelta(base, target, ends, { segmentPayload: 100 });
+        for (const { begin, end, payload, page } of segments.filter((each) => (each.payload[0] ?? 0) >= PASSAGES_HEAD && each.codec === Codec.SITES)) {
+          met++;
+          const { bytes, begin: from, end: to, covers } = pages[page] as (typeof pages)[number];
+          const prediction = Buffer.alloc(end - begin);
+          const pieces = await predict(await decodePage(bytes, from, to, base.length, covers), begin, prediction, memoryBase(base));
+          const wanted = target.subarray(begin, end);
+          const [kernel, twin] = [Buffer.from(prediction), Buffer.from(prediction)];
+          const steps: Passage[] = [];
+          await decodeSegment(Codec.SITES, payload, kernel, begin, pieces);
+          expect(decodePassages(payload, twin, steps)).toBe(true);
+          expect([kernel.equals(wanted), twin.equals(wanted)]).toEqual([true, true]);
+          const way = payload[0] === PASSAGES_HEAD ? LiteralWay.MIXED : LiteralWay.NIBBLES;
+          expect(Buffer.from(encodePassages(way, prediction, wanted, steps))).toEqual(Buffer.from(payload));
+          for (let n = 0; n < 4; n++) {
+            const damaged = Buffer.from(payload);
+            damaged[1 + (next() % (damaged.length - 1))] = next() >>> 9;
+            const [one, two] = [Buffer.from(prediction), Buffer.from(prediction)];
+            const refused = await decodeSegment(Codec.SITES, damaged, one, begin, pieces).then(() => false, () => true);
+            expect(decodePayload(damaged, two, begin, pieces)).toBe(!refused);
+            expect(one.equals(two)).toBe(true);
+          }
+        }
+      }),
+      { numRuns: 30 },
+    );
+    expect(met).toBeGreaterThan(20);
   });
 
   test('move references alike', async () => {

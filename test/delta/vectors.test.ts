@@ -8,6 +8,7 @@ import { LiteralWay } from '../../src/delta/literals.ts';
 import { decodePortably } from '../../src/delta/kernel.ts';
 import { decodeMapPage } from '../../src/delta/map.ts';
 import { memoryBase, predict } from '../../src/delta/predict.ts';
+import { PASSAGES_HEAD } from '../../src/delta/passages.ts';
 import { readRules } from '../../src/delta/rules.ts';
 import { Shifts } from '../../src/delta/shifts.ts';
 import { Codec } from '../../src/delta/types.ts';
@@ -31,7 +32,7 @@ describe('vectors of docs/delta.md', () => {
     // Every codec is there, or the file proves less than it is for.
     expect(new Set(golden.segments.map(({ codec }) => codec))).toEqual(new Set([Codec.COPY, Codec.RAW, Codec.SITES, Codec.MOVED]));
     // So is every way to predict and to code literals.
-    expect(golden.ways).toEqual([LiteralWay.MIXED, LiteralWay.NIBBLES, FEW_HEAD, FEW_HEAD + 1]);
+    expect(golden.ways).toEqual([LiteralWay.MIXED, LiteralWay.NIBBLES, FEW_HEAD, FEW_HEAD + 1, FEW_HEAD + 2, PASSAGES_HEAD, PASSAGES_HEAD + 1]);
     expect(golden.tables).toBeGreaterThan(1);
   });
 
