@@ -39,3 +39,10 @@ export function needsHeader(name: string, header: string): boolean {
   const there = spawnSync('c++', ['-x', 'c++', '-fsyntax-only', '-'], { input: `#if !__has_include(<${header}>)\n#error\n#endif\n` }).status === 0;
   return there ? false : missing(`needs the Debian package ${name}`);
 }
+
+/** A Python that has a module of the Debian package `python3-MODULE`; undefined, having said why, when none has: the first in the path may not be Debian's. */
+export function pythonWith(module: string): string | undefined {
+  const found = ['python3', '/usr/bin/python3'].find((python) => spawnSync(python, ['-c', `import ${module}`]).status === 0);
+  if (found === undefined) missing(`needs the Debian package python3-${module}`);
+  return found;
+}
