@@ -79,6 +79,8 @@ interface Result {
   readonly bytes: number;
   readonly encode: Cost;
   readonly apply: Cost;
+  /** Of output, by processor time and without what a process of ours takes to start. */
+  readonly mbps: number;
   /** References are predicted in some segments. */
   readonly moved: boolean;
   /** Of the base as the engine sees it: the file, and behind it what its compressed streams hold where they are opened. */
@@ -196,15 +198,17 @@ function run(contender: Contender, old: string, target: string): Result {
   const out = join(work, 'out');
   const encode = best(1, () => measured(command(contender, contender.encode(old, target, delta))));
   const own = contender.name === 'shoal' ? inspected(delta) : { moved: false, held: 0 };
+  const ours = contender.name.startsWith('shoal');
+  const starts: Cost[] = [];
   // Compressing again takes a minute.
   const apply = best(own.held > 0 ? 1 : Number(values.rounds), () => {
     rmSync(out, { force: true });
     // In turn with what is taken off: a machine that is slow for a moment is so for both.
-    if (contender.name.startsWith('shoal')) start = lower(start, began());
+    if (ours) starts.push(began());
     return measured(command(contender, contender.apply(old, delta, out)), cpus().length - 1);
   });
   execFileSync('cmp', [out, target]);
-  return { contender: contender.name, bytes: statSync(delta).size, encode, apply, moved: own.moved, baseBytes: statSync(old).size + own.held };
+  return { contender: contender.name, bytes: statSync(delta).size, encode, apply, mbps: statSync(target).size / 1e6 / Math.max(0.001, apply.cpu - (ours ? starts.reduce(lower).cpu : 0)), moved: own.moved, baseBytes: statSync(old).size + own.held };
 }
 
 /** Whether references are predicted in some segments, and what the base's streams hold. */
@@ -246,7 +250,7 @@ little[30_000] = 1;
 writeFileSync(join(work, 'new'), little);
 measured([process.execPath, shoal, 'diff', join(work, 'old'), join(work, 'new'), join(work, 'nothing.delta')]);
 const began = (): Cost => measured([process.execPath, shoal, 'patch', join(work, 'old'), join(work, 'nothing.delta'), join(work, 'nothing.out')], cpus().length - 1);
-let start = best(Number(values.rounds), began);
+const start = best(Number(values.rounds), began);
 console.error(`A process that does nothing: ${idle.peak.toFixed(0)} MiB; one that applies a delta of one byte: ${start.cpu.toFixed(3)} s of processor time. Load: ${loadavg()[0]?.toFixed(1) ?? ''}.`);
 const { tiers } = JSON.parse(execFileSync(process.execPath, [shoal, '--version', '--json'], { encoding: 'utf8' })) as { readonly tiers: { readonly kernel: { readonly tier: string; readonly reason?: string } } };
 if (tiers.kernel.tier !== 'native') console.error(`Without the native kernels: ${tiers.kernel.reason ?? ''}`);
@@ -270,9 +274,8 @@ const report = pairs.map((pair) => {
   const skipped = values.slow ? [] : ('slow' in pair ? (pair.slow ?? []) : []);
   const results: Result[] = [];
   const show = (result: Result): void => {
-    const { contender, bytes, encode, apply, cap } = result;
-    const speed = newBytes / 1e6 / Math.max(0.001, apply.cpu - (contender.startsWith('shoal') ? start.cpu : 0));
-    const columns = [bytes.toFixed(0).padStart(12), encode.seconds.toFixed(2).padStart(10), encode.cpu.toFixed(2).padStart(8), encode.peak.toFixed(0).padStart(8), apply.seconds.toFixed(2).padStart(10), apply.cpu.toFixed(3).padStart(8), speed.toFixed(0).padStart(8), apply.peak.toFixed(0).padStart(8)];
+    const { contender, bytes, encode, apply, mbps, cap } = result;
+    const columns = [bytes.toFixed(0).padStart(12), encode.seconds.toFixed(2).padStart(10), encode.cpu.toFixed(2).padStart(8), encode.peak.toFixed(0).padStart(8), apply.seconds.toFixed(2).padStart(10), apply.cpu.toFixed(3).padStart(8), mbps.toFixed(0).padStart(8), apply.peak.toFixed(0).padStart(8)];
     console.error(`${contender.padEnd(14)}${columns.join('')}${cap === undefined ? '' : `   of ${cap.toFixed(0)} MiB`}${contender === 'shoal' && !('plain' in pair) ? `   ${String(result.moved ? MOVED_MBPS : PLAIN_MBPS)} MB/s asked for` : ''}`);
     results.push(result);
   };
@@ -296,8 +299,6 @@ const report = pairs.map((pair) => {
     const hold = (what: string, value: number, most: number): void => {
       if (value > most) failures.push(`${pair.name}: ${what} ${value.toFixed(2)}, at most ${most.toFixed(2)}`);
     };
-    // A process takes a while to begin: that is not the speed of applying. Nor is what else the machine does.
-    const speed = newBytes / 1e6 / Math.max(0.001, ours.apply.cpu - start.cpu);
     if (bsdiff !== undefined) hold('bytes', ours.bytes, bsdiff.bytes);
     if (bsdiff !== undefined) hold('encode seconds', ours.encode.seconds - start.seconds, bsdiff.encode.seconds / 5);
     if (hdiffz !== undefined) hold('bytes', ours.bytes, hdiffz.bytes * ('share' in pair ? (pair.share ?? 1) : 1));
@@ -312,7 +313,7 @@ const report = pairs.map((pair) => {
     hold('encode memory, bytes for each base byte', encodeBytes / ours.baseBytes, 5 + (96 * 2 ** 20) / ours.baseBytes);
     // What is compressed again is as fast as the compressor. Where references are predicted 100 MB/s are asked for, and 200 where none are.
     const least = ours.moved ? MOVED_MBPS : PLAIN_MBPS;
-    if (speed < least && !('plain' in pair)) failures.push(`${pair.name}: applies at ${speed.toFixed(0)} MB/s, at least ${String(least)} ${ours.moved ? 'with' : 'without'} references moved`);
+    if (ours.mbps < least && !('plain' in pair)) failures.push(`${pair.name}: applies at ${ours.mbps.toFixed(0)} MB/s, at least ${String(least)} ${ours.moved ? 'with' : 'without'} references moved`);
     hold('apply memory, MiB above an idle process', ours.apply.peak - idle.peak, 64);
   }
   for (const { cap, encode } of results) {
