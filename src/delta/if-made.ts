@@ -7,7 +7,7 @@ import { DELTA_SEGMENT_MAX_BYTES } from '../core/limits.ts';
 import { encodeDelta } from './encode.ts';
 import type { EncodeOptions } from './encode.ts';
 import { EXPANDED_SHARE } from './make.ts';
-import type { DeltaInput } from './make.ts';
+import type { DeltaInput } from './made.ts';
 
 /**
  * What a delta would take if every stream that can be read could be made as well: what a publisher gains who compresses otherwise. Map and payloads, of

@@ -7,7 +7,7 @@ import { blake3 } from '../kernel/hash.ts';
 import { encodeDelta } from './encode.ts';
 import type { EncodeOptions, EncodedDelta, EncodedSegment } from './encode.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
-import type { DeltaInput, MadeDelta } from './make.ts';
+import type { DeltaInput, MadeDelta } from './made.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest, DeltaSegment } from './manifest.ts';
 import { encodeParts } from './parts.ts';

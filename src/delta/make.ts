@@ -8,6 +8,7 @@ import { blake3 } from '../kernel/hash.ts';
 import { encodeDelta } from './encode.ts';
 import type { EncodeOptions } from './encode.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
+import type { DeltaInput, MadeDelta } from './made.ts';
 import { makeExpanded } from './make-expanded.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest, DeltaSegment } from './manifest.ts';
@@ -15,28 +16,9 @@ import { Windows, memoryBase, predict } from './predict.ts';
 import { Codec } from './types.ts';
 import type { Covers } from './types.ts';
 
-/** One end of a delta, in memory. Nobody writes to the bytes meanwhile. */
-export interface DeltaInput {
-  readonly root: ObjectId;
-  readonly bytes: Uint8Array;
-  /** Of a base: bytes behind these in their buffer that may be written. What streams hold goes there if it fits, or all is copied. */
-  readonly roomBehind?: number;
-}
-
 /** Worth having behind a base of `size` bytes: an artifact in which little is compressed needs no more. Untouched, it takes no memory. */
 export function roomBehind(size: number): number {
   return Math.floor(size / 8);
-}
-
-export interface MadeDelta {
-  readonly manifest: DeltaManifest;
-  readonly manifestBytes: Uint8Array;
-  /** Map pages and payloads by id, in the order of the manifest. */
-  readonly objects: ReadonlyMap<ObjectId, Uint8Array>;
-  /** Everything a device fetches. */
-  readonly bytes: number;
-  /** The compressed streams of the target. */
-  readonly census: StreamCensus;
 }
 
 export interface MakeOptions extends EncodeOptions {

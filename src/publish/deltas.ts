@@ -7,7 +7,7 @@ import { DELTA_MAX_BYTES, METADATA_MAX_BYTES } from '../core/limits.ts';
 import { memoryPlan } from '../delta/budget.ts';
 import { bytesIfMade } from '../delta/if-made.ts';
 import { makeDelta, roomBehind } from '../delta/make.ts';
-import type { MadeDelta } from '../delta/make.ts';
+import type { MadeDelta } from '../delta/made.ts';
 import { canScratch, keepBelow, scratchMemory } from '../kernel/scratch.ts';
 import type { PrunableStore } from '../store/types.ts';
 import { listedDeltas, needDeltasKey } from '../trust/repository/deltas.ts';

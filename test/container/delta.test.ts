@@ -10,7 +10,7 @@ import { idFromBytes } from '../../src/core/ids.ts';
 import { DeltaApplier } from '../../src/delta/apply.ts';
 import { deltaFileParts, openDeltaFile } from '../../src/delta/file.ts';
 import { makeDelta } from '../../src/delta/make.ts';
-import type { DeltaInput, MadeDelta } from '../../src/delta/make.ts';
+import type { DeltaInput, MadeDelta } from '../../src/delta/made.ts';
 import { memoryBase } from '../../src/delta/predict.ts';
 import { Codec } from '../../src/delta/types.ts';
 import { blake3 } from '../../src/kernel/hash.ts';

@@ -17,7 +17,7 @@ import { hasZstd, loadZstd, zstdFrame } from '../../src/container/zstd.ts';
 import { idFromBytes } from '../../src/core/ids.ts';
 import { deltaFileParts } from '../../src/delta/file.ts';
 import { makeDelta } from '../../src/delta/make.ts';
-import type { DeltaInput } from '../../src/delta/make.ts';
+import type { DeltaInput } from '../../src/delta/made.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
 import { fc } from '../support/property.ts';
 import { rebuild } from '../support/rebuild.ts';

@@ -11,7 +11,7 @@ import { openedCovers, opener } from '../../src/container/opened.ts';
 import { StreamList } from '../../src/container/streams.ts';
 import { idFromBytes } from '../../src/core/ids.ts';
 import { makeDelta } from '../../src/delta/make.ts';
-import type { DeltaInput, MadeDelta } from '../../src/delta/make.ts';
+import type { DeltaInput, MadeDelta } from '../../src/delta/made.ts';
 import { deltaFileParts } from '../../src/delta/file.ts';
 import { decodeParts } from '../../src/delta/parts.ts';
 import { partsOf } from '../../src/container/layout.ts';

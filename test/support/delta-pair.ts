@@ -6,7 +6,7 @@ import { walkChunks } from '../../src/chunk/walk.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
 import type { ArtifactRecord } from '../../src/core/manifest.ts';
 import { makeDelta } from '../../src/delta/make.ts';
-import type { MadeDelta } from '../../src/delta/make.ts';
+import type { MadeDelta } from '../../src/delta/made.ts';
 import { BaseSpans } from '../../src/exchange/base-spans.ts';
 import type { DeltaSupply } from '../../src/exchange/delta-choice.ts';
 import { ingestArtifact } from '../../src/publish/artifact.ts';
