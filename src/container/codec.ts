@@ -1,4 +1,5 @@
 import { ShoalError } from '../core/errors.ts';
+import { release } from '../kernel/heap.ts';
 import { familyOf, zstdOf } from './coding.ts';
 import { deflateStreams, inflateStream } from './deflate.ts';
 import { codingOf } from './streams.ts';
@@ -41,9 +42,11 @@ async function compressOne(content: Uint8Array, coding: number, out: Uint8Array)
   // Tens of milliseconds each, on this thread: let others run in between.
   await new Promise(setImmediate);
   const made = family === 'zstd' ? zstdFrame(content, coding) : family === 'xz' ? xzStream(content, coding) : undefined;
-  if (made?.length !== out.length) return false;
-  out.set(made);
-  return true;
+  const fits = made?.length === out.length;
+  if (fits) out.set(made);
+  // What xz makes lies in the memory of its library.
+  if (family === 'zstd' && made !== undefined) release(made);
+  return fits;
 }
 
 /** Decodes one stream into `out`, which it fills exactly. @returns false when `bytes` are no such stream, or nothing here decodes it */
@@ -55,7 +58,9 @@ export async function decodeStream(bytes: Uint8Array, coding: number, out: Uint8
 
 async function loaded(coding: number): Promise<'zstd' | 'xz' | undefined> {
   const family = familyOf(coding);
-  if (family === 'zstd') await loadZstd();
+  const zstd = zstdOf(coding);
+  // Node decodes it.
+  if (zstd !== undefined && zstd.level > 0) await loadZstd(zstd.version);
   else if (family === 'xz') await loadXz();
   return family === 'deflate' ? undefined : family;
 }

@@ -1,13 +1,13 @@
 import { fitsDevice, readOnly, xzCoding, xzOf, zstdCoding, zstdOf } from './coding.ts';
 import { compressStreams, decodeStream } from './codec.ts';
 import { loadXz, xzAt } from './xz.ts';
-import { hasZstd, loadZstd, zstdAt } from './zstd.ts';
+import { hasZstd, zstdAt } from './zstd.ts';
 
 /** Streams that are not deflate: how they are found, and how it is found out what made them. */
 
 /** Has to have been called before `otherAt`. */
 export async function loadOthers(): Promise<void> {
-  await Promise.all([loadZstd(), loadXz()]);
+  await loadXz();
 }
 
 /** A stream that was found. */

@@ -4,6 +4,7 @@ import { constants, zstdDecompress, zstdDecompressSync } from 'node:zlib';
 import { createXXHash64 } from 'hash-wasm';
 import type { IHasher } from 'hash-wasm';
 import { CONTAINER_MAX_HELD } from '../core/limits.ts';
+import { release } from '../kernel/heap.ts';
 import { fitsDevice, zstdOf } from './coding.ts';
 
 /**
@@ -21,19 +22,23 @@ interface Libzstd {
 const PACKAGES = ['zstd-wasm-155', 'zstd-wasm-157'] as const;
 const load = createRequire(import.meta.url);
 
-let libraries: readonly (Libzstd | undefined)[] | undefined;
+const libraries = new Map<number, Libzstd>();
+const loading = new Map<number, Promise<void>>();
 let hasher: IHasher | undefined;
 
-/** Has to have been called before `zstdFrame`. */
-export async function loadZstd(): Promise<void> {
-  if (libraries !== undefined) return;
-  hasher = await createXXHash64();
-  libraries = await Promise.all(PACKAGES.map(async (name) => {
-    if (!zstdHere(name)) return undefined;
-    const library = load(name) as Libzstd;
-    await library.init();
-    return library;
-  }));
+/** Has to have been called before `zstdFrame`, for the version that is wanted: each has megabytes of memory of its own. */
+export function loadZstd(version: 0 | 1): Promise<void> {
+  const begun = loading.get(version) ?? begin(version);
+  loading.set(version, begun);
+  return begun;
+}
+
+async function begin(version: 0 | 1): Promise<void> {
+  if (!hasZstd(version)) return;
+  const [own, library] = [await createXXHash64(), load(PACKAGES[version]) as Libzstd];
+  await library.init();
+  hasher = own;
+  libraries.set(version, library);
 }
 
 /** Whether there is a package that makes such frames. */
@@ -56,19 +61,20 @@ const CHECKSUM_BYTES = 4;
 const DESCRIPTOR_AT = 4;
 const CHECKSUM_BIT = 4;
 
-/** A frame of `content`; undefined where nothing here makes it. Takes 1 to 100 ms for 128 KiB. */
+/** A frame of `content`, in memory of its own; undefined where nothing here makes it. Takes 1 to 100 ms for 128 KiB. */
 export function zstdFrame(content: Uint8Array, coding: number): Uint8Array | undefined {
   const known = zstdOf(coding);
-  const library = known === undefined ? undefined : libraries?.[known.version];
+  const library = known === undefined ? undefined : libraries.get(known.version);
   if (known === undefined || library === undefined || hasher === undefined || known.level === 0 || !fitsDevice(coding, content.length)) return undefined;
   const frame = library.compress(content, known.level);
   if (!known.checksum) return frame;
-  const out = Buffer.allocUnsafe(frame.length + CHECKSUM_BYTES);
+  const out = Buffer.allocUnsafeSlow(frame.length + CHECKSUM_BYTES);
   out.set(frame);
   out[DESCRIPTOR_AT] = (out[DESCRIPTOR_AT] as number) | CHECKSUM_BIT;
   // The low half, little-endian, of a number that comes with its highest byte first.
   const sum = hasher.init().update(content).digest('binary');
   for (let n = 0; n < CHECKSUM_BYTES; n++) out[frame.length + n] = sum[sum.length - 1 - n] as number;
+  release(frame);
   return out;
 }
 
@@ -78,8 +84,11 @@ const AT_ONCE_BYTES = 128 * 1024;
 /** Of 8 MiB: streams hold no more, and memory grows with it. */
 const WINDOW_LOG_MAX = 23;
 
+/** A buffer that is filled to its end gets another one of its size. */
+const SPARE = 64;
+
 function decodeOptions(held: number): object {
-  return { maxOutputLength: held, chunkSize: Math.max(64, held), params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX } };
+  return { maxOutputLength: held, chunkSize: held + SPARE, params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX } };
 }
 
 /** Decodes a frame into `out`, which it fills exactly. @returns false when `bytes` are no such frame */
@@ -92,9 +101,16 @@ export async function decodeZstd(bytes: Uint8Array, out: Uint8Array): Promise<bo
     // Whatever is wrong with it: it is no such frame.
     return false;
   }
-  if (content.length !== out.length) return false;
-  out.set(content);
-  return true;
+  const fits = content.length === out.length;
+  if (fits) out.set(content);
+  // A base of 400 MB in blocks of 128 KiB would be as much garbage.
+  dropBuffer(content);
+  return fits;
+}
+
+/** Gives memory of its own back; small buffers share theirs. */
+function dropBuffer(bytes: Uint8Array): void {
+  if (bytes.buffer.byteLength > Buffer.poolSize) release(bytes);
 }
 
 /** A frame that was found, and how it is coded as far as it says so itself: the level of 3 is a guess. */
@@ -111,7 +127,10 @@ const BLOCK_MAX = 128 * 1024;
 const RLE_BLOCK = 1;
 const RESERVED_BLOCK = 3;
 
-/** The frame that begins at `at`; undefined where none does that says how much it holds, or it holds too much. */
+/** What the last frame held. */
+let found = Buffer.alloc(0);
+
+/** The frame that begins at `at`; undefined where none does that says how much it holds, or it holds too much. The content changes at the next call. */
 export function zstdAt(whole: Buffer, at: number): FoundFrame | undefined {
   if (at + 9 > whole.length || whole.readUInt32LE(at) !== MAGIC) return undefined;
   const descriptor = whole[at + DESCRIPTOR_AT] as number;
@@ -135,7 +154,11 @@ export function zstdAt(whole: Buffer, at: number): FoundFrame | undefined {
   if (place > whole.length) return undefined;
   try {
     const content = zstdDecompressSync(whole.subarray(at, place), decodeOptions(held));
-    return content.length === held ? { size: place - at, content, checksum } : undefined;
+    if (content.length !== held) return undefined;
+    if (found.length < held) found = Buffer.allocUnsafeSlow(held);
+    found.set(content);
+    dropBuffer(content);
+    return { size: place - at, content: found.subarray(0, held), checksum };
   } catch {
     // Looked like one and is none.
     return undefined;

@@ -43,7 +43,7 @@ export function dropGarbage(): void {
 }
 
 /** Gives the memory of `array` back at once. Nobody uses it, or any other view of its buffer, afterwards. */
-export function release(array: Float64Array): void {
+export function release(array: Float64Array | Uint8Array): void {
   const { buffer } = array;
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
