@@ -18,6 +18,8 @@ export function addDiff(program: Command): void {
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nExamples:\n  shoal diff rootfs-1.img rootfs-2.img update.delta\n  shoal diff --memory 1G old.img new.img update.delta\n  shoal diff --format bsdiff40 old.bin new.bin update.bsdiff')
     .action(async (oldPath: string, newPath: string, deltaPath: string, options: { readonly format: string; readonly memory?: number; readonly plain: boolean; readonly json?: boolean }) => {
+      keepHeapSmall();
+      expectLargeBuffers();
       const { bsdiffFiles, diffFiles } = await import('../roles/delta-files.ts');
       const { signal, end } = interruptible('interrupted; nothing was written');
       const bar = progress('diff');

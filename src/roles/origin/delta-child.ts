@@ -1,6 +1,6 @@
 import { setPriority } from 'node:os';
 import { ShoalError, isShoalError, messageOf } from '../../core/errors.ts';
-import { keepHeapSmall } from '../../kernel/heap.ts';
+import { expectLargeBuffers, keepHeapSmall } from '../../kernel/heap.ts';
 import { releaseDeltas, stagedDeltas } from '../deltas.ts';
 import { STAGED } from './delta-runner.ts';
 import type { DeltaNews } from './delta-runner.ts';
@@ -21,6 +21,7 @@ process.once('disconnect', end).once('SIGTERM', end);
 process.on('SIGINT', () => undefined);
 setPriority(NICE);
 keepHeapSmall();
+expectLargeBuffers();
 
 const tell = (news: DeltaNews): Promise<void> => new Promise((resolve) => {
   if (process.connected) process.send?.(news, () => { resolve(); });
