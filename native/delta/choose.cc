@@ -45,7 +45,7 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
     if (f.begin >= to) break;
     if (f.end <= from) continue;
     Rule rule = f.rule;
-    const uint32_t unit = rule.kind == kPointers ? rule.stride : rule.kind == kCodeX86 || isWasm(rule.kind) ? 1 : rule.kind == kCodeRiscV ? 2 : rule.kind == kRelocations ? kRelocation : 4;
+    const uint32_t unit = stepOf(rule);
     const uint64_t begin = f.begin + (std::max(f.begin, from) - f.begin + unit - 1) / unit * unit;
     const uint64_t end = std::min(f.end, to);
     if (begin >= end || used.rules.size() == kMostRules) continue;

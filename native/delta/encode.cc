@@ -2,8 +2,8 @@
 #include <cstring>
 #include <vector>
 
-#include "bytes.h"
 #include "choose.h"
+#include "covered.h"
 #include "delta.h"
 #include "map.h"
 #include "match.h"
@@ -90,42 +90,6 @@ class Encoder {
     coverRelocations(base_, target_, images_, covers_);
   }
 
-  // The first cover that ends after `at`.
-  size_t coverAt(uint64_t at) const {
-    return static_cast<size_t>(std::partition_point(covers_.begin(), covers_.end(),
-                                                    [&](const Cover& c) { return c.target + c.length <= at; }) -
-                               covers_.begin());
-  }
-
-  void predict(uint64_t begin, uint64_t end, uint8_t* out, std::vector<Piece>& pieces) const {
-    uint64_t at = begin;
-    Touch touch;
-    for (size_t i = coverAt(begin); i < covers_.size() && covers_[i].target < end; i++) {
-      const Cover& c = covers_[i];
-      const uint64_t from = std::max(begin, c.target), to = std::min(end, c.target + c.length);
-      if (from > at) {
-        memset(out + (at - begin), 0, from - at);
-        pieces.push_back({static_cast<uint32_t>(from - at), SHOAL_DELTA_LITERAL, 0});
-      }
-      const uint32_t length = static_cast<uint32_t>(to - from);
-      if (c.base & kFill) {
-        memset(out + (from - begin), static_cast<int>(c.base & 0xFF), length);
-        pieces.push_back({length, SHOAL_DELTA_FILL, 0});
-      } else {
-        const uint64_t place = (c.base & ~kTable) + (from - c.target);
-        touch.place();
-        touch(length);
-        memcpy(out + (from - begin), base_ + place, length);
-        pieces.push_back({length, c.base & kTable ? SHOAL_DELTA_TABLE : SHOAL_DELTA_BASE, place});
-      }
-      at = to;
-    }
-    if (at < end) {
-      memset(out + (at - begin), 0, end - at);
-      pieces.push_back({static_cast<uint32_t>(end - at), SHOAL_DELTA_LITERAL, 0});
-    }
-  }
-
   // Keeps the covers of any one span few enough for a page: the shortest give way to literals.
   void thin(const uint64_t* ends, size_t count) {
     std::vector<Cover> kept;
@@ -150,18 +114,8 @@ class Encoder {
       const uint64_t begin = i == 0 ? 0 : ends[i - 1], end = ends[i];
       std::vector<uint8_t> buffer(end - begin);
       std::vector<Piece> pieces;
-      predict(begin, end, buffer.data(), pieces);
-      uint64_t wrong = 0, plain = 0, at = 0;
-      for (const Piece& p : pieces) {
-        if (p.kind == SHOAL_DELTA_TABLE)
-          wrong += p.length / 32;
-        else if (p.kind != SHOAL_DELTA_LITERAL)
-          for (uint64_t k = at; k < at + p.length; k++) wrong += buffer[k] != target_[begin + k];
-        else
-          plain += p.length;
-        at += p.length;
-      }
-      estimate[i] = wrong / 3 + plain / 2;
+      covered_.predict(begin, end, buffer.data(), pieces);
+      estimate[i] = expectedPayload(buffer.data(), target_ + begin, pieces);
       most[i] = isText(target_ + begin, end - begin) ? segmentPayload : std::min(segmentPayload, kSegmentPayload);
     });
     uint64_t begin = 0, payload = 0, covers = 0;
@@ -176,7 +130,7 @@ class Encoder {
         covers = 0;
       }
       payload += estimate[i];
-      covers += coverAt(ends[i]) - coverAt(last);
+      covers += covered_.at(ends[i]) - covered_.at(last);
     }
     if (targetSize_ > begin) out.segments.push_back({begin, targetSize_, 0, 0, 0, 0});
   }
@@ -186,7 +140,7 @@ class Encoder {
     std::vector<Cover> laid;
     uint64_t at = 0;
     for (size_t i = 0; i < count; i++) {
-      for (size_t k = coverAt(begins[i]); k < covers_.size() && covers_[k].target < ends[i]; k++) {
+      for (size_t k = covered_.at(begins[i]); k < covers_.size() && covers_[k].target < ends[i]; k++) {
         const Cover& c = covers_[k];
         uint64_t from = std::max(begins[i], c.target);
         const uint64_t to = std::min(ends[i], c.target + c.length);
@@ -255,7 +209,7 @@ class Encoder {
     std::vector<uint8_t> buffer(size);
     std::vector<Piece> pieces;
     Touch()(size);
-    predict(segment.target_begin, segment.target_end, buffer.data(), pieces);
+    covered_.predict(segment.target_begin, segment.target_end, buffer.data(), pieces);
     if (memcmp(buffer.data(), target, size) == 0) {
       segment.codec = SHOAL_DELTA_COPY;
       return SHOAL_DELTA_OK;
@@ -297,7 +251,7 @@ class Encoder {
       own.clear();
       do {
         const shoal_delta_segment& s = out.segments[next++];
-        for (size_t k = coverAt(s.target_begin); k < covers_.size() && covers_[k].target < s.target_end; k++) {
+        for (size_t k = covered_.at(s.target_begin); k < covers_.size() && covers_[k].target < s.target_end; k++) {
           Cover c = covers_[k];
           const uint64_t end = std::min(s.target_end, c.target + c.length);
           if (c.target < s.target_begin) {
@@ -348,6 +302,7 @@ class Encoder {
   const Progress& progress_;
   unsigned threads_;
   std::vector<Cover> covers_;
+  const Covered covered_{base_, covers_};
   std::vector<ImagePair> images_;
   Chooser chooser_;
   std::vector<std::vector<uint8_t>> payloads_;

@@ -64,6 +64,24 @@ struct Rules {
 constexpr size_t kMostSpaces = 16, kMostRanges = 16, kMostRules = 4096, kMostUses = 4096;
 constexpr uint32_t kRelocation = 24;  // bytes of an entry: offset, type, symbol, addend
 
+// Bytes from one place to the next where an entry or an instruction can begin: a stretch is cut there and nowhere else.
+inline uint32_t stepOf(const Rule& rule) {
+  switch (rule.kind) {
+    case kPointers:
+      return rule.stride;
+    case kCodeX86:
+    case kWasmCode:
+    case kWasmList:
+      return 1;
+    case kCodeRiscV:
+      return 2;
+    case kRelocations:
+      return kRelocation;
+    default:
+      return 4;
+  }
+}
+
 void writeRules(const Rules& rules, std::vector<uint8_t>& out);
 // False: damaged. `at` moves past what was read.
 bool readRules(const uint8_t*& at, const uint8_t* end, size_t size, uint64_t baseSize,

@@ -1,8 +1,9 @@
 #include "rewritten.h"
 
 #include <algorithm>
+#include <cstring>
 
-#include "bytes.h"
+#include "covered.h"
 #include "map.h"
 #include "parallel.h"
 #include "passages.h"
@@ -36,11 +37,7 @@ struct Rewriter {
   size_t baseSize;
   const uint8_t* target;
   const std::vector<Cover>& covers;
-
-  // The first cover that ends after `at`.
-  size_t coverAt(uint64_t at) const {
-    return static_cast<size_t>(std::partition_point(covers.begin(), covers.end(), [&](const Cover& c) { return c.target + c.length <= at; }) - covers.begin());
-  }
+  const Covered covered{base, covers};
 
   // The window of the base that holds most of what covers of [first, last) show, in the middle if it is larger.
   Cover window(const SegmentPlace& s, size_t first, size_t last) const {
@@ -74,41 +71,18 @@ struct Rewriter {
     const size_t size = static_cast<size_t>(s.end - s.begin);
     const uint8_t* wanted = target + s.place;
     if (size < kLeast || baseSize == 0 || !isText(wanted, size)) return true;
-    const size_t first = coverAt(s.begin);
+    const size_t first = covered.at(s.begin);
     size_t last = first;
     while (last < covers.size() && covers[last].target < s.end) last++;
     const uint64_t map = kCoverCosts * (last - first);
+    for (size_t i = first; i < last; i++)
+      if (covers[i].base & kTable) return true;
     std::vector<uint8_t> prediction(size);
     std::vector<Piece> pieces;
-    uint64_t wrong = 0, fresh = 0;
-    uint32_t at = 0;
     Touch touch;
     touch(size);
-    auto freshTo = [&](uint32_t to) {
-      if (to > at) pieces.push_back({to - at, SHOAL_DELTA_LITERAL, 0});
-      fresh += to - at;
-    };
-    for (size_t i = first; i < last; i++) {
-      const Cover& c = covers[i];
-      const uint64_t from = std::max(s.begin, c.target), to = std::min(s.end, c.target + c.length);
-      const uint32_t here = static_cast<uint32_t>(from - s.begin), length = static_cast<uint32_t>(to - from);
-      freshTo(here);
-      if (c.base & kTable) return true;
-      if (c.base & kFill) {
-        memset(prediction.data() + here, static_cast<int>(c.base & 0xFF), length);
-        pieces.push_back({length, SHOAL_DELTA_FILL, 0});
-      } else {
-        const uint64_t place = c.base + (from - c.target);
-        touch.place();
-        touch(length);
-        memcpy(prediction.data() + here, base + place, length);
-        pieces.push_back({length, SHOAL_DELTA_BASE, place});
-      }
-      wrong += length - countEqual(prediction.data() + here, wanted + here, length);
-      at = here + length;
-    }
-    freshTo(static_cast<uint32_t>(size));
-    if (wrong / 3 + fresh / 2 + map < std::max<uint64_t>(size / kShare, kLeast)) return true;
+    covered.predict(s.begin, s.end, prediction.data(), pieces);
+    if (expectedPayload(prediction.data(), wanted, pieces) + map < std::max<uint64_t>(size / kShare, kLeast)) return true;
     cover = window(s, first, last);
     std::vector<uint8_t> dictionary(size), made, usual;
     touch(cover.length);
@@ -151,7 +125,7 @@ bool rewrite(const uint8_t* base, size_t baseSize, const uint8_t* target, const 
     }
     kept.push_back(windows[i]);
     // What reached beyond it goes on behind it.
-    k = rewriter.coverAt(s.end);
+    k = rewriter.covered.at(s.end);
     if (k < covers.size() && covers[k].target < s.end) {
       Cover& c = covers[k];
       if (!(c.base & kFill)) c.base += s.end - c.target;

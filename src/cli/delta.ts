@@ -1,6 +1,6 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
-import { dropGarbage, expectLargeBuffers, keepHeapSmall } from '../kernel/heap.ts';
+import { dropGarbage, expectLargeBuffers } from '../kernel/heap.ts';
 import { byteCount } from './values.ts';
 import { emit, formatBytes, interruptible, progress, say } from './output.ts';
 
@@ -18,7 +18,6 @@ export function addDiff(program: Command): void {
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nExamples:\n  shoal diff rootfs-1.img rootfs-2.img update.delta\n  shoal diff --memory 1G old.img new.img update.delta\n  shoal diff --format bsdiff40 old.bin new.bin update.bsdiff')
     .action(async (oldPath: string, newPath: string, deltaPath: string, options: { readonly format: string; readonly memory?: number; readonly plain: boolean; readonly json?: boolean }) => {
-      keepHeapSmall();
       expectLargeBuffers();
       const { bsdiffFiles, diffFiles } = await import('../roles/delta-files.ts');
       const { signal, end } = interruptible('interrupted; nothing was written');
@@ -51,7 +50,6 @@ export function addPatch(program: Command): void {
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nExample:\n  shoal patch rootfs-1.img update.delta rootfs-2.img')
     .action(async (oldPath: string, deltaPath: string, newPath: string, options: { readonly json?: boolean }) => {
-      keepHeapSmall();
       expectLargeBuffers();
       const { patchFile } = await import('../roles/delta-files.ts');
       dropGarbage();

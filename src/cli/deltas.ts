@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ShoalError, isShoalError, messageOf } from '../core/errors.ts';
-import { expectLargeBuffers, keepHeapSmall } from '../kernel/heap.ts';
+import { expectLargeBuffers } from '../kernel/heap.ts';
 import type { DeltaOutcome } from '../publish/deltas.ts';
 import type { WishedDeltas } from '../roles/deltas.ts';
 import type { DeltaConfig } from '../trust/repository/home.ts';
@@ -129,7 +129,6 @@ export function addDelta(program: Command): void {
         if (options.json === true) emit({ ok: true, removed });
         return;
       }
-      keepHeapSmall();
       expectLargeBuffers();
       const { signal, end } = interruptible('interrupted; what was made stays');
       const bar = progress('deltas');

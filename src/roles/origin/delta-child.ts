@@ -1,6 +1,6 @@
 import { setPriority } from 'node:os';
 import { ShoalError, isShoalError, messageOf } from '../../core/errors.ts';
-import { expectLargeBuffers, keepHeapSmall } from '../../kernel/heap.ts';
+import { expectLargeBuffers } from '../../kernel/heap.ts';
 import { releaseDeltas, stagedDeltas } from '../deltas.ts';
 import { STAGED } from './delta-runner.ts';
 import type { DeltaNews } from './delta-runner.ts';
@@ -20,7 +20,6 @@ process.once('disconnect', end).once('SIGTERM', end);
 // A Ctrl-C at a terminal goes to both: the origin decides.
 process.on('SIGINT', () => undefined);
 setPriority(NICE);
-keepHeapSmall();
 expectLargeBuffers();
 
 const tell = (news: DeltaNews): Promise<void> => new Promise((resolve) => {
