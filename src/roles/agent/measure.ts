@@ -2,11 +2,21 @@ import { Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Bitmap } from '../../core/bitmap.ts';
 import type { Ledger } from '../../exchange/ledger.ts';
+import type { FileContent } from '../../serve/file-content.ts';
 import { measureCertificate } from '../certificate-gauge.ts';
-import type { AgentParts } from './running.ts';
+import type { Neighbours } from '../device/neighbours.ts';
+import type { Membership } from '../membership.ts';
+import type { DeviceState } from './state.ts';
 import type { AgentTorrents } from './torrents.ts';
 
-type MeasuredParts = Pick<AgentParts, 'content' | 'member' | 'neighbours' | 'state' | 'torrents'> & { readonly received: () => Ledger };
+interface MeasuredParts {
+  readonly content: FileContent;
+  readonly member: Membership | undefined;
+  readonly neighbours: Neighbours;
+  readonly received: () => Ledger;
+  readonly state: DeviceState;
+  readonly torrents: AgentTorrents | undefined;
+}
 
 /** What operators see of an agent (docs/operations.md, "Metrics"). */
 export function measureAgent(registry: Registry, { content, member, neighbours, received, state, torrents }: MeasuredParts): void {
