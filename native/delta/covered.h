@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "match.h"
+#include "cover.h"
 #include "references.h"
 
 namespace shoal::delta {

@@ -1,8 +1,8 @@
 #include "few.h"
 
 #include "bytes.h"
+#include "numbers.h"
 #include "range_coder.h"
-#include "maps.h"
 
 namespace shoal::delta {
 
@@ -57,14 +57,10 @@ bool readFewHead(const uint8_t*& at, const uint8_t* end, size_t& count, FewWay& 
   way = static_cast<FewWay>(head % kFewWays);
   count = head / kFewWays + 1;
   if (count < kFewInHead) return true;
-  // A number of at most two bytes.
-  for (uint32_t shift = 0; shift < 14; shift += 7) {
-    if (at == end) return false;
-    const uint32_t b = *at++;
-    count += static_cast<size_t>(b & 127) << shift;
-    if (b < 128) return count <= kFewMost;
-  }
-  return false;
+  uint64_t rest;
+  if (!getNumber(at, end, kFewMost - kFewInHead, rest, 2)) return false;
+  count += static_cast<size_t>(rest);
+  return true;
 }
 
 bool decodeFew(const uint8_t* payload, size_t payloadSize, uint8_t* prediction, size_t size) {

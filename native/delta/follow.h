@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "match.h"
+#include "cover.h"
 
 namespace shoal::delta {
 

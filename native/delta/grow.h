@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "match.h"
+#include "cover.h"
+#include "progress.h"
 
 namespace shoal::delta {
 

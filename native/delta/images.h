@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cover.h"
 #include "delta.h"
-#include "match.h"
 
 namespace shoal::delta {
 

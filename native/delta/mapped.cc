@@ -1,6 +1,7 @@
 #include "mapped.h"
 
 #include "change.h"
+#include "numbers.h"
 #include "type_records.h"
 #include "wasm_code.h"
 

@@ -3,24 +3,10 @@
 #include <memory>
 #include <new>
 
+#include "numbers.h"
 #include "range_coder.h"
 
 namespace shoal::delta {
-
-void putNumber(uint64_t v, std::vector<uint8_t>& out) {
-  for (; v >= 128; v >>= 7) out.push_back(static_cast<uint8_t>(v | 128));
-  out.push_back(static_cast<uint8_t>(v));
-}
-bool getNumber(const uint8_t*& at, const uint8_t* end, uint64_t most, uint64_t& v) {
-  v = 0;
-  for (unsigned shift = 0; shift < 56; shift += 7) {
-    if (at == end) return false;
-    const uint64_t b = *at++;
-    v |= (b & 127) << shift;
-    if (b < 128) return v <= most;
-  }
-  return false;
-}
 
 namespace {
 

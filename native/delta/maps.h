@@ -21,9 +21,6 @@ struct ValueMap {
 constexpr size_t kMostMaps = 8192;
 constexpr size_t kMostValues = 1 << 16;  // of all maps of a segment
 
-// Numbers of at most 2^53: seven bits a byte, the lowest first.
-void putNumber(uint64_t v, std::vector<uint8_t>& out);
-bool getNumber(const uint8_t*& at, const uint8_t* end, uint64_t most, uint64_t& v);
 void writeMaps(const std::vector<ValueMap>& maps, std::vector<uint8_t>& out);
 bool readMaps(const uint8_t*& at, const uint8_t* end, std::vector<ValueMap>& maps);
 

@@ -6,17 +6,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "delta.h"
+#include "cover.h"
 #include "progress.h"
 
 namespace shoal::delta {
-
-// In Cover::base: the source is a run of the byte in the lowest 8 bits.
-constexpr uint64_t kFill = uint64_t{1} << 63;
-// The source is a table (table.h).
-constexpr uint64_t kTable = uint64_t{1} << 62;
-
-using Cover = shoal_delta_cover;
 
 struct MatchOptions {
   uint64_t memoryCap = 0;  // bytes the index may take; 0: about two per base byte

@@ -8,7 +8,6 @@
 
 #include "delta.h"
 #include "range_coder.h"
-#include "residual.h"
 
 namespace shoal::delta {
 

@@ -6,6 +6,7 @@
 #include "bytes.h"
 #include "change.h"
 #include "mapped.h"
+#include "numbers.h"
 
 #if defined(__SSE2__) && !defined(SHOAL_PORTABLE_LANES)
 #include <emmintrin.h>

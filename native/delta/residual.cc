@@ -8,6 +8,7 @@
 #include "few.h"
 #include "literals.h"
 #include "meter.h"
+#include "numbers.h"
 #include "passages.h"
 #include "range_coder.h"
 #include "sites.h"
@@ -31,6 +32,7 @@ struct State {
 };
 
 constexpr size_t kCounts = 3;
+constexpr uint64_t kMostPart = (uint64_t{1} << 28) - 1;  // bytes of a part, as four bytes of a number say it
 #ifdef SHOAL_SMALL_MODELS
 constexpr uint64_t kLeastQuick = 64;
 #else
@@ -72,16 +74,6 @@ void run(Coder& coder, Coder* counts, State& state, Aside& aside, uint8_t* bytes
     at = end;
   }
   sites.finish();
-}
-
-bool getNumber(const uint8_t*& at, const uint8_t* end, size_t& v) {
-  v = 0;
-  for (unsigned shift = 0; shift < 28 && at != end; shift += 7) {
-    const size_t b = *at++;
-    v |= (b & 127) << shift;
-    if (b < 128) return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -155,12 +147,12 @@ int32_t decodePayload(const uint8_t* payload, size_t payloadSize, uint8_t* predi
   if (*at >= kFewHead) return decodeFew(payload, payloadSize, prediction, size) ? SHOAL_DELTA_OK : SHOAL_DELTA_DAMAGED;
   const uint32_t head = *at++;
   const LiteralWay way = static_cast<LiteralWay>(head & 1);
-  size_t sizes[1 + kCounts] = {}, sum = 0;
+  uint64_t sizes[1 + kCounts] = {}, sum = 0;
   for (size_t k = 0; k < 1 + kCounts; k++) {
-    if ((head & 2u << k) != 0 && !getNumber(at, end, sizes[k])) return SHOAL_DELTA_DAMAGED;
+    if ((head & 2u << k) != 0 && !getNumber(at, end, kMostPart, sizes[k], 4)) return SHOAL_DELTA_DAMAGED;
     sum += sizes[k];
   }
-  if (sum > static_cast<size_t>(end - at)) return SHOAL_DELTA_DAMAGED;
+  if (sum > static_cast<uint64_t>(end - at)) return SHOAL_DELTA_DAMAGED;
   const std::unique_ptr<State> state(new (std::nothrow) State(way));
   if (!state) return SHOAL_DELTA_NO_MEMORY;
   Aside aside;

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "match.h"
+#include "cover.h"
 
 namespace shoal::delta {
 

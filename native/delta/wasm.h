@@ -8,7 +8,7 @@
 
 #include "elf.h"
 #include "learn.h"
-#include "match.h"
+#include "cover.h"
 #include "references.h"
 
 namespace shoal::delta {
