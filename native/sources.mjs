@@ -1,4 +1,4 @@
-// Lists the kernels' C++ files, one a line, relative to native/: every native/<kernel>/*.cc except the test drivers.
+// Lists the kernels' C++ files, one a line, relative to native/: every .cc below native/<kernel> except the test drivers.
 import { readdirSync } from 'node:fs';
 
 const here = new URL('.', import.meta.url);
@@ -7,9 +7,9 @@ export function kernelSources() {
   return readdirSync(here, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && entry.name !== 'test' && entry.name !== 'build')
     .flatMap((folder) =>
-      readdirSync(new URL(`${folder.name}/`, here))
+      readdirSync(new URL(`${folder.name}/`, here), { recursive: true })
         .filter((name) => name.endsWith('.cc'))
-        .map((name) => `${folder.name}/${name}`),
+        .map((name) => `${folder.name}/${name.replaceAll('\\', '/')}`),
     )
     .sort();
 }

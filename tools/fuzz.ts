@@ -27,7 +27,7 @@ const CALLED: Readonly<Record<string, readonly string[]>> = { walk: ['chunk', 'h
 
 function compile(kernel: string, [compiler = '', ...flags]: readonly string[]): string | undefined {
   const program = join(folder, kernel);
-  const sources = [kernel, ...(CALLED[kernel] ?? [])].flatMap((name) => readdirSync(join(native, name)).filter((file) => file.endsWith('.cc')).map((file) => join(name, file)));
+  const sources = [kernel, ...(CALLED[kernel] ?? [])].flatMap((name) => readdirSync(join(native, name), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.cc')).map((file) => join(name, file)));
   const built = spawnSync(compiler, ['-std=c++17', '-g', '-O2', '-fno-sanitize-recover=all', ...flags, '-I', '.', '-o', program, `test/${kernel}_fuzz.cc`, ...sources, '-lpthread'], { cwd: native, encoding: 'utf8' });
   return built.status === 0 ? program : undefined;
 }
