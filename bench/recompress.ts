@@ -81,7 +81,7 @@ const deflate = tiers.flatMap((tier) => [false, true].flatMap((gnu) => LEVELS.ma
   { tier, name: gnu ? 'GNU gzip' : 'zlib', level: String(level), coding: codingByte({ level, memory: 8, zlib: false, gnu }), megabytes: tier === 'portable' ? 2 : Infinity }
 ))));
 const zstd = ([0, 1] as const).filter(hasZstd).flatMap((version) => Array.from({ length: 22 }, (_, n): Encoder => (
-  { tier: tiers[0] ?? '', name: version === 0 ? 'zstd 1.5.5' : 'zstd 1.5.7', level: String(n + 1), coding: zstdCoding({ level: n + 1, version, checksum: false }), megabytes: 4 }
+  { tier: tiers[0] ?? '', name: version === 0 ? 'zstd 1.5.4' : 'zstd 1.5.7', level: String(n + 1), coding: zstdCoding({ level: n + 1, version, checksum: false }), megabytes: 4 }
 )));
 const xz = (await loadXz() ? PRESETS : []).map((preset, n): Encoder => ({ tier: tiers[0] ?? '', name: 'xz 5.8.4', level: preset, coding: xzCoding({ ...XZ, effort: n + 1 }), megabytes: 4 }));
 

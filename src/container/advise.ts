@@ -26,7 +26,7 @@ const LEAST_SHARE = 0.1;
 /** What to do about streams that can be read and not made again. */
 const UNMADE: Readonly<Record<Family, string>> = {
   deflate: 'These deflate streams were not made by zlib or GNU gzip, and no other program\'s can be made again on a device. Compress with zlib, as mksquashfs and Python do, or leave them uncompressed.',
-  zstd: 'These zstd frames come out otherwise from libzstd 1.5.5 and 1.5.7, the two that a device has: levels 5 to 12 depend on the processor and the version, others on the version. Compress with 1.5.4, 1.5.5 or 1.5.7 at level 15 (mksquashfs -comp zstd), 3 or 19, or with gzip.',
+  zstd: 'These zstd frames come out otherwise from libzstd 1.5.4 and 1.5.7, the two that a device has: levels 5 to 10 depend on the processor and the version, others on the version. Compress with 1.5.4, 1.5.5 or 1.5.7 at level 15 (mksquashfs -comp zstd), 3 or 19, or with gzip.',
   xz: 'These xz streams come out otherwise from liblzma with its presets. Compress with liblzma at one of them, as mksquashfs -comp xz does, or with gzip.',
 };
 

@@ -1,11 +1,10 @@
 import { ShoalError } from '../core/errors.ts';
-import { release } from '../kernel/heap.ts';
 import { familyOf, zstdOf } from './coding.ts';
 import { deflateStreams, inflateStream } from './deflate.ts';
 import { codingOf } from './streams.ts';
 import type { Views } from './views.ts';
 import { decodeXz, loadXz, xzStream } from './xz.ts';
-import { decodeZstd, hasZstd, loadZstd, zstdFrame } from './zstd.ts';
+import { decodeZstd, hasZstd, loadAnyZstd, loadZstd, zstdFrame } from './zstd.ts';
 
 /** Codes and decodes streams of all families. */
 
@@ -44,8 +43,6 @@ async function compressOne(content: Uint8Array, coding: number, out: Uint8Array)
   const made = family === 'zstd' ? zstdFrame(content, coding) : family === 'xz' ? xzStream(content, coding) : undefined;
   const fits = made?.length === out.length;
   if (fits) out.set(made);
-  // What xz makes lies in the memory of its library.
-  if (family === 'zstd' && made !== undefined) release(made);
   return fits;
 }
 
@@ -59,24 +56,25 @@ export async function decodeStream(bytes: Uint8Array, coding: number, out: Uint8
 async function loaded(coding: number): Promise<'zstd' | 'xz' | undefined> {
   const family = familyOf(coding);
   const zstd = zstdOf(coding);
-  // Node decodes it.
-  if (zstd !== undefined && zstd.level > 0) await loadZstd(zstd.version);
+  if (zstd !== undefined) await (zstd.level > 0 ? loadZstd(zstd.version) : loadAnyZstd());
   else if (family === 'xz') await loadXz();
   return family === 'deflate' ? undefined : family;
 }
 
 /**
- * Whether what this installation lacks keeps it from using a delta with these streams.
+ * Whether what this installation lacks keeps it from using a delta with these streams. Loads what it needs: of zstd no more than what makes frames, which reads
+ * all others as well.
  *
  * @throws ShoalError `DELTA_FEATURE`, with the name of the package
  */
 export async function requireCodecs({ base, target }: Views): Promise<void> {
-  const codings = new Set([...base.coding, ...target.coding]);
+  const codings = new Set([...target.coding, ...base.coding]);
   const has = (family: string): boolean => Array.from(codings).some((coding) => familyOf(coding) === family);
   const lacks = (what: string, name: string): ShoalError => new ShoalError('DELTA_FEATURE', `this delta has to make ${what}: install ${name} beside shoal, or fetch content`);
   if (has('xz') && !(await loadXz())) throw lacks('xz streams', 'node-liblzma 5.1.3');
-  for (const coding of codings) {
-    const zstd = zstdOf(coding);
-    if (zstd !== undefined && zstd.level > 0 && !hasZstd(zstd.version)) throw lacks('zstd frames', 'what npm did not install of its dependencies');
+  const versions = new Set(Array.from(codings, zstdOf).flatMap((zstd) => (zstd !== undefined && zstd.level > 0 ? [zstd.version] : [])));
+  for (const version of versions) {
+    if (!hasZstd(version)) throw lacks('zstd frames', 'what npm did not install of its dependencies');
+    await loadZstd(version);
   }
 }

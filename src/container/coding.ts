@@ -10,7 +10,7 @@ import { codingOf } from './streams.ts';
 export interface ZstdCoding {
   /** 1 … 22. */
   readonly level: number;
-  /** Which libzstd: 0 is 1.5.5 (the bytes of 1.5.4 and 1.5.5), 1 is 1.5.7. */
+  /** Which libzstd: 0 is 1.5.4 (up to level 3 and from 13 on the bytes of 1.5.5 as well), 1 is 1.5.7. */
   readonly version: 0 | 1;
   /** With the low half of its content's XXH64 behind it, as `zstd` writes it and mksquashfs does not. */
   readonly checksum: boolean;

@@ -95,8 +95,11 @@ export interface Units {
   readonly streams: Streams;
 }
 
-/** Bytes that nothing makes shorter, so that the payload is as long: a segment that has more of them closes. A device has memory for both. */
-const DENSE_BYTES = 2 * 1024 * 1024;
+/**
+ * Bytes that nothing makes shorter, so that the payload is as long: a segment that has more of them closes. A device has memory for both. Less than the 2 MiB of
+ * most spans: a head or two among noise do not make it two spans.
+ */
+const DENSE_BYTES = 1.5 * 1024 * 1024;
 /** Judged by its first bytes, and from so many bits a byte on: what was compressed or encrypted. */
 const DENSE_STRETCH = 64 * 1024;
 const DENSE_SAMPLE = 8 * 1024;

@@ -1,13 +1,17 @@
 import { fitsDevice, readOnly, xzCoding, xzOf, zstdCoding, zstdOf } from './coding.ts';
 import { compressStreams, decodeStream } from './codec.ts';
 import { loadXz, xzAt } from './xz.ts';
-import { hasZstd, zstdAt } from './zstd.ts';
+import { hasZstd, loadAnyZstd, zstdAt } from './zstd.ts';
 
 /** Streams that are not deflate: how they are found, and how it is found out what made them. */
 
-/** Has to have been called before `otherAt`. */
-export async function loadOthers(): Promise<void> {
-  await loadXz();
+/** Of RFC 8878, 3.1.1, and of the .xz format, 2.1.1.1. */
+const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+const XZ_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
+
+/** Has to have been called before `otherAt` looks into `whole`: libraries are loaded for what there may be in it. */
+export async function loadOthers(whole: Buffer): Promise<void> {
+  await Promise.all([whole.includes(XZ_MAGIC) ? loadXz() : undefined, whole.includes(ZSTD_MAGIC) ? loadAnyZstd() : undefined]);
 }
 
 /** A stream that was found. */

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
+import { WASM_MAGIC, wasmSections } from './wasm-regions.ts';
 
-/** What lies where in an artifact, for people: sections of the ELF files in it, and what else can be told by its own marks. */
+/** What lies where in an artifact, for people: sections of the ELF files and WebAssembly modules in it, and what else can be told by its own marks. */
 
 export interface Region {
   readonly name: string;
@@ -10,7 +11,7 @@ export interface Region {
   readonly end: number;
 }
 
-const MAGIC = Buffer.from('\x7fELF\x02\x01\x01', 'latin1');
+const ELF_MAGIC = Buffer.from('\x7fELF\x02\x01\x01', 'latin1');
 /** Of a section's head: bytes; types without bytes in the file. */
 const HEAD_BYTES = 64;
 /** Of a file, before its first section. */
@@ -32,18 +33,32 @@ export function regionsOf(bytes: Buffer): readonly Region[] {
     }
     add(REST, 'rest', end);
   };
-  for (let at = bytes.indexOf(MAGIC); at >= 0; at = bytes.indexOf(MAGIC, Math.max(at + 4, regions.at(-1)?.end ?? 0))) {
-    const sections = sectionsOf(bytes, at);
+  const next = { elf: -1, wasm: -1 };
+  for (let from = 0; ; ) {
+    // Each is looked for once.
+    if (next.elf < from) next.elf = placeOf(bytes, ELF_MAGIC, from);
+    if (next.wasm < from) next.wasm = placeOf(bytes, WASM_MAGIC, from);
+    const at = Math.min(next.elf, next.wasm);
+    if (at === Infinity) break;
+    from = at + 4;
+    const isElf = at === next.elf;
+    const sections = isElf ? sectionsOf(bytes, at) : wasmSections(bytes, at);
     if (sections.length === 0) continue;
     addRest(at);
-    const kind = bytes.readUInt16LE(at + 16) === RELOCATABLE ? 'object' : 'executable';
+    const kind = isElf && bytes.readUInt16LE(at + 16) === RELOCATABLE ? 'object' : 'executable';
     for (const { name, begin, end } of sections) {
       add('between sections', kind, begin);
       add(name, kind, end);
     }
+    from = Math.max(from, regions.at(-1)?.end ?? 0);
   }
   addRest(bytes.length);
   return regions;
+}
+
+function placeOf(bytes: Buffer, magic: Buffer, from: number): number {
+  const at = bytes.indexOf(magic, from);
+  return at < 0 ? Infinity : at;
 }
 
 interface Marked {

@@ -25,6 +25,23 @@ describe('what a delta is spent on', () => {
     for (let at = 1000; at < 1064; at++) expect(regionsOf(Buffer.concat([bytes.subarray(0, at), Buffer.from([255]), bytes.subarray(at + 1)])).at(-1)?.end).toBe(bytes.length);
   });
 
+  test('sections of a WebAssembly module, wherever it begins, and what follows it', () => {
+    // Header; types; a function; code; a section of one's own, "name"; then what is none.
+    const section = (id: number, ...content: number[]): Buffer => Buffer.from([id, content.length, ...content]);
+    const module = Buffer.concat([Buffer.from('\0asm\x01\0\0\0', 'latin1'), section(1, 1, 0x60, 0, 0), section(3, 1, 0), section(10, 1, 2, 0, 0x0b), section(0, 4, ...Buffer.from('name'), 9, 9, 9)]);
+    const bytes = Buffer.concat([Buffer.alloc(100, 3), module, Buffer.alloc(60), executable('x86', 3, 50)]);
+    const regions = regionsOf(bytes).map(({ name, kind, end }, n, all) => [name, kind, end - (all[n - 1]?.end ?? 0)]);
+    expect(regions.slice(0, 10)).toEqual([
+      ['other bytes', 'rest', 100],
+      ['between sections', 'executable', 10], ['wasm types', 'executable', 4], ['between sections', 'executable', 2], ['wasm functions', 'executable', 2], ['between sections', 'executable', 2], ['wasm code', 'executable', 4],
+      ['between sections', 'executable', 2], ['wasm name', 'executable', 8], ['other bytes', 'rest', 60],
+    ]);
+    expect(regions.some(([name]) => name === '.text')).toBe(true);
+    // Sections out of order, or beyond the end, are none.
+    expect(regionsOf(Buffer.concat([module.subarray(0, 14), section(10, 1, 2, 0, 0x0b), section(3, 1, 0)])).filter(({ name }) => name.startsWith('wasm')).map(({ name }) => name)).toEqual(['wasm types', 'wasm code']);
+    for (let end = 0; end <= module.length; end++) expect(regionsOf(module.subarray(0, end)).at(-1)?.end ?? 0).toBe(end);
+  });
+
   test('what else can be told: signatures of modules, streams of xz and zstd, and nothing that only begins like them', () => {
     const signed = Buffer.concat([kernelModules(6, 1), Buffer.alloc(300, 9), Buffer.from('~Module signature appended~\n')]);
     // `printf shoal | xz --check=crc32 | xxd -p`
