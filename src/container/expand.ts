@@ -84,19 +84,30 @@ export async function expand(base: Uint8Array, target: Uint8Array, spanEnds: rea
   const changed = Array.from(found.at.keys(), (n) => !known.has(nameOf(target, found, n)));
   const unchanged = new Set(unchangedInExecutables(found, begun, changed));
   const wanted = (n: number): boolean => changed[n] === true || unchanged.has(n);
+  const bytesOf = (which: (n: number) => boolean): number => found.size.reduce((sum, size, n) => (which(n) ? sum + size : sum), 0);
   const expandedBase = base.length + heldBytes(before);
   const opened = new OpenedTarget(target, found, wanted, mostBytes - expandedBase);
-  const proven = await proveStreams(target, found, wanted, { threads, signal, onProven: (n, content) => { opened.keep(n, content); } });
+  // The base is expanded meanwhile: threads look for what made the target's streams, and this one would wait for them.
+  const worthwhile = before.at.length > 0 && bytesOf(wanted) >= LEAST_BYTES && expandedBase + target.length <= mostBytes;
+  const [proven, own] = await settled([
+    proveStreams(target, found, wanted, { threads, signal, onProven: (n, content) => { opened.keep(n, content); } }),
+    worthwhile ? expandBase(base, before, expandedBase, roomBehind) : Promise.resolve(base),
+  ]);
   const { ends, streams } = unitsOf(target, pick(proven, (n) => canBeMade(proven.coding[n] as number)), spanEnds);
-  const bytesOf = (which: (n: number) => boolean): number => found.size.reduce((sum, size, n) => (which(n) ? sum + size : sum), 0);
   const open = new Set(streams.at);
   const closed = new Set(Array.from(found.at.keys()).filter((n) => !open.has(found.at[n] as number)).map((n) => nameOf(target, found, n)));
   const leftBytes = bytesOf((n) => changed[n] === true && !open.has(found.at[n] as number));
   // What is closed in the target may lie in a base stream that is like it.
   const rebuilt = leftBytes > foundBytes * MOST_CLOSED ? [] : Array.from(before.at, (at, n): readonly [number, number] => [at, at + (before.size[n] as number)]).filter((_, n) => !closed.has(nameOf(base, before, n)));
   const census = { found: foundBytes, unchanged: bytesOf((n) => changed[n] !== true), made: streams.size.reduce((sum, size) => sum + size, 0), unmade: unmadeOf(found, (n) => changed[n] === true && !canBeMade(proven.coding[n] as number)) };
-  if (census.made < LEAST_BYTES || before.at.length === 0 || expandedBase + openedSize(streams, target.length) > mostBytes) return { census, expansion: undefined };
-  return { census, expansion: { views: { base: { ...before, coding: before.coding.map((coding) => (coding < 128 ? coding : readOnly(coding))) }, target: streams }, base: await expandBase(base, before, expandedBase, roomBehind), target: await opened.with(streams), units: layOut(streams, ends), rebuilt } };
+  if (!worthwhile || census.made < LEAST_BYTES || expandedBase + openedSize(streams, target.length) > mostBytes) return { census, expansion: undefined };
+  return { census, expansion: { views: { base: { ...before, coding: before.coding.map((coding) => (coding < 128 ? coding : readOnly(coding))) }, target: streams }, base: own, target: await opened.with(streams), units: layOut(streams, ends), rebuilt } };
+}
+
+/** All results; what fails first is thrown when all have ended, for they share memory. */
+async function settled<A, B>([first, second]: readonly [Promise<A>, Promise<B>]): Promise<readonly [A, B]> {
+  await Promise.allSettled([first, second]);
+  return Promise.all([first, second]);
 }
 
 function unmadeOf({ size, coding }: Streams, which: (n: number) => boolean): Partial<Record<Family, number>> {

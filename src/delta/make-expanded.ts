@@ -7,6 +7,7 @@ import { blake3 } from '../kernel/hash.ts';
 import { encodeDelta } from './encode.ts';
 import type { EncodeOptions, EncodedDelta, EncodedSegment } from './encode.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
+import { inLanes } from './lanes.ts';
 import type { DeltaInput, MadeDelta } from './made.ts';
 import { PREDICTION_BYTES, deltaBytes, encodeDeltaManifest } from './manifest.ts';
 import type { DeltaManifest, DeltaSegment } from './manifest.ts';
@@ -54,12 +55,7 @@ export async function makeExpanded(base: DeltaInput, target: DeltaInput, spanEnd
 
 /** The map page of each unit. */
 function pagesOf({ segments }: EncodedDelta, units: readonly Unit[]): readonly number[] {
-  let part = 0;
-  return units.map(({ parts }) => {
-    const page = segments[part]?.page ?? 0;
-    part += parts.length;
-    return page;
-  });
+  return firstPartsOf(units).map((part) => segments[part]?.page ?? 0);
 }
 
 /** What a segment's payload is: that of its only part where it has no streams, all of its parts', or its very bytes. */
@@ -69,6 +65,9 @@ function coded(own: readonly EncodedSegment[], single: boolean, wanted: Uint8Arr
   const payload = encodeParts(own);
   return payload.length < wanted.length ? { codec: Codec.PARTS, payload } : { codec: Codec.RAW, payload: Uint8Array.from(wanted) };
 }
+
+/** Units that are decoded at a time. */
+const LANES = 2;
 
 /**
  * The first bytes of the hash of what each unit is predicted to be: of its only part, or of the hashes of its parts. Each part is decoded
@@ -82,29 +81,42 @@ async function provenPredictions({ pages, segments }: EncodedDelta, whole: Pick<
   const moved = segments.some(({ codec }) => codec === Codec.MOVED) ? await placesMoved(await openedPages(pages, units, covers), whole.base.length) : undefined;
   const reader = memoryBase(whole.base);
   const windows = new Windows();
+  const firstParts = firstPartsOf(units);
   const predictions: Uint8Array[] = [];
-  let open: { readonly page: number; readonly covers: Covers } = { page: -1, covers: new Float64Array(0) };
-  let scratch = Buffer.alloc(0);
-  let part = 0;
-  for (const [number, unit] of units.entries()) {
-    signal?.throwIfAborted();
-    const hashes: Uint8Array[] = [];
-    const plain = unit.parts.length === 1 && unit.parts[0]?.items.every(({ stream }) => stream < 0) === true;
-    let place = unit.opened;
-    for (const { length } of unit.parts) {
-      const { page, begin, codec, payload } = segments[part++] as EncodedSegment;
-      if (open.page !== page) open = { page, covers: await covers(page) };
-      if (scratch.length < length) scratch = Buffer.allocUnsafeSlow(length);
-      const made = scratch.subarray(0, length);
-      const pieces = await predict(open.covers, begin, made, reader, windows);
-      hashes.push(blake3(made));
-      await decodeSegment(codec, payload, made, codec === Codec.MOVED ? place : begin, pieces, moved);
-      if (!made.equals(whole.target.subarray(place, place + length))) throw new ShoalError('DELTA_UNPROVEN', `segment ${String(number)} of the delta does not rebuild the target; the delta is thrown away`, { ids: { segment: number } });
-      place += length;
-    }
-    predictions.push(((plain ? hashes[0] : undefined) ?? blake3(Buffer.concat(hashes))).slice(0, PREDICTION_BYTES));
-  }
+  await inLanes(units.length, LANES, () => {
+    let open: { readonly page: number; readonly covers: Covers } = { page: -1, covers: new Float64Array(0) };
+    let scratch = Buffer.alloc(0);
+    return async (number) => {
+      signal?.throwIfAborted();
+      const unit = units[number] as Unit;
+      const hashes: Uint8Array[] = [];
+      const plain = unit.parts.length === 1 && unit.parts[0]?.items.every(({ stream }) => stream < 0) === true;
+      let place = unit.opened;
+      for (const [n, { length }] of unit.parts.entries()) {
+        const { page, begin, codec, payload } = segments[(firstParts[number] as number) + n] as EncodedSegment;
+        if (open.page !== page) open = { page, covers: await covers(page) };
+        if (scratch.length < length) scratch = Buffer.allocUnsafeSlow(length);
+        const made = scratch.subarray(0, length);
+        const pieces = await predict(open.covers, begin, made, reader, windows);
+        hashes.push(blake3(made));
+        await decodeSegment(codec, payload, made, codec === Codec.MOVED ? place : begin, pieces, moved);
+        if (!made.equals(whole.target.subarray(place, place + length))) throw new ShoalError('DELTA_UNPROVEN', `segment ${String(number)} of the delta does not rebuild the target; the delta is thrown away`, { ids: { segment: number } });
+        place += length;
+      }
+      predictions[number] = ((plain ? hashes[0] : undefined) ?? blake3(Buffer.concat(hashes))).slice(0, PREDICTION_BYTES);
+    };
+  });
   return predictions;
+}
+
+/** Number of the first part of each unit, among all. */
+function firstPartsOf(units: readonly Unit[]): readonly number[] {
+  let parts = 0;
+  return units.map((unit) => {
+    const first = parts;
+    parts += unit.parts.length;
+    return first;
+  });
 }
 
 /** The covers of all pages by where they lie in the opened target. */
