@@ -20,3 +20,22 @@ export const systemClock: Clock = {
     };
   },
 };
+
+/** A timer that runs so much later than it was due did because this process was kept from running, milliseconds. */
+const KEPT_MS = 250;
+
+/**
+ * Runs `run` when something has not come in time, `ms` milliseconds from now. Where this process itself was kept from running until then, what has come is
+ * looked at first: it is given as long again as it was late, once. Otherwise whoever's processor is full finds that nobody answers.
+ */
+export function afterLooking(clock: Clock, ms: number, run: () => void): () => void {
+  const due = clock.now() + ms;
+  let cancel = clock.after(ms, () => {
+    const kept = clock.now() - due;
+    if (kept < KEPT_MS) run();
+    else cancel = clock.after(Math.min(kept, ms), run);
+  });
+  return () => {
+    cancel();
+  };
+}

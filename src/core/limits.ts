@@ -146,10 +146,11 @@ export const AGENT_SETTLE_MS = 1_000;
 export const AGENT_ACQUAINTED_MS = 5_000;
 /** How long whoever keeps the list of neighbours may take: an update does not wait for it any longer, milliseconds. */
 export const NEIGHBOURS_TIMEOUT_MS = 2_000;
-/** How long a neighbour may take to say what it holds: one that cannot be reached is asked again on another connection, milliseconds. */
+/** A neighbour that has not said what it holds within this is late; one that cannot be reached is asked again on another connection, milliseconds. */
 export const HOLDING_TIMEOUT_MS = 3_000;
-/** The same for one that can be reached and is late again and again, milliseconds. */
-export const HOLDING_TIMEOUT_MOST_MS = 12_000;
+/** For how long the answer of one that was reached is waited for all the same, and at most, where it is late again and again, milliseconds. */
+export const HOLDING_ANSWER_MS = 12_000;
+export const HOLDING_ANSWER_MOST_MS = 48_000;
 /** How long a neighbour may take to say what news it has, milliseconds. */
 export const NEWS_TIMEOUT_MS = 3_000;
 /** Neighbours that were caught with wrong bytes: how many are remembered, and for how long (addresses change hands). */

@@ -76,6 +76,9 @@ export class Fetching {
   readonly #holdings: Holdings;
   readonly #content: ContentWork;
   readonly #running = new Set<Promise<void>>();
+  /** Spans on their way over the backhaul, and those that are about to be. */
+  readonly #crossing = new Set<number>();
+  #claimed: readonly number[] = [];
   readonly #contents: ContentRequests;
   #delta: DeltaInUse | undefined;
   #lastArrival: number;
@@ -102,7 +105,8 @@ export class Fetching {
       spans: index.spans,
       places: index,
       members: () => turns?.members ?? 0,
-      onHolding: (source, holding) => turns?.saw(source, holding),
+      onHolding: (source, holding, took) => turns?.saw(source, holding, took),
+      onLate: (source) => turns?.late(source),
       onBoast: (source) => turns?.caught(source),
       onFailure: (source, error) => {
         // Whoever does not answer has nothing to offer until it does; that is all that follows from it.
@@ -154,6 +158,7 @@ export class Fetching {
       const delta = road === undefined ? undefined : { base: road.manifest.base.root, segments: road.segments.length };
       await this.#holdings.refresh(sources.filter((source) => !standing.banned(source)), road !== undefined || turns?.leads === false, delta);
       this.#plan(usable);
+      this.#claim(turns?.claimed ?? []);
       if (turns !== undefined && (turns.waits || this.#leavesItToOthers(turns))) this.#parts.onAlive();
       this.#giveUp(sources);
       await new Promise<void>((resolve) => {
@@ -206,7 +211,7 @@ export class Fetching {
     const road = delta.road;
     if (road === undefined && this.#inFlight.room === 0) return;
     const now = clock.now();
-    const wants = missing.wants(now, OVERDUE_MS, this.#contents);
+    const wants = missing.wants(now, OVERDUE_MS * (turns?.slowness ?? 1), this.#contents);
     const roads: RoadsParts = { missing, holdings: this.#holdings, inFlight: this.#inFlight, turns, road, deltaComing: this.#coming, underWay: (segment) => this.#delta?.underWay.has(segment) === true, lacksPage: (source, page) => this.#delta?.pages.lacks(source, page) === true };
     if (road !== undefined && this.#delta !== undefined) {
       for (const { source, page } of this.#delta.pages.steps(wants, sources, roads, now, random).slice(0, this.#inFlight.room)) this.#startPage(source, page, this.#delta);
@@ -225,6 +230,13 @@ export class Fetching {
         this.#startSegment(source, this.#delta.road.segmentOf(step.span), this.#delta);
       }
     }
+  }
+
+  /** Tells what it is about to bring over the backhaul, and is not bringing yet. */
+  #claim(spans: readonly number[]): void {
+    for (const span of this.#claimed) if (!spans.includes(span) && !this.#crossing.has(span)) this.#parts.onBringing(span, false);
+    for (const span of spans) this.#parts.onBringing(span, true);
+    this.#claimed = spans;
   }
 
   #startContent(source: Source, fill: SpanFill): void {
@@ -299,6 +311,7 @@ export class Fetching {
     const began = this.#parts.clock.now();
     const crossing = source !== undefined && isFar(source) ? fills.map(({ span }) => span) : [];
     for (const span of crossing) {
+      this.#crossing.add(span);
       this.#parts.onBringing(span, true);
       this.#parts.turns?.brings(span);
     }
@@ -316,6 +329,7 @@ export class Fetching {
         if (fill.asked.length === 0) fill.since = this.#parts.clock.now();
       }
       for (const span of crossing) {
+        this.#crossing.delete(span);
         this.#parts.onBringing(span, false);
         if (this.#parts.missing.isWhole(span)) this.#parts.turns?.has(span, this.#parts.clock.now() - began);
       }

@@ -35,7 +35,10 @@ export interface HoldingsParts {
   /** How many are at the site. */
   readonly members: () => number;
   readonly signal: AbortSignal;
-  readonly onHolding: (source: Source, holding: PeerHolding) => void;
+  /** `took`: milliseconds that it was waited for. */
+  readonly onHolding: (source: Source, holding: PeerHolding, took: number) => void;
+  /** It was reached, and takes long to answer. */
+  readonly onLate: (source: Source) => void;
   /** It says that it has what it has not, again and again. */
   readonly onBoast: (source: Source) => void;
   /** It did not answer, or not properly; what it said before is forgotten. */
@@ -124,9 +127,14 @@ export class Holdings {
   }
 
   async #askNow(source: Source, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
-    const { key, onAnswer, onFailure, onHolding, places, signal, spans } = this.#parts;
+    const { clock, key, onAnswer, onFailure, onHolding, onLate, places, signal, spans } = this.#parts;
+    const late = (): void => {
+      onLate(source);
+    };
+    const began = clock.now();
     try {
-      const holding = await source.holding(key, spans, signal, places);
+      const holding = await source.holding(key, spans, signal, places, late);
+      const took = clock.now() - began;
       let boasts = 0;
       for (const span of this.#denied.spans.get(source.name) ?? []) {
         if (holding?.spans.has(span) !== true) continue;
@@ -141,10 +149,10 @@ export class Holdings {
       }
       if (this.#boasters.has(source.name)) return;
       this.#spans.set(source.name, holding?.spans ?? 'all');
-      if (holding !== undefined) onHolding(source, holding);
+      if (holding !== undefined) onHolding(source, holding, took);
       if ((holding?.bringing?.length ?? 0) > 0) this.#bringers.add(source.name);
       else this.#bringers.delete(source.name);
-      const segments = delta === undefined || holding?.base !== delta.base ? undefined : await source.deltaHolding?.(key, delta.base, delta.segments, signal);
+      const segments = delta === undefined || holding?.base !== delta.base ? undefined : await source.deltaHolding?.(key, delta.base, delta.segments, signal, late);
       for (const segment of this.#denied.segments.get(source.name) ?? []) segments?.delete(segment);
       if (segments !== undefined) this.#segments.set(source.name, segments);
     } catch (error) {

@@ -1,7 +1,9 @@
 import net from 'node:net';
 import tls from 'node:tls';
+import { afterLooking } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError } from '../core/errors.ts';
+import type { ErrorIds } from '../core/errors.ts';
 import { takeAll } from '../core/rate-limiter.ts';
 import type { RateLimiter } from '../core/rate-limiter.ts';
 import { CONNECT_TIMEOUT_MS, HEADER_MAX_BYTES, HTTP_INTERIM_MAX, HTTP_PROCESSING_MAX, STALL_MIN_BYTES } from '../core/limits.ts';
@@ -87,6 +89,7 @@ export class HttpConnection {
   #sent = 0;
   #exchanges = 0;
   #failure: ShoalError | undefined;
+  #reached = false;
   #stopStallTimer: (() => void) | undefined;
   readonly #limiters: readonly RateLimiter[];
   /** Lets the socket be read again: a limit holds it up until then. */
@@ -94,8 +97,12 @@ export class HttpConnection {
   /** A limit of ours has held it up since silence was last looked for. */
   #wasHeld = false;
 
-  static async open(origin: URL, parts: ConnectionParts, onClose: () => void, signal: AbortSignal): Promise<HttpConnection> {
+  static async open(origin: URL, parts: ConnectionParts, onClose: () => void, signal: AbortSignal, reached: () => void): Promise<HttpConnection> {
     const connection = new HttpConnection(origin, parts, onClose);
+    connection.#socket.once('connect', () => {
+      connection.#reached = true;
+      reached();
+    });
     const stop = (): void => {
       // Whether the other side was reached at all makes a difference; one that takes long for its part of a TLS handshake was.
       const { code, message, ids, retry } = signal.reason as ShoalError;
@@ -200,8 +207,8 @@ export class HttpConnection {
 
   async #connected(event: 'connect' | 'secureConnect'): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      const stop = this.#clock.after(CONNECT_TIMEOUT_MS, () => {
-        this.#fail(new ShoalError('HTTP_CONNECT', `${this.origin} did not answer within ${String(CONNECT_TIMEOUT_MS / 1000)} s`, { retry: 'elsewhere' }));
+      const stop = afterLooking(this.#clock, CONNECT_TIMEOUT_MS, () => {
+        this.#fail(new ShoalError('HTTP_CONNECT', `${this.origin} did not answer within ${String(CONNECT_TIMEOUT_MS / 1000)} s`, { ids: this.#ids, retry: 'elsewhere' }));
       });
       this.#socket.once(event, () => {
         stop();
@@ -355,8 +362,13 @@ export class HttpConnection {
     });
   }
 
+  /** Of errors before the connection is of use: whether somebody has taken it, whatever he made of it. */
+  get #ids(): ErrorIds {
+    return this.#reached ? { reached: 1 } : {};
+  }
+
   #lost(cause?: Error): ShoalError {
-    const details = { retry: 'elsewhere', ...(cause === undefined ? {} : { cause }) } as const;
+    const details = { ids: this.#ids, retry: 'elsewhere', ...(cause === undefined ? {} : { cause }) } as const;
     if (this.#socket.connecting || (this.#exchanges === 0 && this.#pending === undefined)) {
       return new ShoalError('HTTP_CONNECT', `${this.origin} cannot be reached${cause === undefined ? '' : `: ${cause.message}`}`, details);
     }

@@ -28,8 +28,8 @@ export class HttpPool {
     this.#limiters = limiters;
   }
 
-  /** A connection for one exchange. `fresh` asks for one that has never been used. Throws `HTTP_CONNECT` or the signal's reason. */
-  async acquire(origin: URL, fresh: boolean, signal: AbortSignal): Promise<HttpConnection> {
+  /** A connection for one exchange. `fresh` asks for one that has never been used. `reached`: see `HttpOptions`. Throws `HTTP_CONNECT` or the signal's reason. */
+  async acquire(origin: URL, fresh: boolean, signal: AbortSignal, reached: () => void = () => undefined): Promise<HttpConnection> {
     for (;;) {
       if (this.#closed) throw new ShoalError('HTTP_CLOSED', 'the HTTP client has been closed');
       signal.throwIfAborted();
@@ -37,11 +37,14 @@ export class HttpPool {
       if (idle !== undefined) {
         this.#forgetIdle(idle);
         if (fresh) idle.destroy(unused());
-        else if (idle.usable) return this.#lend(idle);
+        else if (idle.usable) {
+          reached();
+          return this.#lend(idle);
+        }
         continue;
       }
       if ((this.#counts.get(origin.origin) ?? 0) < CONNECTIONS_PER_ORIGIN) {
-        if (this.#total < CONNECTIONS_MAX) return this.#open(origin, signal);
+        if (this.#total < CONNECTIONS_MAX) return this.#open(origin, signal, reached);
         const oldest = this.#idle.keys().next().value;
         if (oldest !== undefined) {
           this.#forgetIdle(oldest);
@@ -77,7 +80,7 @@ export class HttpPool {
     this.#wake();
   }
 
-  async #open(origin: URL, signal: AbortSignal): Promise<HttpConnection> {
+  async #open(origin: URL, signal: AbortSignal, reached: () => void): Promise<HttpConnection> {
     this.#count(origin.origin, 1);
     let counted = true;
     const closed = (): void => {
@@ -88,7 +91,7 @@ export class HttpPool {
     };
     let opened: HttpConnection | undefined;
     try {
-      opened = await HttpConnection.open(origin, { clock: this.#clock, tls: origin.protocol === 'https:' ? this.#tlsFor(origin) : {}, limiters: this.#limiters }, closed, signal);
+      opened = await HttpConnection.open(origin, { clock: this.#clock, tls: origin.protocol === 'https:' ? this.#tlsFor(origin) : {}, limiters: this.#limiters }, closed, signal, reached);
       return this.#lend(opened);
     } catch (error) {
       closed();

@@ -19,6 +19,8 @@ export interface HttpOptions {
   readonly timeoutMs?: number;
   /** Told of the bytes received, heads included, also when the exchange fails: they have been paid for. */
   readonly onReceived?: (bytes: number) => void;
+  /** Told when the other side was reached: somebody took the connection, whatever he does with it. Not while it waits for one that is free. */
+  readonly onReached?: () => void;
   /** Told of every 102 (Processing) before the answer. */
   readonly onProcessing?: () => void;
   /** Longest silence or drip. Default `STALL_TIMEOUT_MS`. */
@@ -142,7 +144,7 @@ export class HttpClient {
 
   async #attempt(url: URL, target: BodyTarget, headers: Record<string, string>, options: HttpOptions, signal: AbortSignal): Promise<Exchanged> {
     for (let fresh = false; ; fresh = true) {
-      const connection = await this.#pool.acquire(url, fresh, signal);
+      const connection = await this.#pool.acquire(url, fresh, signal, options.onReached);
       const reused = connection.exchanges > 0;
       const stop = (): void => {
         connection.destroy(signal.reason as ShoalError);

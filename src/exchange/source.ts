@@ -1,9 +1,10 @@
 import { Bitmap } from '../core/bitmap.ts';
+import { afterLooking } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { ARTIFACT_MAX_SPANS, BRINGING_MOST, DELTA_MAX_SEGMENTS, HOLDING_TIMEOUT_MOST_MS, HOLDING_TIMEOUT_MS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
+import { ARTIFACT_MAX_SPANS, BRINGING_MOST, DELTA_MAX_SEGMENTS, HOLDING_ANSWER_MOST_MS, HOLDING_ANSWER_MS, HOLDING_TIMEOUT_MS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
 import { HEADER_BASE, HEADER_BRINGING, HEADER_PATIENT, HEADER_SEGMENTS, HEADER_WORKING, wire } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { ChunkRef } from '../merkle/page.ts';
@@ -74,14 +75,14 @@ export interface Source {
   readonly near?: boolean;
   /** An encoded page, not verified. Throws `NOT_HELD` when this source has it not. */
   page(key: ContentKey, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array>;
-  /** Which of `spans` spans it has; undefined for a source that can get whatever it has not. `places`: where they lie. */
-  holding(key: ContentKey, spans: number, signal?: AbortSignal, places?: SpanPlaces): Promise<PeerHolding | undefined>;
+  /** Which of `spans` spans it has; undefined for a source that can get whatever it has not. `places`: where they lie; `late` is told when it takes long to answer. */
+  holding(key: ContentKey, spans: number, signal?: AbortSignal, places?: SpanPlaces, late?: () => void): Promise<PeerHolding | undefined>;
   /** Hands `sink` the chunks asked for. Throws `NOT_HELD`, and whatever `sink` throws; what it was given by then is good. */
   span(key: ContentKey, request: SpanRequest, sink: SpanSink, signal?: AbortSignal): Promise<void>;
   /** A map page or payload of a delta that makes `key`, verified. Throws `NOT_HELD`, and `DELTA_DAMAGED` for other bytes. */
   delta?(key: ContentKey, object: DeltaObject, signal?: AbortSignal, alive?: () => void): Promise<Uint8Array>;
   /** Which of `segments` segments of the delta from `base` it has; undefined when it has nothing of it. */
-  deltaHolding?(key: ContentKey, base: ObjectId, segments: number, signal?: AbortSignal): Promise<Bitmap | undefined>;
+  deltaHolding?(key: ContentKey, base: ObjectId, segments: number, signal?: AbortSignal, late?: () => void): Promise<Bitmap | undefined>;
   /** Bytes received so far, heads included; those for deltas are no content. */
   totals(): { readonly content: number; readonly control: number; readonly delta?: number };
   close(): Promise<void>;
@@ -97,7 +98,7 @@ export class HttpSource implements Source {
   /** Whether it has brought a right span. */
   #proven = false;
   /** How long it may take to say what it holds. */
-  #patienceMs = HOLDING_TIMEOUT_MS;
+  #answerMs = HOLDING_ANSWER_MS;
 
   constructor(kind: SourceKind, url: string, clock: Clock, upstream: Upstream = new HttpUpstream(url, clock)) {
     this.kind = kind;
@@ -112,9 +113,9 @@ export class HttpSource implements Source {
     return body;
   }
 
-  async holding(key: ContentKey, spans: number, signal?: AbortSignal): Promise<PeerHolding | undefined> {
+  async holding(key: ContentKey, spans: number, signal?: AbortSignal, _places?: SpanPlaces, late?: () => void): Promise<PeerHolding | undefined> {
     if (this.kind !== 'peer') return undefined;
-    const { status, headers, body } = await this.#soon(wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, signal);
+    const { status, headers, body } = await this.#soon(wire.holding(key), (ARTIFACT_MAX_SPANS + 7) >> 3, signal, late);
     if (status === 404) return { spans: new Bitmap(spans), working: headers.get(HEADER_WORKING) === '1', known: false };
     this.#expect200(status, 'what it holds');
     const base = headers.get(HEADER_BASE) ?? '';
@@ -147,9 +148,9 @@ export class HttpSource implements Source {
     throw new ShoalError('DELTA_DAMAGED', `what ${this.name} sent for object ${id.slice(0, 12)}… of a delta is not that object`, { ids: { source: this.name, object: id }, retry: 'elsewhere' });
   }
 
-  async deltaHolding(key: ContentKey, base: ObjectId, segments: number, signal?: AbortSignal): Promise<Bitmap | undefined> {
+  async deltaHolding(key: ContentKey, base: ObjectId, segments: number, signal?: AbortSignal, late?: () => void): Promise<Bitmap | undefined> {
     if (this.kind !== 'peer') return undefined;
-    const { status, headers, body } = await this.#soon(wire.deltaHolding(key, base), (DELTA_MAX_SEGMENTS + 7) >> 3, signal);
+    const { status, headers, body } = await this.#soon(wire.deltaHolding(key, base), (DELTA_MAX_SEGMENTS + 7) >> 3, signal, late);
     if (status === 404) return undefined;
     this.#expect200(status, 'what it holds of a delta');
     // A delta that was made anew has other segments: whoever has the one of before is no liar, and has nothing of this one.
@@ -186,22 +187,36 @@ export class HttpSource implements Source {
   }
 
   /**
-   * What a neighbour says is worth little when it is late; and a connection that does not get through is given up for another. One
-   * that gets through, to a host that is late all the same, is given ever more time: asking again is only more for it to do. Throws `HTTP_LATE` then.
+   * A neighbour that cannot be reached in time is given up for another connection. One that was reached and does not answer has more to do than it can:
+   * `late` is told so, and the answer is waited for, ever longer where it never comes. To ask again would be more for it to do, over TLS a handshake, and
+   * what it says when it comes to it would never be heard. Throws `HTTP_LATE` at last.
    */
-  async #soon(path: string, maxBytes: number, signal: AbortSignal | undefined): Promise<UpstreamAnswer> {
-    const late = new AbortController();
-    const cancel = this.#clock.after(this.#patienceMs, () => {
-      late.abort();
+  async #soon(path: string, maxBytes: number, signal: AbortSignal | undefined, late: (() => void) | undefined): Promise<UpstreamAnswer> {
+    const stop = new AbortController();
+    let reached = false;
+    let cancel = afterLooking(this.#clock, HOLDING_TIMEOUT_MS, () => {
+      if (!reached) {
+        stop.abort();
+        return;
+      }
+      late?.();
+      cancel = this.#clock.after(this.#answerMs - HOLDING_TIMEOUT_MS, () => {
+        stop.abort();
+      });
     });
     try {
-      const answer = await this.#upstream.get('control', path, maxBytes, {}, signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]));
-      this.#patienceMs = HOLDING_TIMEOUT_MS;
+      const answer = await this.#upstream.get('control', path, maxBytes, {}, signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]), () => {
+        reached = true;
+      });
+      this.#answerMs = HOLDING_ANSWER_MS;
       return answer;
     } catch (cause) {
-      if (!late.signal.aborted || signal?.aborted === true || !isShoalError(cause)) throw cause;
-      const connected = cause.ids.connecting === undefined;
-      this.#patienceMs = connected ? Math.min(2 * this.#patienceMs, HOLDING_TIMEOUT_MOST_MS) : HOLDING_TIMEOUT_MS;
+      if (signal?.aborted === true || !isShoalError(cause)) throw cause;
+      // Who takes a connection and does not come to the end of a handshake, or ends it because it took long, is late like one that does not come to the question.
+      const handshake = cause.code === 'HTTP_CONNECT' && cause.ids.reached !== undefined;
+      if (!stop.signal.aborted && !handshake) throw cause;
+      const connected = handshake || cause.ids.connecting === undefined;
+      this.#answerMs = connected ? Math.min(2 * this.#answerMs, HOLDING_ANSWER_MOST_MS) : HOLDING_ANSWER_MS;
       throw new ShoalError(connected ? 'HTTP_LATE' : 'HTTP_CONNECT', `${this.name} did not answer in time`, { cause, ids: { source: this.name }, retry: 'again' });
     } finally {
       cancel();

@@ -3,8 +3,8 @@ import type { PeerHolding, Source } from './source.ts';
 
 /** Who of a site asks the origin for what. The gateway asks once whoever asks it: there only who has the best base counts. */
 export interface BackhaulTurns {
-  /** Told what a neighbour says that it has. */
-  saw(source: Source, holding: PeerHolding): void;
+  /** Told what a neighbour says that it has, and after how many milliseconds it answered. */
+  saw(source: Source, holding: PeerHolding, took: number): void;
   /** Told that a neighbour has answered what it holds, or cannot be reached. */
   asked(source: Source): void;
   /** Told of one that can be reached, and did not answer in time. */
@@ -34,6 +34,10 @@ export interface BackhaulTurns {
   readonly leads: boolean;
   /** How many others are at the site. */
   readonly members: number;
+  /** Spans that this device is about to bring: others are told of them as of those that it is bringing. */
+  readonly claimed: readonly number[];
+  /** From 1: so many times as long as usual is waited for neighbours, for that is how slow they answer. */
+  readonly slowness: number;
   /** Others bring what is not this device's turn. */
   readonly othersAtWork: boolean;
 }

@@ -27,8 +27,8 @@ export interface UpstreamTotals {
 export interface Upstream {
   readonly url: string;
   readonly totals: Readonly<UpstreamTotals>;
-  /** Reads at most `maxBytes` of body. Throws `HTTP_…` (retry elsewhere) when there is no proper answer in time. */
-  get(plane: Plane, path: string, maxBytes: number, headers?: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<UpstreamAnswer>;
+  /** Reads at most `maxBytes` of body. `reached`: see `HttpOptions.onReached`. Throws `HTTP_…` (retry elsewhere) when there is no proper answer in time. */
+  get(plane: Plane, path: string, maxBytes: number, headers?: Readonly<Record<string, string>>, signal?: AbortSignal, reached?: () => void): Promise<UpstreamAnswer>;
   /** Content, straight into the caller's memory. Throws what `HttpClient.receive` throws: `HTTP_STATUS` for any status but 200 and 206. */
   receive(path: string, target: BodyTarget, options?: HttpOptions): Promise<HttpAnswer>;
   /** Sends a small JSON message of the control plane. Throws as `get` does. */
@@ -68,8 +68,8 @@ export class HttpUpstream implements Upstream {
     this.#client = new HttpClient({ limiters, ...(linked === undefined ? {} : { tls: linked.link[linked.expected] }) });
   }
 
-  get(plane: Plane, path: string, maxBytes: number, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal): Promise<UpstreamAnswer> {
-    return this.#request(plane, path, maxBytes, { headers, ...(signal === undefined ? {} : { signal }) });
+  get(plane: Plane, path: string, maxBytes: number, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal, reached?: () => void): Promise<UpstreamAnswer> {
+    return this.#request(plane, path, maxBytes, { headers, ...(signal === undefined ? {} : { signal }), ...(reached === undefined ? {} : { onReached: reached }) });
   }
 
   put(path: string, json: Uint8Array, signal?: AbortSignal): Promise<UpstreamAnswer> {

@@ -5,6 +5,13 @@
  * agree; and a few that share a slow line finish spans to pass on while many would all be half way.
  */
 export const LOTS = 8;
+/**
+ * Where of those that bring things none is left, so many others take their places. All members look at these as well: who comes late, and is one of those
+ * whose places were taken, is to see by whom.
+ */
+export const STAND_INS = 4;
+/** For how long somebody who was lost is not given a place again, unless he is heard of, milliseconds. */
+export const LOST_MS = 300_000;
 /** For how long a member that does not want the artifact yet is counted as one that brings its share, milliseconds. */
 export const JOIN_MS = 3_000;
 /** The same of one that says it is looking for news: with a slow processor, or many of them on one, that takes a while. Milliseconds. */
@@ -22,6 +29,13 @@ export const BUSY_TIMES = 2;
  */
 export const ALL_BUSY_TIMES = 6;
 export const ALL_BUSY_LEAST = 3;
+/**
+ * Where members answer more slowly than this, all of these times are so many times as long as the middle one of the last answers takes longer, but not more than
+ * that many times: where processors are full, a minute is what a moment is elsewhere, and whoever is slow must not make everybody cross. Milliseconds.
+ */
+export const ANSWER_MS = 250;
+export const ANSWERS = 16;
+export const SLOW_TIMES_MOST = 8;
 /** For how long a member that says it is at work, and has nothing to show for it, keeps its turn at most, milliseconds. */
 export const WORK_UNSEEN_MS = 300_000;
 /** Less where it is known how long others take: so many times that, but not less than this, milliseconds. */

@@ -12,6 +12,8 @@ export interface Member {
   readonly looking?: boolean | undefined;
   /** False: it was not asked yet, and may be bringing anything; nobody crosses before it was. Default true. */
   readonly asked?: boolean | undefined;
+  /** There are enough others that bring things: none of it is for this one, which may all the same have something, or be bringing it. Default false. */
+  readonly standby?: boolean | undefined;
 }
 
 /** What a member says of itself. */
@@ -57,6 +59,10 @@ export interface Seen {
   broken: number;
   /** It has answered, or could not be asked. */
   heard: boolean;
+  /** When it was asked what it answered last. */
+  askedLast: number;
   /** It was caught with wrong bytes: nothing is left to it. */
   liar: boolean;
+  /** Others bring things. */
+  standby: boolean;
 }

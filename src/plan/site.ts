@@ -1,6 +1,8 @@
+import { Agreement } from './agreement.ts';
 import { hashOf, score } from './rendezvous.ts';
 import { ALL_BUSY_LEAST, ALL_BUSY_TIMES, BROKEN_MOST, BUSY_TIMES, JOIN_MS, LAST_WIDTH, LEFT_MS, LOOKING_MS, LOTS, PATIENCE_LEAST_MS, PATIENCE_TIMES, STAND_IN_MS, TAKE_OVER_MS, TRY_MS, UNDECIDED_MS, UNHEARD_MS, WIDTH, WORK_UNSEEN_MS } from './site-limits.ts';
 import type { Member, Said, Seen } from './site-member.ts';
+import { Slowness } from './slowness.ts';
 
 /**
  * Who of a site brings which span over the backhaul: pure, and without a word between the members. Those that need the fewest
@@ -29,6 +31,8 @@ export class SiteTurns {
   #best = -1;
   /** Spans of the artifact, where that is known. */
   #count = Infinity;
+  readonly #slow = new Slowness();
+  readonly #agreement: Agreement;
   /** Whether something is left to begin that is for members to bring that can be waited for, as found last. */
   #left = { at: -Infinity, any: false };
   /** The span that this device tries though it is not its turn. */
@@ -41,10 +45,12 @@ export class SiteTurns {
     this.#selfName = self.instance;
     this.#self = this.#first(self);
     this.#begun = now();
+    this.#agreement = new Agreement(now);
   }
 
-  /** Who else is there. Those that are not named any more lose their turns. */
-  members(list: readonly Member[]): void {
+  /** Who else is there. Those that are not named any more lose their turns. `standby`: this device brings nothing as long as others can. */
+  members(list: readonly Member[], standby = false): void {
+    this.#self.standby = standby;
     const named = new Set(list.map(({ instance }) => instance));
     for (const [instance, seen] of this.#others) {
       if (named.has(instance)) continue;
@@ -59,6 +65,7 @@ export class SiteTurns {
       else {
         seen.bytes = member.bytes ?? seen.bytes;
         seen.looking = member.looking;
+        seen.standby = member.standby === true;
         if (!seen.joined && member.joined !== false) {
           seen.joined = true;
           seen.alive = this.#now();
@@ -139,6 +146,23 @@ export class SiteTurns {
     seen.brought = now;
   }
 
+  /** A member answered what was asked so many milliseconds ago. */
+  answered(instance: string, took: number): void {
+    this.#slow.answered(took);
+    const seen = this.#others.get(instance);
+    if (seen !== undefined) seen.askedLast = this.#now() - took;
+  }
+
+  /** Spans that this device is about to bring: to be shown to others like those that it is bringing. */
+  get claimed(): readonly number[] {
+    return this.#agreement.claimed.filter((span) => !this.#shown.has(span));
+  }
+
+  /** From 1: how many times as long as usual members are waited for. */
+  get slowness(): number {
+    return this.#slow.times;
+  }
+
   /** A member was asked: it answered, or cannot be reached. Until then it may be bringing anything. */
   asked(instance: string): void {
     const seen = this.#others.get(instance);
@@ -165,7 +189,7 @@ export class SiteTurns {
   get width(): number {
     let [members, claimed, begun] = [1, 0, this.#shown.size];
     for (const seen of this.#others.values()) {
-      if (!this.#waitsFor(seen)) continue;
+      if (!this.#waitsFor(seen) || seen.standby) continue;
       members++;
       claimed += seen.claims.size;
       for (const span of seen.claims.keys()) if (!this.#shown.has(span)) begun++;
@@ -184,6 +208,21 @@ export class SiteTurns {
     return members;
   }
 
+  /**
+   * Members that were to bring things and cannot be waited for, where none of all that were is left, this device included: others are to
+   * take their places. As long as one is left, the turns of the others are his, and nobody has to agree with anybody on who comes next.
+   */
+  get lost(): readonly string[] {
+    const lost: string[] = [];
+    if (!this.#self.standby) return lost;
+    for (const [instance, seen] of this.#others) {
+      if (seen.standby) continue;
+      if (this.#waitsFor(seen) || this.#isUnheard(seen)) return [];
+      lost.push(instance);
+    }
+    return lost;
+  }
+
   /** Whether others are at work, so that waiting makes sense. */
   get othersAtWork(): boolean {
     return [...this.#others.values()].some((seen) => this.#inTime(seen));
@@ -196,7 +235,7 @@ export class SiteTurns {
   }
 
   #isUnheard({ busy, heard, liar, since }: Seen): boolean {
-    return !heard && !liar && this.#now() - since <= (busy && this.#allBusy ? Math.max(UNHEARD_MS, ALL_BUSY_TIMES * TAKE_OVER_MS) : UNHEARD_MS);
+    return !heard && !liar && this.#now() - since <= (busy && this.#allBusy ? Math.max(UNHEARD_MS * this.slowness, ALL_BUSY_TIMES * TAKE_OVER_MS) : UNHEARD_MS * this.slowness);
   }
 
   /** Whether most members are late. */
@@ -216,8 +255,21 @@ export class SiteTurns {
     return true;
   }
 
-  /** Whether it is this device's turn to bring `span` over the backhaul. */
+  /** Whether it is this device's turn to bring `span` over the backhaul, and all know. */
   mine(span: number): boolean {
+    const lot = span % LOTS;
+    if (this.#owns(span)) return this.#agreement.mayBegin(span, lot, this.slowness, (since) => this.#heardSince(since));
+    if (this.#agreement.claimedOf(lot) === span) this.#agreement.withdraw(lot);
+    return false;
+  }
+
+  #heardSince(since: number): boolean {
+    for (const seen of this.#others.values()) if (seen.joined && seen.askedLast < since && this.#inTime(seen)) return false;
+    return true;
+  }
+
+  #owns(span: number): boolean {
+    if (this.#self.standby) return false;
     const rank = this.#rank(this.#self);
     const lot = span % LOTS;
     const own = score(this.#self, lot);
@@ -228,7 +280,7 @@ export class SiteTurns {
       if (!this.#inTime(seen)) continue;
       // Its turn or not: it is on its way. Whoever joins or comes back moves the turns, and should not have it fetched twice.
       if (this.#brings(seen, span)) return false;
-      if (!this.#waitsFor(seen)) continue;
+      if (seen.standby || !this.#waitsFor(seen)) continue;
       const other = this.#rankBeside(seen, rank);
       const theirs = score(seen, lot);
       if (other < firstRank || (other === firstRank && theirs > firstScore)) [first, firstRank, firstScore] = [seen, other, theirs];
@@ -237,7 +289,7 @@ export class SiteTurns {
     if (!this.#idles(first, lot)) return this.#tries && span === (this.#tried ??= span);
     // Whoever is next may begin to be waited for.
     first.passed = this.#now();
-    return this.mine(span);
+    return this.#owns(span);
   }
 
   /** Whether it is this device's turn only because another one cannot be waited for, who may be bringing `span` where nobody here sees it: what is its own comes first. */
@@ -252,6 +304,7 @@ export class SiteTurns {
     let [firstRank, firstScore] = [rank, score(this.#self, lot)];
     for (const seen of this.#others.values()) {
       const here = this.#waitsFor(seen);
+      if (seen.standby) continue;
       if (!here && (!seen.joined || seen.liar || this.#inTime(seen))) continue;
       const other = this.#rankBeside(seen, rank);
       const theirs = score(seen, lot);
@@ -285,7 +338,7 @@ export class SiteTurns {
     const now = this.#now();
     const known = this.#firsts.get(lot) ?? { seen: first, since: now, asked: now };
     // What nobody asked about for a while was brought, or is being fetched on the LAN.
-    if (known.seen !== first || now - known.asked > TAKE_OVER_MS) known.since = now;
+    if (known.seen !== first || now - known.asked > TAKE_OVER_MS * this.slowness) known.since = now;
     known.seen = first;
     known.asked = now;
     this.#firsts.set(lot, known);
@@ -295,16 +348,17 @@ export class SiteTurns {
   /** Whether it is time for this device to try something, because nobody has anything to show. */
   get #tries(): boolean {
     const idle = this.#now() - this.#begun;
-    if (idle < TRY_MS || this.#self.pace !== undefined) return false;
+    const tryMs = TRY_MS * this.slowness;
+    if (idle < tryMs || this.#self.pace !== undefined) return false;
     const rank = this.#rank(this.#self);
     let before = 0;
     for (const seen of this.#others.values()) {
       if (seen.pace !== undefined) return false;
-      if (!this.#inTime(seen)) continue;
+      if (seen.standby || !this.#inTime(seen)) continue;
       const other = this.#rankBeside(seen, rank);
       if (other < rank || (other === rank && score(seen, LOTS) > score(this.#self, LOTS))) before++;
     }
-    return idle >= TRY_MS * 2 ** before;
+    return idle >= tryMs * 2 ** before;
   }
 
   /** For how long a member may bring nothing: by how long others take, for it might say anything of itself. */
@@ -326,7 +380,7 @@ export class SiteTurns {
 
   /** Fewer bytes come first. A member that is still looking at its base is waited for, not for ever. */
   #rank({ bytes, since }: Seen): number {
-    return bytes ?? (this.#now() - since <= UNDECIDED_MS ? this.#best : Infinity);
+    return bytes ?? (this.#now() - since <= UNDECIDED_MS * this.slowness ? this.#best : Infinity);
   }
 
   /** Of who has not joined it may be known what it will need; otherwise it counts as one of ours. */
@@ -336,22 +390,12 @@ export class SiteTurns {
 
   #inTime({ alive, busy, joined, liar, looking, since }: Seen): boolean {
     if (liar) return false;
-    if (joined) return this.#now() - alive <= (!busy ? 1 : this.#allBusy ? ALL_BUSY_TIMES : BUSY_TIMES) * TAKE_OVER_MS;
-    return looking !== false && this.#now() - since <= (looking === true ? LOOKING_MS : JOIN_MS);
+    if (joined) return this.#now() - alive <= Math.max(this.slowness, !busy ? 1 : this.#allBusy ? ALL_BUSY_TIMES : BUSY_TIMES) * TAKE_OVER_MS;
+    return looking !== false && this.#now() - since <= (looking === true || busy ? LOOKING_MS : JOIN_MS) * this.slowness;
   }
 
-  #first({ instance, weight, bytes, joined = true, looking, asked = true }: Member): Seen {
+  #first({ instance, weight, bytes, joined = true, looking, asked = true, standby = false }: Member): Seen {
     const now = this.#now();
-    return { hash: hashOf(this.#root, instance), weight, bytes, joined, looking, busy: false, held: 0, since: now, grew: now, alive: now, brought: now, pace: undefined, claims: new Map(), passed: undefined, broken: 0, heard: asked, liar: false };
+    return { hash: hashOf(this.#root, instance), weight, bytes, joined, looking, busy: false, held: 0, since: now, grew: now, alive: now, brought: now, pace: undefined, claims: new Map(), passed: undefined, broken: 0, heard: asked, askedLast: -Infinity, liar: false, standby };
   }
-}
-
-/** The same members, those first that bring something of `root` when all are at work, then those that would take over. */
-export function bringersFirst<M extends Pick<Member, 'instance' | 'weight'>>(root: string, members: readonly M[]): readonly M[] {
-  const places = new Map<M, number>(members.map((member) => [member, Infinity]));
-  for (let lot = 0; lot < LOTS; lot++) {
-    const scored = members.map((member) => ({ member, score: score({ hash: hashOf(root, member.instance), weight: member.weight }, lot) }));
-    for (const [place, { member }] of scored.sort((a, b) => b.score - a.score).entries()) places.set(member, Math.min(place, places.get(member) ?? place));
-  }
-  return members.toSorted((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
 }

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Bitmap } from '../../src/core/bitmap.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { ObjectId } from '../../src/core/ids.ts';
-import { HOLDING_TIMEOUT_MOST_MS, HOLDING_TIMEOUT_MS } from '../../src/core/limits.ts';
+import { HOLDING_ANSWER_MOST_MS, HOLDING_ANSWER_MS, HOLDING_TIMEOUT_MS } from '../../src/core/limits.ts';
 import { HttpSource } from '../../src/exchange/source.ts';
 import { isLie } from '../../src/exchange/standing.ts';
 import { HttpUpstream } from '../../src/exchange/upstream.ts';
@@ -57,7 +57,7 @@ describe('what an honest neighbour says that it holds of a delta', () => {
 
 describe('a neighbour that does not answer', () => {
   // Over TLS it does not get as far as a question: the handshake is work for it already.
-  it.each(['http', 'https'])('is given ever more time when it can be reached (%s)', async (scheme) => {
+  it.each(['http', 'https'])('is called late, and given ever more time, when it can be reached (%s)', async (scheme) => {
     const clock = new ManualClock();
     const waiting: (() => void)[] = [];
     const slow = createServer((socket) => {
@@ -68,20 +68,38 @@ describe('a neighbour that does not answer', () => {
     const url = `${scheme}://127.0.0.1:${String((slow.address() as AddressInfo).port)}`;
     // The connections' time-outs are of the real clock, and never reached; how long it is waited for, of this one.
     const late = new HttpSource('peer', url, clock, new HttpUpstream(url, systemClock));
-    for (let ms = HOLDING_TIMEOUT_MS, round = 0; round < 4; round++, ms = Math.min(2 * ms, HOLDING_TIMEOUT_MOST_MS)) {
+    for (let ms = HOLDING_ANSWER_MS, round = 0; round < 4; round++, ms = Math.min(2 * ms, HOLDING_ANSWER_MOST_MS)) {
       const asked = new Promise<void>((resolve) => waiting.push(resolve));
       let code: unknown;
-      const holding = late.holding(key, 8).catch((error: unknown) => (code = (error as { readonly code?: unknown }).code));
+      let called = 0;
+      const holding = late.holding(key, 8, undefined, undefined, () => called++).catch((error: unknown) => (code = (error as { readonly code?: unknown }).code));
       await asked;
-      clock.advance(ms - 1);
+      clock.advance(HOLDING_TIMEOUT_MS - 1);
+      expect(called).toBe(0);
+      clock.advance(1);
+      expect(called).toBe(1);
+      clock.advance(ms - HOLDING_TIMEOUT_MS - 1);
       await new Promise(setImmediate);
       expect(code).toBeUndefined();
       clock.advance(1);
       await holding;
-      expect(code).toBe('HTTP_LATE');
+      expect([code, called]).toEqual(['HTTP_LATE', 1]);
     }
     await late.close();
     slow.close();
+  });
+
+  it('is late, and not unreachable, when it takes the connection and ends the handshake because it took too long', async () => {
+    const full = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => { socket.destroy(); });
+    });
+    await new Promise<void>((resolve) => full.listen(0, '127.0.0.1', resolve));
+    const url = `https://127.0.0.1:${String((full.address() as AddressInfo).port)}`;
+    const late = new HttpSource('peer', url, systemClock);
+    await expect(late.holding(key, 8)).rejects.toMatchObject({ code: 'HTTP_LATE' });
+    await late.close();
+    full.close();
   });
 
   it('is unreachable when nobody takes the connection', async () => {

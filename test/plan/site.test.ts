@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { JOIN_MS, LOOKING_MS, LOTS, STAND_IN_MS, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WORK_UNSEEN_MS } from '../../src/plan/site-limits.ts';
-import { SiteTurns, bringersFirst } from '../../src/plan/site.ts';
+import { ANSWER_MS, JOIN_MS, LOOKING_MS, LOTS, SLOW_TIMES_MOST, STAND_INS, STAND_IN_MS, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WORK_UNSEEN_MS } from '../../src/plan/site-limits.ts';
+import { bringersFirst, lookAt } from '../../src/plan/look.ts';
+import { SiteTurns } from '../../src/plan/site.ts';
 import type { Member } from '../../src/plan/site-member.ts';
 import { fc } from '../support/property.ts';
 
@@ -291,7 +292,115 @@ describe('members that can be reached, and are late with their answers', () => {
   });
 });
 
+describe('a site whose members answer slowly', () => {
+  it('waits for them as many times as long, and for one that hangs no longer than where the others are quick', () => {
+    let now = 0;
+    const turns = turnsOf('a', ['b'], () => now);
+    const theirs = Array.from({ length: LOTS }, (_, each) => each).filter((each) => !turns.mine(each));
+    for (let each = 0; each < 5; each++) turns.answered('b', 20);
+    for (let each = 0; each < 4; each++) turns.answered('b', 60_000);
+    now = TAKE_OVER_MS + 1;
+    expect(theirs.every((each) => turns.mine(each))).toBe(true);
+    for (let each = 0; each < 16; each++) turns.answered('b', 3 * ANSWER_MS);
+    expect(theirs.some((each) => turns.mine(each))).toBe(false);
+    now = 3 * TAKE_OVER_MS + 1;
+    expect(theirs.every((each) => turns.mine(each))).toBe(true);
+    for (let each = 0; each < 16; each++) turns.answered('b', 1_000 * ANSWER_MS);
+    expect(turns.slowness).toBe(SLOW_TIMES_MOST);
+  });
+});
+
+describe('members that answer slowly', () => {
+  /** Two that each think that the other one is gone, and that a span is their own. */
+  const apart = (now: () => number): readonly [SiteTurns, SiteTurns] => {
+    const both = [new SiteTurns(member('a'), ROOT, now), new SiteTurns(member('b'), ROOT, now)] as const;
+    both[0].members([member('b'), member('c')]);
+    both[1].members([member('a'), member('c')]);
+    for (const turns of both) for (let each = 0; each < 16; each++) turns.answered('c', 2 * ANSWER_MS);
+    return both;
+  };
+  const silence = 2 * TAKE_OVER_MS + 1;
+
+  it('say what they are about to bring, and begin when all have answered what was asked since', () => {
+    let now = 0;
+    const [a] = apart(() => now);
+    const span = Array.from({ length: LOTS }, (_, each) => each).find((each) => ['b', 'c'].every((other) => turnsOf('a', [other]).mine(each))) ?? -1;
+    expect([a.mine(span), a.claimed]).toEqual([false, [span]]);
+    now = 1_000;
+    a.answered('b', 2 * ANSWER_MS);
+    expect(a.mine(span)).toBe(false);
+    // What c answers now was asked before the claim.
+    a.answered('c', 1_001);
+    expect(a.mine(span)).toBe(false);
+    a.answered('c', 999);
+    expect([a.mine(span), a.claimed]).toEqual([true, [span]]);
+    a.brings(span);
+    expect(a.claimed).toEqual([]);
+    // The next one of the same lot is this device's as well.
+    expect(a.mine(span + LOTS)).toBe(true);
+  });
+
+  it('leave to the other one what both claim when they hear of it, and bring it once', () => {
+    let now = 0;
+    const [a, b] = apart(() => now);
+    now = silence;
+    for (const turns of [a, b]) turns.saw('c', { held: 0, working: true });
+    const span = Array.from({ length: LOTS }, (_, each) => each).find((each) => turnsOf('a', ['c']).mine(each) && turnsOf('b', ['c']).mine(each)) ?? -1;
+    expect([a.mine(span), b.mine(span)]).toEqual([false, false]);
+    now += 500;
+    // b hears of a first.
+    b.saw('a', { held: 0, working: true, bringing: a.claimed, count: LOTS });
+    b.answered('a', 400);
+    expect([b.mine(span), b.claimed]).toEqual([false, []]);
+    a.saw('b', { held: 0, working: true, bringing: b.claimed, count: LOTS });
+    for (const each of ['b', 'c']) a.answered(each, 400);
+    const begins = [a.mine(span), b.mine(span)];
+    // It was a's or b's by rank: that one begins, now or when it has claimed it again; the other does not.
+    expect(begins[1]).toBe(false);
+  });
+});
+
 describe('a site of many', () => {
+  it('names those that were to bring things and are gone when none of them is left, and not before', () => {
+    let now = 0;
+    const turns = new SiteTurns(member('a'), ROOT, () => now);
+    const list: readonly Member[] = [member('b'), member('c'), { ...member('d'), standby: true }];
+    turns.members(list, true);
+    const all = Array.from({ length: LOTS }, (_, each) => each);
+    expect([turns.lost, all.some((each) => turns.mine(each))]).toEqual([[], false]);
+    now = TAKE_OVER_MS + 1;
+    turns.saw('c', { held: 1, working: true });
+    turns.members(list, true);
+    expect([turns.lost, all.some((each) => turns.mine(each))]).toEqual([[], false]);
+    now += TAKE_OVER_MS + 1;
+    expect([...turns.lost].sort()).toEqual(['b', 'c']);
+    // It is one of those that take their places.
+    turns.members([member('b'), member('c'), member('d')], false);
+    expect([turns.lost, all.every((each) => turns.mine(each))]).toEqual([[], true]);
+  });
+
+  it('has the same bringers in the eyes of all, whatever the order in which they got to know each other, and the same that take their places', () => {
+    const names = Array.from({ length: 60 }, (_, at) => `device-${String(at)}`);
+    const choose = (self: string, lost: readonly string[]): readonly string[] => {
+      const at = names.indexOf(self);
+      const others = [...names.slice(at + 1), ...names.slice(0, at)].map((instance) => ({ instance, bytes: Infinity, without: false, lost: lost.includes(instance) }));
+      const { bringers, looked, standby } = lookAt(ROOT, { instance: self, bytes: 1_000 }, self, others, 16);
+      expect(looked).toHaveLength(16);
+      for (const each of bringers) expect(looked).toContain(each);
+      return [...[...bringers].map(({ instance }) => instance), ...(standby ? [] : [self])].sort();
+    };
+    const first = choose('device-0', []);
+    expect(first).toHaveLength(LOTS);
+    for (const self of names) expect(choose(self, [])).toEqual(first);
+    const next = choose(names.find((each) => !first.includes(each)) ?? '', first);
+    expect(next).toHaveLength(STAND_INS);
+    for (const self of names) if (!first.includes(self)) expect(choose(self, first)).toEqual(next);
+    // Who comes late looks at those that took its place.
+    const late = first[0] ?? '';
+    const { looked } = lookAt(ROOT, { instance: late, bytes: Infinity }, late, names.filter((each) => each !== late).map((instance) => ({ instance, bytes: Infinity, without: false, lost: false })), 16);
+    expect(looked.map(({ instance }) => instance)).toEqual(expect.arrayContaining([...next]));
+  });
+
   it('has a few that bring everything, the same for all, each span exactly once', () => {
     const names = Array.from({ length: 60 }, (_, at) => `device-${String(at)}`);
     const all = names.map((self) => turnsOf(self, names));

@@ -13,8 +13,10 @@ import type { DeltaOffer } from '../../exchange/delta-choice.ts';
 import type { BackhaulTurns } from '../../exchange/download.ts';
 import type { HttpUpstream, Link, Upstream } from '../../exchange/upstream.ts';
 import { inOrder } from '../../plan/rendezvous.ts';
-import { LOTS } from '../../plan/site-limits.ts';
-import { SiteTurns, bringersFirst } from '../../plan/site.ts';
+import { lookAt } from '../../plan/look.ts';
+import type { Choice } from '../../plan/look.ts';
+import { LOST_MS } from '../../plan/site-limits.ts';
+import { SiteTurns } from '../../plan/site.ts';
 import { upstreamOf } from '../membership.ts';
 import { Periodic } from '../periodic.ts';
 import type { Traffic } from '../traffic.ts';
@@ -60,6 +62,8 @@ interface Neighbour {
   roots: readonly ObjectId[] | undefined;
   /** What it said when it was asked for it: that it knows of it, that it looks whether it is news for it, or neither. */
   readonly has: Map<ObjectId, Interest>;
+  /** When it was to bring things and could not be waited for; `-Infinity` when it has had or brought something since. */
+  lost: number;
 }
 
 /**
@@ -75,7 +79,9 @@ export class Neighbours {
   /** What the choice among many neighbours depends on. */
   readonly #order = randomUUID();
   /** Where there are many, who of them is looked at, by root: not found out anew for every request. */
-  readonly #looked = new Map<ObjectId, readonly Neighbour[]>();
+  readonly #looked = new Map<ObjectId, Choice<Neighbour>>();
+  /** By root: what bringing it costs this device, bytes, once that is known. */
+  readonly #own = new Map<ObjectId, number>();
   /** Of the update that runs. */
   #turns: SiteTurns | undefined;
   #closed = false;
@@ -131,7 +137,7 @@ export class Neighbours {
       if (known?.instance === instance) known.roots = roots;
       else {
         const upstream = known?.upstream ?? upstreamOf(url, clock, this.#options.link, 'neighbour', this.#options.traffic.near);
-        this.#known.set(url, { instance, upstream, source: known?.source ?? new HttpSource('peer', url, clock, upstream), roots, has: new Map() });
+        this.#known.set(url, { instance, upstream, source: known?.source ?? new HttpSource('peer', url, clock, upstream), roots, has: new Map(), lost: -Infinity });
       }
     }
   }
@@ -173,7 +179,7 @@ export class Neighbours {
 
   /** Those that have something of `root`. Which ones, where there are many, differs from device to device. */
   sources(root: ObjectId): readonly Source[] {
-    return this.#chosen(root).map(({ source }) => source);
+    return this.#chosen(root).looked.map(({ source }) => source);
   }
 
   /** All that are known, as many as are looked at. */
@@ -210,12 +216,14 @@ export class Neighbours {
     let offers: readonly DeltaOffer[] = [];
     const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
     const look = (): SiteTurns => {
-      turns.members(this.#chosen(root).map((neighbour) => {
+      const { bringers, looked, standby } = this.#chosen(root);
+      turns.members(looked.map((neighbour) => {
         const said = neighbour.has.get(root);
         const joined = neighbour.roots?.includes(root) === true || said === 'joined';
         // What it needs once it sets out, it will say itself.
-        return { instance: neighbour.instance, weight: 1, asked: false, joined, looking: said === undefined ? undefined : said === 'looking', bytes: joined ? undefined : this.#costOf(root, neighbour) };
-      }));
+        return { instance: neighbour.instance, weight: 1, asked: false, joined, standby: !bringers.has(neighbour), looking: said === undefined ? undefined : said === 'looking', bytes: joined ? undefined : this.#costOf(root, neighbour) };
+      }), standby);
+      this.#replace(root, turns.lost);
       return turns;
     };
     look();
@@ -232,11 +240,14 @@ export class Neighbours {
         const neighbour = this.#known.get(name);
         if (neighbour !== undefined) turns.caught(neighbour.instance);
       },
-      saw: ({ name }, { base, bringing, spans, working, known }) => {
+      saw: ({ name }, { base, bringing, spans, working, known }, took) => {
         const neighbour = this.#known.get(name);
         if (neighbour === undefined) return;
         this.#heard(root, neighbour, known ? 'joined' : working ? 'looking' : 'none');
+        // Words alone give nobody his place back.
+        if (spans.size > 0 || (bringing?.length ?? 0) > 0) neighbour.lost = -Infinity;
         look();
+        turns.answered(neighbour.instance, took);
         turns.asked(neighbour.instance);
         if (known) turns.saw(neighbour.instance, { held: spans.size, has: (span) => spans.has(span), count: spans.count, working, bytes: costOf(base), bringing });
       },
@@ -249,6 +260,7 @@ export class Neighbours {
       decided: (choice, listed) => {
         offers = listed;
         this.#costs.set(root, new Map(listed.map(({ base, bytes }) => [base, bytes])));
+        this.#own.set(root, choice?.offer.bytes ?? Infinity);
         this.#looked.delete(root);
         turns.decided(choice?.offer.bytes ?? Infinity, Math.min(...listed.map(({ bytes }) => bytes)));
         look();
@@ -273,6 +285,12 @@ export class Neighbours {
       },
       get members() {
         return members();
+      },
+      get claimed() {
+        return turns.claimed;
+      },
+      get slowness() {
+        return turns.slowness;
       },
       get othersAtWork() {
         return look().othersAtWork;
@@ -299,20 +317,27 @@ export class Neighbours {
     return bytes.length === 0 ? undefined : Math.min(...bytes);
   }
 
-  /** Where there are many, those that may have to bring it, at whom everyone looks, and others, of whom everyone looks at some. */
-  #chosen(root: ObjectId): readonly Neighbour[] {
+  /** Those it looks at: all, or where there are many, those that may have to bring it, and some of the others. */
+  #chosen(root: ObjectId): Choice<Neighbour> {
     // Those that have nothing of it yet are asked as well: that is how they hear that there is something.
     const known = [...this.#known.values()];
-    if (known.length <= NEIGHBOURS_MAX) return known;
-    const looked = this.#looked.get(root);
-    if (looked !== undefined) return looked;
-    const weighed = known.map((neighbour) => ({ neighbour, instance: neighbour.instance, weight: 1, bytes: this.#costOf(root, neighbour) ?? Infinity }));
-    const wanting = weighed.filter(({ neighbour: { has } }) => has.get(root) !== 'none');
-    const first = bringersFirst(root, wanting).toSorted((a, b) => (a.bytes === b.bytes ? 0 : a.bytes - b.bytes)).slice(0, LOTS);
-    const others = bringersFirst(this.#order, wanting.filter((each) => !first.includes(each)));
-    const chosen = [...first, ...others, ...weighed.filter((each) => !wanting.includes(each))].slice(0, NEIGHBOURS_MAX).map(({ neighbour }) => neighbour);
-    this.#looked.set(root, chosen);
-    return chosen;
+    if (known.length <= NEIGHBOURS_MAX) return { looked: known, bringers: new Set(known), standby: false };
+    const before = this.#looked.get(root);
+    if (before !== undefined) return before;
+    const forgotten = this.#options.clock.now() - LOST_MS;
+    const candidates = known.map((neighbour) => ({ neighbour, instance: neighbour.instance, bytes: this.#costOf(root, neighbour) ?? Infinity, without: neighbour.has.get(root) === 'none', lost: neighbour.lost > forgotten }));
+    const { bringers, looked, standby } = lookAt(root, { instance: this.#options.self?.instance ?? this.#order, bytes: this.#own.get(root) ?? Infinity }, this.#order, candidates, NEIGHBOURS_MAX);
+    const choice = { looked: looked.map(({ neighbour }) => neighbour), bringers: new Set([...bringers].map(({ neighbour }) => neighbour)), standby };
+    this.#looked.set(root, choice);
+    return choice;
+  }
+
+  /** Others are to take the places of these, which were to bring `root`. */
+  #replace(root: ObjectId, instances: readonly string[]): void {
+    if (instances.length === 0 || this.#known.size <= NEIGHBOURS_MAX) return;
+    const now = this.#options.clock.now();
+    for (const neighbour of this.#known.values()) if (instances.includes(neighbour.instance)) neighbour.lost = now;
+    this.#looked.delete(root);
   }
 
   async close(): Promise<void> {
