@@ -1,13 +1,64 @@
 #include "choose.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "bytes.h"
+#include "frame_index.h"
+#include "meter.h"
+#include "residual.h"
 
 namespace shoal::delta {
+namespace {
+
+// Where the tables begin that pieces of the rule's stretch lie in.
+ValueMap startsMap(const JumpsFound& jumps, const Range& home, const Rule& rule, const std::vector<Piece>& pieces) {
+  std::vector<size_t> used;
+  uint32_t at = 0;
+  for (const Piece& p : pieces) {
+    const uint32_t from = std::max(at, rule.begin), to = std::min(at + p.length, rule.begin + rule.size);
+    if (p.kind == SHOAL_DELTA_BASE && from < to) {
+      const uint64_t first = p.base + (from - at), last = p.base + (to - at);
+      auto next = std::upper_bound(jumps.starts.begin(), jumps.starts.end(), first);
+      if (next != jumps.starts.begin()) --next;
+      for (; next != jumps.starts.end() && *next < last; ++next) used.push_back(static_cast<size_t>(next - jumps.starts.begin()));
+    }
+    at += p.length;
+  }
+  std::sort(used.begin(), used.end());
+  used.erase(std::unique(used.begin(), used.end()), used.end());
+  ValueMap map;
+  for (const size_t k : used)
+    if (jumps.starts[k] - home.base < std::min<uint64_t>(home.size, UINT32_MAX)) map.from.push_back(static_cast<uint32_t>(jumps.starts[k] - home.base));
+  map.by.assign(map.from.size(), 0);
+  return map;
+}
+
+// What a payload would take for the rule's stretch alone, in bytes. False: no memory.
+bool costOf(const Rule& rule, const std::vector<uint8_t>& prediction, const uint8_t* target, const std::vector<Piece>& pieces, uint32_t origin,
+                   double& bytes) {
+  std::vector<Piece> own;
+  uint32_t at = 0;
+  for (const Piece& p : pieces) {
+    const uint32_t from = std::max(at, rule.begin), to = std::min(at + p.length, rule.begin + rule.size);
+    const bool rises = p.kind == SHOAL_DELTA_BASE || p.kind == SHOAL_DELTA_TABLE;
+    if (from < to) own.push_back({to - from, p.kind, rises ? p.base + (from - at) : 0});
+    at += p.length;
+  }
+  std::vector<uint8_t> work(prediction.begin() + rule.begin, prediction.begin() + rule.begin + rule.size);
+  double bits[4] = {};
+  Meter meter;
+  meter.ends = &rule.size;
+  meter.bits = bits;
+  if (!meterPayload(work.data(), target + rule.begin, rule.size, own.data(), own.size(), origin + rule.begin, meter)) return false;
+  bytes = (bits[0] + bits[1] + bits[2] + bits[3]) / 8;
+  return true;
+}
+
+}  // namespace
 
 void Chooser::find(const std::vector<ImagePair>& images, const std::vector<Cover>& covers, const std::vector<Cover>& all) {
-  findReferences(images, found_);
+  findReferences(images, jumps_, found_);
   addMapped(images, covers);
   if (!found_.rules.empty()) shifts_.build(all.data(), all.size(), baseSize_);
 }
@@ -20,7 +71,7 @@ void Chooser::addMapped(const std::vector<ImagePair>& images, const std::vector<
     Rule rule;
     rule.kind = kind;
     rule.space = static_cast<uint32_t>(number);
-    found_.rules.push_back({begin, end, rule});
+    found_.rules.push_back({begin, end, rule, 0, 0});
   };
   for (size_t i = 0; i < types_.sections.size(); i++) add(kTypes, types_.sections[i].begin, types_.sections[i].end, i);
   relocations_ = findRelocations(base_, target_, images, covers);
@@ -34,6 +85,8 @@ void Chooser::addMapped(const std::vector<ImagePair>& images, const std::vector<
 Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& prediction, const std::vector<Piece>& pieces) const {
   constexpr size_t kLeastMoved = 24;  // bytes that a rule must bring
   constexpr size_t kValueCosts = 4;   // and for each value of its maps
+  constexpr size_t kStartCosts = 2;   // or beginning of a table
+  constexpr uint32_t kLeastMetered = 4096;  // bytes of a stretch: of shorter ones what they cost says little
   Rules used;
   std::vector<uint8_t> work(prediction);
   std::vector<uint32_t> numbers(found_.spaces.size(), UINT32_MAX);
@@ -53,6 +106,14 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
     rule.size = static_cast<uint32_t>(end - begin);
     const size_t before = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
     if (before == rule.size) continue;
+    if (rule.kind == kFrameIndex) {
+      if (f.begin < from + kIndexHead || f.end > to || f.records < from || f.records + f.recordsSize > to) continue;
+      rule.records = static_cast<uint32_t>(f.records - from);
+      rule.recordsSize = static_cast<uint32_t>(f.recordsSize);
+      const std::vector<uint8_t> rows = indexOf(rule, target);
+      if (memcmp(rows.data(), target + rule.begin, rule.size) == 0) used.rules.push_back(rule);
+      continue;
+    }
     Rules one;
     one.rules = {rule};
     Rule& alone = one.rules[0];
@@ -81,13 +142,26 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
     } else {
       one.spaces = {found_.spaces[rule.space]};
       alone.space = 0;
+      if (rule.kind == kJumps) {
+        one.maps = {startsMap(jumps_[rule.ids], one.spaces[0][rule.home], rule, pieces)};
+        alone.ids = 0;
+        values = one.maps[0].from.size();
+        if (values == 0) continue;
+      }
     }
     const std::vector<uint8_t> kept(work.begin() + rule.begin, work.begin() + rule.begin + rule.size);
     moveReferences(one, shifts_, work.data(), static_cast<uint32_t>(from), pieces.data(), pieces.size());
     const size_t after = countEqual(work.data() + rule.begin, target + rule.begin, rule.size);
-    const bool full = !isMapped(rule.kind) ? numbers[rule.space] == UINT32_MAX && used.spaces.size() == kMostSpaces
-                                         : values > valuesLeft || used.maps.size() + one.maps.size() > kMostMaps;
-    if (after < before + kLeastMoved + kValueCosts * values || full) {
+    const bool full = (!isMapped(rule.kind) && numbers[rule.space] == UINT32_MAX && used.spaces.size() == kMostSpaces) || values > valuesLeft ||
+                      used.maps.size() + one.maps.size() > kMostMaps;
+    // Bytes that are right are not bytes that are saved: where many change alike, that is cheap to say.
+    double costs = 0, cost = 0;
+    if (after >= before + kLeastMoved && rule.size >= kLeastMetered && !isMapped(rule.kind)) {
+      std::vector<uint8_t> was(work);
+      std::copy(kept.begin(), kept.end(), was.begin() + rule.begin);
+      if (!costOf(rule, was, target, pieces, static_cast<uint32_t>(from), cost) || !costOf(rule, work, target, pieces, static_cast<uint32_t>(from), costs)) cost = costs = 0;
+    }
+    if (costs > cost || after < before + kLeastMoved + (rule.kind == kJumps ? kStartCosts : kValueCosts) * values || full) {
       std::copy(kept.begin(), kept.end(), work.begin() + rule.begin);
       continue;
     }
@@ -98,6 +172,11 @@ Rules Chooser::rulesFor(uint64_t from, uint64_t to, const std::vector<uint8_t>& 
         used.spaces.push_back(found_.spaces[rule.space]);
       }
       alone.space = number;
+      if (rule.kind == kJumps) {
+        valuesLeft -= values;
+        alone.ids = static_cast<uint32_t>(used.maps.size());
+        used.maps.push_back(std::move(one.maps[0]));
+      }
     } else {
       valuesLeft -= values;
       const uint32_t first = static_cast<uint32_t>(used.maps.size());

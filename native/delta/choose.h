@@ -25,6 +25,7 @@ class Chooser {
 
   // Filled when covers are made.
   AllTypes& types() { return types_; }
+  std::vector<JumpsFound>& jumps() { return jumps_; }
   // Once covers are what they will be. `all`: those that a decoder has.
   void find(const std::vector<ImagePair>& images, const std::vector<Cover>& covers, const std::vector<Cover>& all);
   // Of the rules that reach into target bytes [from, to) those that make more bytes right.
@@ -41,6 +42,7 @@ class Chooser {
   size_t targetSize_;
   Shifts shifts_;
   AllTypes types_;
+  std::vector<JumpsFound> jumps_;
   ValueMap shared_[2];  // of ids and of strings
   std::vector<RelocationsFound> relocations_;
   std::vector<WasmModule> wasm_;

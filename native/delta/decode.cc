@@ -3,6 +3,7 @@
 
 #include "delta.h"
 #include "few.h"
+#include "frame_index.h"
 #include "map.h"
 #include "meter.h"
 #include "passages.h"
@@ -39,8 +40,7 @@ int32_t checkPieces(uint32_t codec, size_t size, const shoal_delta_piece* pieces
 
 // Moves references in `buffer` by the rules at the payload's beginning; `used`: the bytes of these.
 bool applyRules(const uint8_t* payload, size_t payloadSize, uint8_t* buffer, size_t size, uint32_t origin,
-                const shoal_delta_piece* pieces, size_t count, const shoal_delta_shifts& shifts, size_t& used) {
-  shoal::delta::Rules rules;
+                const shoal_delta_piece* pieces, size_t count, const shoal_delta_shifts& shifts, shoal::delta::Rules& rules, size_t& used) {
   const uint8_t* at = payload;
   if (!shoal::delta::readRules(at, payload + payloadSize, size, shifts.baseSize(), rules)) return false;
   shoal::delta::moveReferences(rules, shifts, buffer, origin, pieces, count);
@@ -65,10 +65,11 @@ int32_t shoal_delta_decode_segment(uint32_t codec, const uint8_t* payload, size_
   const int32_t status = checkPieces(codec, size, pieces, piece_count, shifts);
   if (status != SHOAL_DELTA_OK) return status;
   size_t used = 0;
-  if (codec == SHOAL_DELTA_MOVED && !applyRules(payload, payload_size, buffer, size, origin, pieces, piece_count, *shifts, used)) return SHOAL_DELTA_DAMAGED;
-  payload += used;
-  payload_size -= used;
-  return shoal::delta::decodePayload(payload, payload_size, buffer, size, origin, pieces, piece_count);
+  shoal::delta::Rules rules;
+  if (codec == SHOAL_DELTA_MOVED && !applyRules(payload, payload_size, buffer, size, origin, pieces, piece_count, *shifts, rules, used)) return SHOAL_DELTA_DAMAGED;
+  const int32_t decoded = shoal::delta::decodePayload(payload + used, payload_size - used, buffer, size, origin, pieces, piece_count);
+  if (decoded == SHOAL_DELTA_OK) shoal::delta::makeIndexes(rules, buffer);
+  return decoded;
 }
 
 int32_t shoal_delta_spent(uint32_t codec, const uint8_t* payload, size_t payload_size, uint8_t* buffer, const uint8_t* target, size_t size,
@@ -82,8 +83,12 @@ int32_t shoal_delta_spent(uint32_t codec, const uint8_t* payload, size_t payload
   const int32_t status = checkPieces(codec, size, pieces, piece_count, shifts);
   if (status != SHOAL_DELTA_OK) return status;
   size_t used = 0;
-  if (codec == SHOAL_DELTA_MOVED && !applyRules(payload, payload_size, buffer, size, origin, pieces, piece_count, *shifts, used)) return SHOAL_DELTA_DAMAGED;
+  shoal::delta::Rules moved;
+  if (codec == SHOAL_DELTA_MOVED && !applyRules(payload, payload_size, buffer, size, origin, pieces, piece_count, *shifts, moved, used)) return SHOAL_DELTA_DAMAGED;
   *rules = used;
+  std::vector<uint8_t> without(target, target + size);
+  shoal::delta::clearIndexes(moved, without.data());
+  target = without.data();
   for (size_t i = 0; i < 4 * end_count; i++) bits[i] = 0;
   shoal::delta::Meter meter;
   meter.ends = ends;

@@ -2,13 +2,15 @@
 
 #include <algorithm>
 
+#include "frame_index.h"
+
 // Field names and numbers: System V ABI, "Object Files"; the processors' supplements.
 
 namespace shoal::delta {
 namespace {
 
-constexpr uint16_t kMachineX86 = 62, kMachineArm64 = 183, kMachineRiscV = 243;
-constexpr uint32_t kProgBits = 1, kSymTab = 2, kRela = 4, kInitArray = 14, kFiniArray = 15, kDynSym = 11, kDynamic = 6;
+constexpr uint16_t kMachineI386 = 3, kMachineArm = 40, kMachineX86 = 62, kMachineArm64 = 183, kMachineRiscV = 243;
+constexpr uint32_t kProgBits = 1, kSymTab = 2, kRela = 4, kRel = 9, kArmIndex = 0x70000001, kInitArray = 14, kFiniArray = 15, kDynSym = 11, kDynamic = 6;
 constexpr uint64_t kWrite = 1, kAlloc = 2, kExec = 4;
 
 // Of a target's image against the base's.
@@ -16,7 +18,7 @@ class Pair {
  public:
   Pair(const Image& base, const Image& target, FoundRules& found) : b_(base), t_(target), found_(found) {}
 
-  void run() {
+  void run(const std::vector<JumpsFound>& all, size_t number) {
     addresses_ = found_.spaces.size();
     found_.spaces.push_back(addresses());
     if (found_.spaces.back().empty()) {
@@ -29,18 +31,25 @@ class Pair {
         code(s);
       } else if (s.name == ".eh_frame") {
         at(s, kFrames);
+      } else if (s.type == kArmIndex || s.name == ".ARM.extab") {
+        at(s, kPlaces31);
       } else if (s.type == kSymTab || s.type == kDynSym) {
-        pointers(s, addresses_, 24, 8, 8);
+        pointers(s, addresses_, t_.wide ? 24 : 16, t_.wide ? 8 : 4, word());
         strings(s);
-      } else if (s.type == kRela) {
-        pointers(s, addresses_, 24, 0, 8);
-        pointers(s, addresses_, 24, 16, 8);
+      } else if (s.type == kRela || s.type == kRel) {
+        const uint8_t entry = static_cast<uint8_t>((s.type == kRela ? 3 : 2) * word());
+        pointers(s, addresses_, entry, 0, word());
+        if (s.type == kRela) pointers(s, addresses_, entry, 2 * word(), word());
       } else if (s.type == kDynamic) {
-        pointers(s, addresses_, 16, 8, 8);
+        pointers(s, addresses_, 2 * word(), word(), word());
       } else if (s.type == kInitArray || s.type == kFiniArray || (s.type == kProgBits && (s.flags & kAlloc))) {
-        pointers(s, addresses_, 8, 0, 8);
+        pointers(s, addresses_, word(), 0, word());
       }
     }
+    const Section *rows = t_.section(".eh_frame_hdr"), *records = t_.section(".eh_frame");
+    if (rows != nullptr && records != nullptr && rows->size > kIndexHead + kIndexRow) index(*rows, *records);
+    for (size_t i = 0; i < all.size(); i++)
+      if (all[i].pair == number) jumps(all[i], i);
   }
 
  private:
@@ -62,9 +71,14 @@ class Pair {
     }
     return space;
   }
-  void add(const Section& s, Rule rule) const {
-    rule.begin = 0;
-    found_.rules.push_back({t_.at + s.offset, t_.at + s.offset + s.size, rule});
+  void add(const Section& s, const Rule& rule) const { found_.rules.push_back({t_.at + s.offset, t_.at + s.offset + s.size, rule}); }
+  // Of an index whose records lie as far from it in memory as in the file.
+  void index(const Section& s, const Section& records) const {
+    if (records.address - s.address != records.offset - s.offset) return;
+    Rule rule;
+    rule.kind = kFrameIndex;
+    const uint64_t begin = t_.at + s.offset + kIndexHead;
+    found_.rules.push_back({begin, begin + (s.size - kIndexHead) / kIndexRow * kIndexRow, rule, t_.at + records.offset, records.size});
   }
   void at(const Section& s, uint8_t kind) const {
     // The range that the section of this name lies in.
@@ -82,10 +96,33 @@ class Pair {
       }
     }
   }
+  // Those tables' own rule.
+  void jumps(const JumpsFound& jumps, size_t number) const {
+    const Space& space = found_.spaces[addresses_];
+    for (size_t i = 0; i < space.size(); i++) {
+      if (space[i].bare || jumps.starts.front() - space[i].base >= space[i].size) continue;
+      Rule rule;
+      rule.kind = kJumps;
+      rule.space = static_cast<uint32_t>(addresses_);
+      rule.home = static_cast<uint8_t>(i);
+      rule.ids = static_cast<uint32_t>(number);
+      found_.rules.push_back({jumps.begin, jumps.end, rule, 0, 0});
+      return;
+    }
+  }
+  // Bytes of an address.
+  uint8_t word() const { return t_.wide ? 8 : 4; }
   void code(const Section& s) const {
     if (t_.machine == kMachineX86) at(s, kCodeX86);
     if (t_.machine == kMachineArm64) at(s, kCodeArm64);
     if (t_.machine == kMachineRiscV) at(s, kCodeRiscV);
+    if (t_.machine == kMachineI386) at(s, kCodeI386);
+    if (t_.machine == kMachineArm) {
+      at(s, kCodeArm32);
+      at(s, kCodeThumb);
+      // Pools of words between functions.
+      pointers(s, addresses_, 4, 0, 4);
+    }
   }
   void pointers(const Section& s, size_t space, uint8_t stride, uint8_t field, uint8_t width) const {
     Rule rule;
@@ -105,7 +142,7 @@ class Pair {
       if (base.size == 0 || target.size == 0) return;
       const uint64_t from = b_.at + base.offset;
       found_.spaces.push_back({{0, base.size, from, from - (t_.at + target.offset), false}});
-      pointers(s, found_.spaces.size() - 1, 24, 0, 4);
+      pointers(s, found_.spaces.size() - 1, t_.wide ? 24 : 16, 0, 4);
       return;
     }
   }
@@ -117,8 +154,8 @@ class Pair {
 
 }  // namespace
 
-void findReferences(const std::vector<ImagePair>& pairs, FoundRules& found) {
-  for (const ImagePair& pair : pairs) Pair(pair.base, pair.target, found).run();
+void findReferences(const std::vector<ImagePair>& pairs, const std::vector<JumpsFound>& jumps, FoundRules& found) {
+  for (size_t i = 0; i < pairs.size(); i++) Pair(pairs[i].base, pairs[i].target, found).run(jumps, i);
   std::stable_sort(found.rules.begin(), found.rules.end(), [](const FoundRule& a, const FoundRule& b) { return a.begin < b.begin; });
 }
 

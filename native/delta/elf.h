@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "images.h"
+#include "jumps.h"
 #include "references.h"
 
 namespace shoal::delta {
@@ -15,13 +16,15 @@ namespace shoal::delta {
 struct FoundRule {
   uint64_t begin, end;
   Rule rule;  // its space is a number in `spaces`
+  uint64_t records = 0, recordsSize = 0;  // of an index, in the target
 };
 struct FoundRules {
   std::vector<Space> spaces;
   std::vector<FoundRule> rules;  // by `begin`
 };
 
-void findReferences(const std::vector<ImagePair>& pairs, FoundRules& found);
+// A rule of jumps has the number of what was found in its `ids`.
+void findReferences(const std::vector<ImagePair>& pairs, const std::vector<JumpsFound>& jumps, FoundRules& found);
 
 }  // namespace shoal::delta
 

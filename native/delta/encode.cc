@@ -5,6 +5,8 @@
 #include "choose.h"
 #include "covered.h"
 #include "delta.h"
+#include "frame_index.h"
+#include "jumps.h"
 #include "map.h"
 #include "match.h"
 #include "parallel.h"
@@ -12,6 +14,7 @@
 #include "relocations.h"
 #include "residual.h"
 #include "rewritten.h"
+#include "stubs.h"
 #include "tables.h"
 #include "touch.h"
 #include "types.h"
@@ -88,6 +91,8 @@ class Encoder {
     images_ = pairImages(base_, baseSize_, target_, targetSize_, opened, covers_);
     coverTypes(base_, target_, images_, covers_, chooser_.types());
     coverRelocations(base_, target_, images_, covers_);
+    coverStubs(base_, target_, images_, covers_);
+    coverJumps(base_, baseSize_, target_, images_, covers_, chooser_.jumps());
   }
 
   // Keeps the covers of any one span few enough for a page: the shortest give way to literals.
@@ -218,7 +223,13 @@ class Encoder {
     // What moves counts from where it lies in the target.
     const uint32_t origin = static_cast<uint32_t>(rules.rules.empty() ? segment.target_begin : place);
     if (!rules.rules.empty()) moveReferences(rules, chooser_.shifts(), buffer.data(), origin, pieces.data(), pieces.size());
-    if (!encodePayload(buffer.data(), target, size, origin, pieces.data(), pieces.size(), payload))
+    // What is made from the rest is not coded.
+    std::vector<uint8_t> without;
+    if (std::any_of(rules.rules.begin(), rules.rules.end(), [](const Rule& r) { return r.kind == kFrameIndex; })) {
+      without.assign(target, target + size);
+      clearIndexes(rules, without.data());
+    }
+    if (!encodePayload(buffer.data(), without.empty() ? target : without.data(), size, origin, pieces.data(), pieces.size(), payload))
       return SHOAL_DELTA_NO_MEMORY;
     segment.codec = SHOAL_DELTA_SITES;
     if (!rules.rules.empty()) {

@@ -2,7 +2,22 @@
 
 namespace shoal::delta {
 
-void replaceCovers(std::vector<Cover>& covers, const std::vector<Stretch>& stretches, const std::vector<Cover>& found) {
+void replaceCovers(std::vector<Cover>& covers, std::vector<Stretch> stretches, std::vector<Cover> found) {
+  // A file inside a file has the same bytes twice: what comes first counts.
+  std::sort(stretches.begin(), stretches.end(), [](const Stretch& a, const Stretch& b) { return a.begin < b.begin; });
+  std::sort(found.begin(), found.end(), [](const Cover& a, const Cover& b) { return a.target < b.target; });
+  uint64_t at = 0;
+  for (Stretch& s : stretches) {
+    s.begin = std::max(s.begin, at);
+    at = std::max(at, s.end);
+  }
+  stretches.erase(std::remove_if(stretches.begin(), stretches.end(), [](const Stretch& s) { return s.begin >= s.end; }), stretches.end());
+  at = 0;
+  found.erase(std::remove_if(found.begin(), found.end(), [&](const Cover& c) {
+    if (c.target < at) return true;
+    at = c.target + c.length;
+    return false;
+  }), found.end());
   std::vector<Cover> out;
   size_t s = 0;
   for (Cover c : covers) {

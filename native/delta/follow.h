@@ -82,8 +82,8 @@ inline void addCover(std::vector<Cover>& covers, const Cover& c) {
   covers.push_back(c);
 }
 
-// `found` lies in the stretches (ascending) and takes the place of what covered them.
-void replaceCovers(std::vector<Cover>& covers, const std::vector<Stretch>& stretches, const std::vector<Cover>& found);
+// `found` lies in the stretches and takes the place of what covered them. Both may come in any order.
+void replaceCovers(std::vector<Cover>& covers, std::vector<Stretch> stretches, std::vector<Cover> found);
 
 }  // namespace shoal::delta
 

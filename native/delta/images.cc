@@ -18,35 +18,50 @@ constexpr size_t kPiece = 1 << 20;
 constexpr size_t kNested = 16;  // images before a place of which one may hold it
 constexpr uint32_t kRelocatable = 1, kShared = 3;  // executables lie between
 
+// What both classes of files have, where each has it.
+struct Layout {
+  uint32_t header, programs, sections, counts;      // the header: its size, and where what lies in it
+  uint32_t programSize, sectionSize, word;          // bytes of an entry, and of an address
+  uint32_t loadFlags, loadOffset, loadAddress, loadFile, loadMemory;
+  uint32_t flags, address, offset, size, link;      // of a section
+};
+constexpr Layout kWide = {64, 32, 40, 54, 56, 64, 8, 4, 8, 16, 32, 40, 8, 16, 24, 32, 40};
+constexpr Layout kNarrow = {52, 28, 32, 42, 32, 40, 4, 24, 4, 8, 16, 20, 8, 12, 16, 20, 24};
+
 bool readImage(const uint8_t* bytes, size_t size, size_t at, const Opened& opened, Image& image) {
   const uint8_t* p = bytes + at;
   const uint64_t left = size - at;
-  if (left < 64 || p[4] != 2 || p[5] != 1 || p[6] != 1) return false;
+  if (left < kNarrow.header || (p[4] != 1 && p[4] != 2) || p[5] != 1 || p[6] != 1) return false;
+  image.wide = p[4] == 2;
+  const Layout& is = image.wide ? kWide : kNarrow;
+  if (left < is.header) return false;
+  auto word = [&](const uint8_t* from) { return image.wide ? load64(from) : load32(from); };
   const uint32_t type = load16(p + 16);
   image.at = at;
   image.machine = static_cast<uint16_t>(load16(p + 18));
-  const uint64_t programs = opened.offset(at, load64(p + 32)), sections = opened.offset(at, load64(p + 40));
-  const uint32_t programSize = load16(p + 54), programCount = load16(p + 56), sectionSize = load16(p + 58),
-                 sectionCount = load16(p + 60), names = load16(p + 62);
-  if (type < kRelocatable || type > kShared || (programCount > 0 && programSize != 56) || sectionSize != 64 || names >= sectionCount) return false;
-  if (programs > left || programCount * uint64_t{56} > left - programs) return false;
-  if (sections > left || sectionCount * uint64_t{64} > left - sections) return false;
-  image.end = at + sections + sectionCount * uint64_t{64};
+  const uint64_t programs = opened.offset(at, word(p + is.programs)), sections = opened.offset(at, word(p + is.sections));
+  const uint8_t* counts = p + is.counts;
+  const uint32_t programSize = load16(counts), programCount = load16(counts + 2), sectionSize = load16(counts + 4),
+                 sectionCount = load16(counts + 6), names = load16(counts + 8);
+  if (type < kRelocatable || type > kShared || (programCount > 0 && programSize != is.programSize) || sectionSize != is.sectionSize || names >= sectionCount) return false;
+  if (programs > left || programCount * uint64_t{programSize} > left - programs) return false;
+  if (sections > left || sectionCount * uint64_t{sectionSize} > left - sections) return false;
+  image.end = at + sections + sectionCount * uint64_t{sectionSize};
   for (uint32_t i = 0; i < programCount; i++) {
-    const uint8_t* h = p + programs + i * 56;
+    const uint8_t* h = p + programs + i * programSize;
     if (load32(h) != 1) continue;
-    const Load l = {opened.offset(at, load64(h + 8)), load64(h + 16), load64(h + 32), load64(h + 40), load32(h + 4)};
+    const Load l = {opened.offset(at, word(h + is.loadOffset)), word(h + is.loadAddress), word(h + is.loadFile), word(h + is.loadMemory), load32(h + is.loadFlags)};
     if (l.offset > left || l.fileSize > left - l.offset || l.memorySize < l.fileSize || l.address >> 52 || l.memorySize >> 40) return false;
     image.loads.push_back(l);
     // Go's linker has the heads of sections before all of these.
     image.end = std::max(image.end, at + l.offset + l.fileSize);
   }
   const uint8_t* table = p + sections;
-  const uint64_t text = opened.offset(at, load64(table + names * 64 + 24)), textSize = load64(table + names * 64 + 32);
+  const uint64_t text = opened.offset(at, word(table + names * sectionSize + is.offset)), textSize = word(table + names * sectionSize + is.size);
   if (text > left || textSize > left - text) return false;
   for (uint32_t i = 0; i < sectionCount; i++) {
-    const uint8_t* h = table + i * 64;
-    Section s = {{}, load32(h + 4), load32(h + 40), load32(h + 44), load64(h + 8), load64(h + 16), load64(h + 24), load64(h + 32)};
+    const uint8_t* h = table + i * sectionSize;
+    Section s = {{}, load32(h + 4), load32(h + is.link), load32(h + is.link + 4), word(h + is.flags), word(h + is.address), word(h + is.offset), word(h + is.size)};
     const uint32_t name = load32(h);
     if (name < textSize) {
       const char* from = reinterpret_cast<const char*>(p + text + name);
@@ -65,7 +80,7 @@ bool readImage(const uint8_t* bytes, size_t size, size_t at, const Opened& opene
 std::vector<Image> imagesIn(const uint8_t* bytes, size_t size, const Opened& opened) {
   std::vector<Image> found;
   Touch touch;
-  for (size_t at = 0; at + 64 <= size && found.size() < kMostImages;) {
+  for (size_t at = 0; at + kNarrow.header <= size && found.size() < kMostImages;) {
     // Piece by piece, for what was gone through may have to go.
     const size_t piece = std::min(size - at, kPiece);
     touch(piece);
@@ -140,7 +155,7 @@ std::vector<ImagePair> pairImages(const uint8_t* base, size_t baseSize, const ui
     auto next = std::partition_point(given.begin(), given.end(), [&](const Image& b) { return b.at <= from; });
     for (size_t tries = 0; tries < kNested && next != given.begin() && best == nullptr; tries++) {
       --next;
-      if (from < next->end && next->machine == t.machine) best = &*next;
+      if (from < next->end && next->machine == t.machine && next->wide == t.wide) best = &*next;
     }
     if (best != nullptr) pairs.push_back({*best, std::move(t)});
   }

@@ -1,4 +1,4 @@
-// ELF files (64 bits, little-endian) anywhere in an artifact. Internal C++ interface of the encoder.
+// ELF files (little-endian) anywhere in an artifact. Internal C++ interface of the encoder.
 #ifndef SHOAL_DELTA_IMAGES_H
 #define SHOAL_DELTA_IMAGES_H
 
@@ -24,6 +24,7 @@ struct Load {
 struct Image {
   uint64_t at, end;
   uint16_t machine;
+  bool wide;  // 64 bits
   std::vector<Section> sections;
   std::vector<Load> loads;  // none in relocatable objects
 

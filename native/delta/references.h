@@ -34,6 +34,12 @@ enum RuleKind : uint8_t {
   kWasmCode = 6,     // WebAssembly instructions
   kWasmList = 7,     // numbers of WebAssembly functions, one after another
   kCodeRiscV = 8,    // RISC-V instructions
+  kJumps = 9,        // 32-bit distances from the beginning of a table
+  kFrameIndex = 10,  // rows of .eh_frame_hdr, made from records in the same segment
+  kCodeArm32 = 11,   // A32 instructions
+  kCodeThumb = 12,   // T32 instructions
+  kCodeI386 = 13,    // i386 instructions
+  kPlaces31 = 14,    // 32-bit fields whose lower 31 bits are a distance from themselves, unless the highest one is set
 };
 inline bool isWasm(uint8_t kind) { return kind == kWasmCode || kind == kWasmList; }
 // Values go by maps, not by the alignment map.
@@ -51,7 +57,8 @@ struct Rule {
   uint32_t space = 0;              // which values are references
   uint8_t home = 0;                // code, records: which range of the space they lie in themselves
   uint8_t stride = 0, field = 0, width = 0;  // pointers: 4 or 8 bytes at `field` of every `stride`, from `begin` on
-  uint32_t ids = 0, strings = 0;             // types: which maps their numbers and names go by; relocations: numbers of symbols; WebAssembly: functions and constants
+  uint32_t ids = 0, strings = 0;             // types: which maps their numbers and names go by; relocations: numbers of symbols; WebAssembly: functions and constants; jumps: where tables begin in the home, as `from` (ids alone)
+  uint32_t records = 0, recordsSize = 0;     // index: the stretch of the segment that its records are
   std::vector<MapUse> addends, offsets;      // relocations: addends by symbol, ascending; offsets entry by entry
 };
 
@@ -70,6 +77,7 @@ inline uint32_t stepOf(const Rule& rule) {
     case kPointers:
       return rule.stride;
     case kCodeX86:
+    case kCodeI386:
     case kWasmCode:
     case kWasmList:
       return 1;

@@ -266,7 +266,7 @@ void coverRelocations(const uint8_t* base, const uint8_t* target, const std::vec
   std::vector<Cover> found;
   Touch touch;
   for (const ImagePair& pair : pairs) {
-    if (!pair.target.loads.empty()) continue;
+    if (!pair.target.loads.empty() || !pair.target.wide) continue;
     touch(spanOf(pair));
     Aligner(base, target, pair, covers).run(stretches, found);
   }
@@ -279,7 +279,7 @@ std::vector<RelocationsFound> findRelocations(const uint8_t* base, const uint8_t
   std::vector<RelocationsFound> all;
   Touch touch;
   for (const ImagePair& pair : pairs) {
-    if (!pair.target.loads.empty()) continue;
+    if (!pair.target.loads.empty() || !pair.target.wide) continue;
     touch(spanOf(pair));
     RelocationsFound one;
     if (Object(base, target, pair, covers).run(one)) all.push_back(std::move(one));

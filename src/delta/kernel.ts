@@ -2,6 +2,7 @@ import { ShoalError } from '../core/errors.ts';
 import { DELTA_MOVED_MAX_COVERS } from '../core/limits.ts';
 import { native } from '../kernel/native.ts';
 import type { NativeShifts } from '../kernel/native.ts';
+import { makeIndexes } from './frame-index.ts';
 import { decodeMapPage } from './map.ts';
 import { moveReferences } from './references.ts';
 import { decodePayload } from './residual.ts';
@@ -80,5 +81,7 @@ export function decodePortably(codec: CodecId, payload: Uint8Array, buffer: Uint
   const head = shifts === undefined ? undefined : readRules(payload, buffer.length, shifts.baseSize);
   if (head === undefined || shifts === undefined) return false;
   moveReferences(head.rules, shifts, buffer, origin, pieces);
-  return decodePayload(payload.subarray(head.used), buffer, origin, pieces);
+  if (!decodePayload(payload.subarray(head.used), buffer, origin, pieces)) return false;
+  makeIndexes(head.rules, buffer);
+  return true;
 }

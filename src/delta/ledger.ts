@@ -54,6 +54,7 @@ export interface Spending {
 const PREDICTORS: Readonly<Record<number, string>> = {
   [RuleKind.X86]: 'x86-64 code', [RuleKind.ARM64]: 'AArch64 code', [RuleKind.POINTERS]: 'pointers and symbols', [RuleKind.FRAMES]: 'unwinding records', [RuleKind.TYPES]: 'types (BTF)', [RuleKind.RELOCATIONS]: 'relocations',
   [RuleKind.WASM_CODE]: 'WebAssembly code', [RuleKind.WASM_LIST]: 'WebAssembly elements', [RuleKind.RISC_V]: 'RISC-V code',
+  [RuleKind.JUMPS]: 'tables of jumps', [RuleKind.FRAME_INDEX]: 'index of unwinding records', [RuleKind.ARM32]: 'Arm code (A32)', [RuleKind.THUMB]: 'Arm code (T32)', [RuleKind.I386]: 'i386 code', [RuleKind.PLACES_31]: 'unwinding of Arm',
 };
 
 /** Segments that travel as they are, with streams in them. */

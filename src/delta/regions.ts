@@ -11,11 +11,16 @@ export interface Region {
   readonly end: number;
 }
 
-const ELF_MAGIC = Buffer.from('\x7fELF\x02\x01\x01', 'latin1');
-/** Of a section's head: bytes; types without bytes in the file. */
-const HEAD_BYTES = 64;
+const ELF_MAGIC = Buffer.from('\x7fELF', 'latin1');
+/** Where each class of files (little-endian) has what is read of it: in its header, and in the head of a section of so many bytes. */
+const LAYOUTS = {
+  1: { word: 4, sections: 32, counts: 46, head: 40, offset: 16, size: 20 },
+  2: { word: 8, sections: 40, counts: 58, head: 64, offset: 24, size: 32 },
+} as const;
+const FILE_HEADER_BYTES = 64;
 /** Of a file, before its first section. */
 const MOST_HEADERS = 64 * 1024;
+/** Of sections without bytes in the file. */
 const NOTHING_TYPES = new Set([0, 8]);
 const RELOCATABLE = 1;
 export const REST = 'other bytes';
@@ -125,17 +130,20 @@ function zstdSize(bytes: Buffer, at: number): number {
 }
 
 function sectionsOf(bytes: Buffer, at: number): readonly { readonly name: string; readonly begin: number; readonly end: number }[] {
-  if (at + HEAD_BYTES > bytes.length) return [];
-  const table = at + Number(bytes.readBigUInt64LE(at + 40));
-  const count = bytes.readUInt16LE(at + 60);
-  const names = table + HEAD_BYTES * bytes.readUInt16LE(at + 62);
-  if (bytes.readUInt16LE(at + 58) !== HEAD_BYTES || table + HEAD_BYTES * count > bytes.length || names + HEAD_BYTES > bytes.length) return [];
-  const text = at + Number(bytes.readBigUInt64LE(names + 24));
-  const found = [{ name: 'heads of sections', begin: table, end: table + HEAD_BYTES * count }];
+  const kind = bytes[at + 4];
+  if (at + FILE_HEADER_BYTES > bytes.length || (kind !== 1 && kind !== 2) || bytes[at + 5] !== 1 || bytes[at + 6] !== 1) return [];
+  const is = LAYOUTS[kind];
+  const word = (place: number): number => (is.word === 8 ? Number(bytes.readBigUInt64LE(place)) : bytes.readUInt32LE(place));
+  const table = at + word(at + is.sections);
+  const count = bytes.readUInt16LE(at + is.counts + 2);
+  const names = table + is.head * bytes.readUInt16LE(at + is.counts + 4);
+  if (bytes.readUInt16LE(at + is.counts) !== is.head || table + is.head * count > bytes.length || names + is.head > bytes.length) return [];
+  const text = at + word(names + is.offset);
+  const found = [{ name: 'heads of sections', begin: table, end: table + is.head * count }];
   for (let n = 0; n < count; n++) {
-    const head = table + HEAD_BYTES * n;
-    const begin = at + Number(bytes.readBigUInt64LE(head + 24));
-    const end = begin + Number(bytes.readBigUInt64LE(head + 32));
+    const head = table + is.head * n;
+    const begin = at + word(head + is.offset);
+    const end = begin + word(head + is.size);
     const name = text + bytes.readUInt32LE(head);
     if (NOTHING_TYPES.has(bytes.readUInt32LE(head + 4)) || end > bytes.length || name >= bytes.length) continue;
     found.push({ name: bytes.toString('latin1', name, Math.min(name + 64, Math.max(name, bytes.indexOf(0, name)))), begin, end });

@@ -21,7 +21,7 @@ export interface ValueMap {
   readonly by: Uint32Array;
 }
 
-export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3, TYPES: 4, RELOCATIONS: 5, WASM_CODE: 6, WASM_LIST: 7, RISC_V: 8 } as const;
+export const RuleKind = { X86: 0, ARM64: 1, POINTERS: 2, FRAMES: 3, TYPES: 4, RELOCATIONS: 5, WASM_CODE: 6, WASM_LIST: 7, RISC_V: 8, JUMPS: 9, FRAME_INDEX: 10, ARM32: 11, THUMB: 12, I386: 13, PLACES_31: 14 } as const;
 /** Kinds whose values go by maps, not by the alignment map. */
 const MAPPED: ReadonlySet<number> = new Set([RuleKind.TYPES, RuleKind.RELOCATIONS, RuleKind.WASM_CODE, RuleKind.WASM_LIST]);
 
@@ -37,7 +37,10 @@ export interface Rule {
   readonly stride: number;
   readonly field: number;
   readonly width: number;
-  /** Of types: what their numbers and the offsets of their names go by. Of relocations: numbers of symbols. Of WebAssembly: functions and constants. */
+  /** Of an index: the stretch of the segment that its records are. */
+  readonly records: number;
+  readonly recordsSize: number;
+  /** Of jumps: where tables begin in the home (`from` of ids). Of types: what their numbers and the offsets of their names go by. Of relocations: numbers of symbols. Of WebAssembly: functions and constants. */
   readonly ids: ValueMap;
   readonly strings: ValueMap;
   /** Of relocations: what addends go by, by symbol; and offsets, so many entries after another. */
@@ -47,6 +50,9 @@ export interface Rule {
 
 /** Bytes of an entry: offset, type, symbol, addend. */
 export const RELOCATION_BYTES = 24;
+
+/** Before the rows of an index, which count from there. */
+export const INDEX_HEAD_BYTES = 12;
 
 const MOST_SPACES = 16;
 const MOST_RANGES = 16;
@@ -59,6 +65,7 @@ const MOST_VALUE = 2 ** 52;
 const NO_MAP: ValueMap = { parent: undefined, from: new Uint32Array(0), by: new Uint32Array(0) };
 type Mapped = Pick<Rule, 'ids' | 'strings' | 'addends' | 'offsets'>;
 const UNMAPPED: Mapped = { ids: NO_MAP, strings: NO_MAP, addends: new Map(), offsets: [] };
+const NO_FIELDS = { stride: 0, field: 0, width: 0, records: 0, recordsSize: 0 } as const;
 const NOWHERE: Range = { begin: 0, size: 0, base: undefined, drift: 0 };
 
 /** Numbers of a payload's head: seven bits a byte, the lowest first. */
@@ -113,7 +120,7 @@ export function readRules(payload: Uint8Array, size: number, baseSize: number): 
   let sum = 0;
   for (let n = 0; n < count; n++) {
     const kind = input.byte();
-    if (kind === undefined || kind > RuleKind.RISC_V) return undefined;
+    if (kind === undefined || kind > RuleKind.PLACES_31) return undefined;
     const by = input.number(size);
     const length = by === undefined ? undefined : input.number(size);
     if (by === undefined || length === undefined) return undefined;
@@ -123,7 +130,17 @@ export function readRules(payload: Uint8Array, size: number, baseSize: number): 
     if (MAPPED.has(kind)) {
       const mapped = readMapped(input, kind, maps);
       if (mapped === undefined) return undefined;
-      rules.push({ kind, begin, size: length, space: [], home: NOWHERE, stride: 0, field: 0, width: 0, ...mapped });
+      rules.push({ kind, begin, size: length, space: [], home: NOWHERE, ...NO_FIELDS, ...mapped });
+      continue;
+    }
+    if (kind === RuleKind.FRAME_INDEX) {
+      const records = input.number(size);
+      const recordsSize = records === undefined ? undefined : input.number(size - records);
+      if (records === undefined || recordsSize === undefined || begin < INDEX_HEAD_BYTES) return undefined;
+      // These are gone through, and so count as well.
+      sum += recordsSize;
+      if (sum > 4 * size) return undefined;
+      rules.push({ kind, begin, size: length, space: [], home: NOWHERE, ...NO_FIELDS, ...UNMAPPED, records, recordsSize });
       continue;
     }
     const space = spaces[input.byte() ?? MOST_SPACES];
@@ -133,11 +150,13 @@ export function readRules(payload: Uint8Array, size: number, baseSize: number): 
       const field = input.byte();
       const width = input.byte();
       if (stride === undefined || field === undefined || (width !== 4 && width !== 8) || stride < width) return undefined;
-      rules.push({ kind, begin, size: length, space, home: NOWHERE, stride, field, width, ...UNMAPPED });
+      rules.push({ kind, begin, size: length, space, home: NOWHERE, ...NO_FIELDS, stride, field, width, ...UNMAPPED });
     } else {
       const home = space[input.byte() ?? MOST_RANGES];
       if (home?.base === undefined) return undefined;
-      rules.push({ kind, begin, size: length, space, home, stride: 0, field: 0, width: 0, ...UNMAPPED });
+      const ids = kind === RuleKind.JUMPS ? maps[input.number(Math.max(0, maps.length - 1)) ?? maps.length] : NO_MAP;
+      if (ids === undefined) return undefined;
+      rules.push({ kind, begin, size: length, space, home, ...NO_FIELDS, ...UNMAPPED, ids });
     }
   }
   return { rules, used: input.at };

@@ -14,6 +14,7 @@ import { native } from '../../src/kernel/native.ts';
 import { LiteralWay } from '../../src/delta/literals.ts';
 import { executable, functionIndex, program, prose, random, relinked } from '../../fixtures/delta/inputs.ts';
 import { kernelModules } from '../../fixtures/delta/modules.ts';
+import { linked } from '../../fixtures/delta/linked.ts';
 import { wasmModule } from '../../fixtures/delta/wasm.ts';
 import { fc } from '../support/property.ts';
 
@@ -168,6 +169,32 @@ describe.skipIf(native === undefined)('native kernel and its twin', () => {
       { numRuns: 60 },
     );
     expect(met).toBeGreaterThan(20);
+  });
+
+  test('move references alike that are of 32 bits, in tables, or made from others', async () => {
+    let met = 0;
+    const input = fc.record({ machine: fc.constantFrom('x86' as const, 'riscv' as const, 'i386' as const, 'arm' as const, 'thumb' as const), seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }), functions: fc.integer({ min: 8, max: 120 }), bias: fc.constantFrom(0, 0x1_0000), span: fc.constantFrom(3_000, 1_000_000) });
+    await fc.assert(
+      fc.asyncProperty(input, async ({ machine, seed, functions, bias, span }) => {
+        const base = Buffer.concat([Buffer.alloc(8 * (seed % 9), 1), linked(machine, seed, functions, false, bias)]);
+        const target = Buffer.concat([Buffer.alloc(8 * (seed % 5), 2), linked(machine, seed, functions, true, bias)]);
+        const ends = Array.from({ length: Math.ceil(target.length / span) }, (_, i) => Math.min(target.length, (i + 1) * span));
+        met += await movedAlike(base, target, ends, { segmentPayload: 300 });
+      }),
+      { numRuns: 60 },
+    );
+    expect(met).toBeGreaterThan(40);
+  });
+
+  // What is left is mostly the code that came. Whole addresses (i386) all move alike, which bytes alone say cheaply as well.
+  test.each([['x86', 0.5], ['riscv', 0.5], ['i386', 0.6], ['arm', 0.5], ['thumb', 0.5]] as const)('make a delta of an executable (%s) a part of what bytes alone take', async (machine, part) => {
+    const bias = machine === 'i386' ? 0x1_0000 : 0;
+    const [base, target] = [linked(machine, 5, 1500, false, bias), linked(machine, 5, 1500, true, bias)];
+    const size = async (structure: boolean): Promise<number> => {
+      const { segments, pages } = await encodeDelta(base, target, [target.length], { structure });
+      return [...segments.map(({ payload }) => payload), ...pages.map(({ bytes }) => bytes)].reduce((sum, { length }) => sum + length, 0);
+    };
+    expect(await size(true)).toBeLessThan((await size(false)) * part);
   });
 
   test('map types of kernel modules alike', async () => {
