@@ -89,7 +89,7 @@ export function canBeMade(coding: number): boolean {
   return paceOf(coding) > 0;
 }
 
-/** Whether a device has the memory to make such a stream of so much: some 16 MiB. */
+/** Whether a device has the memory to make such a stream of so much: some 20 MiB. */
 export function fitsDevice(coding: number, held: number): boolean {
   const zstd = zstdOf(coding);
   if (zstd !== undefined) return held <= ZSTD_MAX_HELD || (zstd.level <= LONG_LEVEL && held <= CONTAINER_MAX_HELD);

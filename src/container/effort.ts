@@ -4,16 +4,16 @@ import { streamAfter } from './streams.ts';
 import type { Streams } from './streams.ts';
 
 /**
- * MB of content a second and core, by level 1 … 9 of deflate, of either encoder: `npm run bench -- recompress` on a server that others kept busy, for
+ * MB of content a second and core, by level 1 … 9 of deflate, of either encoder: a third of what `npm run bench -- recompress` shows on a quiet server, for
  * devices are slower than servers.
  */
 const DEFLATE = {
-  native: [22, 20, 16, 15, 12, 8.5, 6, 6, 6],
-  portable: [5.5, 5, 5, 4.2, 4.1, 2.7, 2.5, 2.5, 2.5],
+  native: [19, 17, 14, 13, 9, 7, 6, 6, 6],
+  portable: [5.5, 5.5, 5.5, 4.5, 3.8, 2.9, 2.6, 2.3, 2.3],
 } as const;
-/** The same of zstd's levels 1 … 22 and xz's efforts 1 … 9, which are WebAssembly on every device: half of what a server shows. */
-const ZSTD = [45, 40, 35, 30, 25, 22, 20, 18, 16, 12, 8, 6, 4, 3, 2.5, 2, 1.6, 1.3, 1.1, 1, 0.9, 0.8];
-const XZ = [8, 7, 4, 3, 3, 2.5, 2, 1.5, 1];
+/** The same of zstd's levels 1 … 22, of either version, and xz's efforts 1 … 9, which are WebAssembly on every device. */
+const ZSTD = [50, 45, 35, 30, 25, 20, 17, 15, 13, 11, 8, 7, 4.5, 3, 2.8, 2.2, 2.2, 2, 1.3, 1.3, 1.2, 0.9];
+const XZ = [5, 4.5, 4.5, 4, 1.6, 1.5, 1.4, 1.3, 1.3];
 
 /** Paces of `paceOf`, from 1 on; nothing has a pace of 10. */
 function paces(deflate: readonly number[]): readonly number[] {
