@@ -10,13 +10,15 @@ interface Claim {
   agreed: boolean;
 }
 
+/** At a site where all look at all, it costs more time than it saves bytes when everything is somewhat slow for a moment. */
+const SLOW_TIMES = 4;
 /** How long a claim is shown to others after it was last of interest, milliseconds: the planner looks again four times a second. */
 const SHOWN_MS = 2_000;
 
 /**
  * Where members answer slowly, two may find at the same time that a lot is theirs, each by what the others were seconds ago. So each says that it brings something before it
  * does, and begins when everybody who can be waited for has answered a question that was put after that: of two who claim the same at least one hears of the
- * other, and leaves it to him. On a site that answers at once nobody waits for that.
+ * other, and leaves it to him. The same where there are more than anybody looks at: a small site that answers at once does not wait for that.
  */
 export class Agreement {
   readonly #now: () => number;
@@ -28,11 +30,11 @@ export class Agreement {
   }
 
   /**
-   * Whether `span` of `lot`, which would be this device's turn, may be begun. `slowness`: how many times as long as usual everybody is waited for, 1 where that is not needed;
+   * Whether `span` of `lot`, which would be this device's turn, may be begun. `many`: more members than each looks at; `slowness`: how many times as long as usual everybody is waited for;
    * `heard`: whether all that count have answered what was asked since then.
    */
-  mayBegin(span: number, lot: number, slowness: number, heard: (since: number) => boolean): boolean {
-    if (slowness <= 1) return true;
+  mayBegin(span: number, lot: number, many: boolean, slowness: number, heard: (since: number) => boolean): boolean {
+    if (!many && slowness <= SLOW_TIMES) return true;
     const now = this.#now();
     let claim = this.#claims.get(lot);
     if (claim === undefined || now - claim.asked > TAKE_OVER_MS * slowness) this.#claims.set(lot, (claim = { span, since: now, asked: now, agreed: false }));
@@ -41,14 +43,10 @@ export class Agreement {
     return claim.agreed;
   }
 
-  /** The span that is claimed for all of a lot. */
-  claimedOf(lot: number): number | undefined {
-    return this.#claims.get(lot)?.span;
-  }
-
-  /** It is another one's turn after all. */
-  withdraw(lot: number): void {
-    this.#claims.delete(lot);
+  /** `span` of `lot` is another one's turn after all. What all agreed to is not undone by one of them that brings a part of it. */
+  withdraw(span: number, lot: number): void {
+    const claim = this.#claims.get(lot);
+    if (claim?.span === span && !claim.agreed) this.#claims.delete(lot);
   }
 
   /** Spans that this device is about to bring, or has begun with, for others to know. */

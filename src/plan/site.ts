@@ -258,9 +258,15 @@ export class SiteTurns {
   /** Whether it is this device's turn to bring `span` over the backhaul, and all know. */
   mine(span: number): boolean {
     const lot = span % LOTS;
-    if (this.#owns(span)) return this.#agreement.mayBegin(span, lot, this.slowness, (since) => this.#heardSince(since));
-    if (this.#agreement.claimedOf(lot) === span) this.#agreement.withdraw(lot);
+    if (this.#owns(span)) return this.#agreement.mayBegin(span, lot, this.#many, this.slowness, (since) => this.#heardSince(since));
+    this.#agreement.withdraw(span, lot);
     return false;
+  }
+
+  /** Whether there are more members than bring things. */
+  get #many(): boolean {
+    for (const { standby } of this.#others.values()) if (standby) return true;
+    return this.#self.standby;
   }
 
   #heardSince(since: number): boolean {

@@ -316,10 +316,10 @@ describe('members that answer slowly', () => {
     const both = [new SiteTurns(member('a'), ROOT, now), new SiteTurns(member('b'), ROOT, now)] as const;
     both[0].members([member('b'), member('c')]);
     both[1].members([member('a'), member('c')]);
-    for (const turns of both) for (let each = 0; each < 16; each++) turns.answered('c', 2 * ANSWER_MS);
+    for (const turns of both) for (let each = 0; each < 16; each++) turns.answered('c', 5 * ANSWER_MS);
     return both;
   };
-  const silence = 2 * TAKE_OVER_MS + 1;
+  const silence = 5 * TAKE_OVER_MS + 1;
 
   it('say what they are about to bring, and begin when all have answered what was asked since', () => {
     let now = 0;
