@@ -3,7 +3,7 @@ import { RangeDecoder, RangeEncoder } from './coder.ts';
 import { models, plain } from './model.ts';
 import type { BitCoder } from './model.ts';
 import { nibble, nibbleModels } from './nibbles.ts';
-import type { Numbers } from './rules.ts';
+import type { Numbers } from './numbers.ts';
 
 /** A payload that lists changes, where they are few: the twin of native/delta/few.h (docs/delta.md, "Few changes"). */
 

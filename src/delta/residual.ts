@@ -4,7 +4,7 @@ import { FEW_HEAD, decodeFew, encodeFew } from './few.ts';
 import { Aside, LiteralWay, Literals } from './literals.ts';
 import type { BitCoder } from './model.ts';
 import { PASSAGES_HEAD, decodePassages } from './passages.ts';
-import { Numbers } from './rules.ts';
+import { Numbers } from './numbers.ts';
 import { Sites } from './sites.ts';
 import { Tables } from './table.ts';
 import { PieceKind } from './types.ts';

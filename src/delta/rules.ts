@@ -1,5 +1,6 @@
 import { Gamma } from './change.ts';
 import { RangeDecoder } from './coder.ts';
+import { Numbers } from './numbers.ts';
 
 /** Which stretches of a segment hold references, and to what: the beginning of a payload of codec MOVED (docs/delta.md, "References"). */
 
@@ -67,39 +68,6 @@ type Mapped = Pick<Rule, 'ids' | 'strings' | 'addends' | 'offsets'>;
 const UNMAPPED: Mapped = { ids: NO_MAP, strings: NO_MAP, addends: new Map(), offsets: [] };
 const NO_FIELDS = { stride: 0, field: 0, width: 0, records: 0, recordsSize: 0 } as const;
 const NOWHERE: Range = { begin: 0, size: 0, base: undefined, drift: 0 };
-
-/** Numbers of a payload's head: seven bits a byte, the lowest first. */
-export class Numbers {
-  at = 0;
-  readonly #bytes: Uint8Array;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-  }
-
-  byte(): number | undefined {
-    return this.#bytes[this.at++];
-  }
-
-  /** The next bytes; undefined: there are not as many. */
-  take(count: number | undefined): Uint8Array | undefined {
-    if (count === undefined || count > this.#bytes.length - this.at) return undefined;
-    this.at += count;
-    return this.#bytes.subarray(this.at - count, this.at);
-  }
-
-  /** A number of at most `digits` bytes and at most `most`; undefined: damaged. */
-  number(most: number, digits = 8): number | undefined {
-    let v = 0;
-    for (let k = 0; k < digits; k++) {
-      const b = this.byte();
-      if (b === undefined) return undefined;
-      v += (b & 127) * 2 ** (7 * k);
-      if (b < 128) return v <= most ? v : undefined;
-    }
-    return undefined;
-  }
-}
 
 /** The rules at the beginning of a payload of a segment of `size` bytes, and how many bytes they take; undefined: damaged. */
 export function readRules(payload: Uint8Array, size: number, baseSize: number): { readonly rules: readonly Rule[]; readonly used: number } | undefined {
