@@ -243,7 +243,7 @@ function command({ name, program }: Contender, args: readonly string[]): readonl
   return name.startsWith('shoal') ? [program, ...args] : args;
 }
 
-/** What `shoal diff --memory` wants beside the two files (src/delta/budget.ts). */
+/** What `shoal diff --memory` wants beside the two files (src/delta/making/budget.ts). */
 const LEAST_BESIDE = 145 * 2 ** 20;
 const idle = best(Number(values.rounds), () => measured([process.execPath, shoal, '--version'], cpus().length - 1));
 // What a process takes to begin, code loaded and run once: a delta of 64 KiB with one byte that differs.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "bytes.h"
-#include "touch.h"
+#include "delta/common/bytes.h"
+#include "delta/common/touch.h"
 
 namespace shoal::delta {
 

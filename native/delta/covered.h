@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "cover.h"
-#include "references.h"
+#include "delta/common/cover.h"
+#include "delta/references/references.h"
 
 namespace shoal::delta {
 

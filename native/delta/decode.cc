@@ -2,14 +2,14 @@
 #include <new>
 
 #include "delta.h"
-#include "few.h"
-#include "frame_index.h"
-#include "map.h"
-#include "meter.h"
-#include "passages.h"
-#include "references.h"
+#include "delta/coding/few.h"
+#include "delta/coding/map.h"
+#include "delta/coding/meter.h"
+#include "delta/coding/passages.h"
+#include "delta/references/frame_index.h"
+#include "delta/references/references.h"
+#include "delta/references/shifts.h"
 #include "residual.h"
-#include "shifts.h"
 
 int32_t shoal_delta_decode_page(const uint8_t* page, size_t size, uint64_t target_begin, uint64_t target_end,
                                 uint64_t base_size, shoal_delta_cover* covers, size_t cover_count) {

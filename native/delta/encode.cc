@@ -2,22 +2,22 @@
 #include <cstring>
 #include <vector>
 
-#include "choose.h"
 #include "covered.h"
 #include "delta.h"
-#include "frame_index.h"
-#include "jumps.h"
-#include "map.h"
-#include "match.h"
-#include "parallel.h"
-#include "references.h"
-#include "relocations.h"
+#include "delta/coding/map.h"
+#include "delta/common/parallel.h"
+#include "delta/common/touch.h"
+#include "delta/find/choose.h"
+#include "delta/find/jumps.h"
+#include "delta/find/relocations.h"
+#include "delta/find/stubs.h"
+#include "delta/find/types.h"
+#include "delta/match/match.h"
+#include "delta/match/tables.h"
+#include "delta/references/frame_index.h"
+#include "delta/references/references.h"
 #include "residual.h"
 #include "rewritten.h"
-#include "stubs.h"
-#include "tables.h"
-#include "touch.h"
-#include "types.h"
 
 namespace shoal::delta {
 namespace {

@@ -4,15 +4,15 @@
 #include <memory>
 #include <new>
 
-#include "bytes.h"
-#include "few.h"
-#include "literals.h"
-#include "meter.h"
-#include "numbers.h"
-#include "passages.h"
-#include "range_coder.h"
-#include "sites.h"
-#include "table.h"
+#include "delta/coding/few.h"
+#include "delta/coding/literals.h"
+#include "delta/coding/meter.h"
+#include "delta/coding/passages.h"
+#include "delta/coding/range_coder.h"
+#include "delta/coding/sites.h"
+#include "delta/coding/table.h"
+#include "delta/common/bytes.h"
+#include "delta/common/numbers.h"
 
 namespace shoal::delta {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "references.h"
+#include "delta/references/references.h"
 
 namespace shoal::delta {
 

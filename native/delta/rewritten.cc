@@ -4,11 +4,11 @@
 #include <cstring>
 
 #include "covered.h"
-#include "map.h"
-#include "parallel.h"
-#include "passages.h"
+#include "delta/coding/map.h"
+#include "delta/coding/passages.h"
+#include "delta/common/parallel.h"
+#include "delta/common/touch.h"
 #include "residual.h"
-#include "touch.h"
 
 namespace shoal::delta {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "cover.h"
-#include "progress.h"
+#include "delta/common/cover.h"
+#include "delta/common/progress.h"
 
 namespace shoal::delta {
 

@@ -1,7 +1,7 @@
 import type { Streams } from '../container/streams.ts';
 import { DELTA_MANIFEST_MAX_BYTES } from '../core/limits.ts';
-import { costOf } from '../delta/ledger.ts';
-import type { Spending, Spent } from '../delta/ledger.ts';
+import { costOf } from '../delta/spending/ledger.ts';
+import type { Spending, Spent } from '../delta/spending/ledger.ts';
 import type { DeltaOutline } from '../delta/manifest.ts';
 import { formatBytes, progress } from './output.ts';
 

@@ -7,7 +7,7 @@ import { DELTA_MAX_SEGMENTS, DELTA_SEGMENT_MAX_BYTES } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
 import type { DeltaObjects } from './apply.ts';
 import { CHECK_BYTES, PREDICTIONS_CHECK_BYTES, checkOf } from './check.ts';
-import type { MadeDelta } from './made.ts';
+import type { MadeDelta } from './making/made.ts';
 import { CONTAINER_FEATURE, DELTA_FEATURE, whatIsWrong } from './manifest.ts';
 import type { DeltaOutline, DeltaSizes, OutlinedSegment } from './manifest.ts';
 import type { BaseReader } from './predict.ts';

@@ -2,12 +2,12 @@ import { ShoalError } from '../core/errors.ts';
 import { DELTA_MOVED_MAX_COVERS } from '../core/limits.ts';
 import { native } from '../kernel/native.ts';
 import type { NativeShifts } from '../kernel/native.ts';
-import { makeIndexes } from './frame-index.ts';
-import { decodeMapPage } from './map.ts';
-import { moveReferences } from './references.ts';
+import { makeIndexes } from './references/frame-index.ts';
+import { decodeMapPage } from './coding/map.ts';
+import { moveReferences } from './references/references.ts';
 import { decodePayload } from './residual.ts';
-import { readRules } from './rules.ts';
-import { Shifts } from './shifts.ts';
+import { readRules } from './references/rules.ts';
+import { Shifts } from './references/shifts.ts';
 import { Codec } from './types.ts';
 import type { CodecId, Covers, Pieces } from './types.ts';
 

@@ -1,12 +1,12 @@
-import { Changes } from './change.ts';
-import { RangeDecoder, RangeEncoder } from './coder.ts';
-import { FEW_HEAD, decodeFew, encodeFew } from './few.ts';
-import { Aside, LiteralWay, Literals } from './literals.ts';
-import type { BitCoder } from './model.ts';
-import { PASSAGES_HEAD, decodePassages } from './passages.ts';
-import { Numbers } from './numbers.ts';
-import { Sites } from './sites.ts';
-import { Tables } from './table.ts';
+import { Changes } from './coding/change.ts';
+import { RangeDecoder, RangeEncoder } from './coding/coder.ts';
+import { FEW_HEAD, decodeFew, encodeFew } from './coding/few.ts';
+import { Aside, LiteralWay, Literals } from './coding/literals.ts';
+import type { BitCoder } from './coding/model.ts';
+import { PASSAGES_HEAD, decodePassages } from './coding/passages.ts';
+import { Numbers } from './coding/numbers.ts';
+import { Sites } from './coding/sites.ts';
+import { Tables } from './coding/table.ts';
 import { PieceKind } from './types.ts';
 import type { Pieces } from './types.ts';
 

@@ -4,9 +4,9 @@ import { compressible, image } from '../../fixtures/container/image.ts';
 import { relinked } from '../../fixtures/delta/inputs.ts';
 import { adviceFor } from '../../src/container/advise.ts';
 import { idFromBytes } from '../../src/core/ids.ts';
-import { bytesIfMade } from '../../src/delta/if-made.ts';
-import { makeDelta } from '../../src/delta/make.ts';
-import type { DeltaInput } from '../../src/delta/made.ts';
+import { bytesIfMade } from '../../src/delta/making/if-made.ts';
+import { makeDelta } from '../../src/delta/making/make.ts';
+import type { DeltaInput } from '../../src/delta/making/made.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
 
 const nothing = { found: 0, unchanged: 0, made: 0 };

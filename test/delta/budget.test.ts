@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { memoryPlan } from '../../src/delta/budget.ts';
+import { memoryPlan } from '../../src/delta/making/budget.ts';
 
 const MIB = 2 ** 20;
 

@@ -1,10 +1,10 @@
 import { zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { openedSize } from '../../src/container/layout.ts';
-import { makeDelta } from '../../src/delta/make.ts';
+import { makeDelta } from '../../src/delta/making/make.ts';
 import { memoryBase } from '../../src/delta/predict.ts';
-import { regionsOf } from '../../src/delta/regions.ts';
-import { spending } from '../../src/delta/spent.ts';
+import { regionsOf } from '../../src/delta/spending/regions.ts';
+import { spending } from '../../src/delta/spending/spent.ts';
 import { idFromBytes } from '../../src/core/ids.ts';
 import { blake3 } from '../../src/kernel/hash.ts';
 import { native } from '../../src/kernel/native.ts';

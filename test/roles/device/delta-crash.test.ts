@@ -6,7 +6,7 @@ import { walkChunks } from '../../../src/chunk/walk.ts';
 import { ShoalError } from '../../../src/core/errors.ts';
 import type { ObjectId } from '../../../src/core/ids.ts';
 import type { ReleaseManifest } from '../../../src/core/manifest.ts';
-import { makeDelta } from '../../../src/delta/make.ts';
+import { makeDelta } from '../../../src/delta/making/make.ts';
 import { memoryBase } from '../../../src/delta/predict.ts';
 import type { DeltaSupply } from '../../../src/exchange/delta-choice.ts';
 import type { Source } from '../../../src/exchange/source.ts';
