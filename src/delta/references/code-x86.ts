@@ -17,12 +17,7 @@ const BEHIND = ((): Uint8Array => {
 const TWO_WITH_BYTE = new Set([0xba, 0xc2, 0xc6, 0x70, 0xa4, 0xac]);
 
 export function moveX86(m: Mover, own: Own, from: number, to: number): void {
-  let floor = from;
-  for (let i = from; i + 5 <= to; ) {
-    const length = instruction(m, own, i, floor, to);
-    i += length === 0 ? 1 : length;
-    if (length !== 0) floor = i;
-  }
+  walk(m, own, from, to, instruction);
 }
 
 /** How many bytes the reference at i takes; 0: there is none. */
@@ -56,9 +51,14 @@ function instruction(m: Mover, own: Own, i: number, floor: number, to: number): 
 
 /** Addresses are whole, and counted from nowhere. */
 export function moveI386(m: Mover, own: Own, from: number, to: number): void {
+  walk(m, own, from, to, narrow);
+}
+
+/** From place to place; behind a reference that was found, what `read` may look back at begins anew. */
+function walk(m: Mover, own: Own, from: number, to: number, read: typeof instruction): void {
   let floor = from;
   for (let i = from; i + 5 <= to; ) {
-    const length = narrow(m, own, i, floor, to);
+    const length = read(m, own, i, floor, to);
     i += length === 0 ? 1 : length;
     if (length !== 0) floor = i;
   }
