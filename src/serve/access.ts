@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Server } from 'node:https';
 import { TLSSocket } from 'node:tls';
 import type { Socket } from 'node:net';
@@ -24,8 +25,8 @@ export interface Use {
 export interface Access {
   readonly member: Member;
   /**
-   * Beginnings of the paths that are open to whoever has no certificate: enrolment, uploads. With none, TLS itself turns
-   * strangers away; with some, whatever else a stranger asks for closes the connection without a byte.
+   * The paths that are open to whoever has no certificate: enrolment, uploads; with "/" at its end, all that begin so. With none,
+   * TLS itself turns strangers away; with some, whatever else a stranger asks for closes the connection without a byte.
    */
   readonly open?: readonly string[];
   /** Whether this host has anything to do with `caller`. Whoever it does not admit is a stranger. */
@@ -125,8 +126,8 @@ export class Callers implements Permissions {
   }
 
   /** Whether a request may be looked at, of whoever it is. */
-  mayAsk({ raw, url }: FastifyRequest): boolean {
-    return this.of(raw.socket) !== undefined || (!this.#holders.has(raw.socket) && this.#access.open?.some((path) => url === path || url.startsWith(`${path}/`)) === true);
+  mayAsk({ socket, url = '' }: IncomingMessage): boolean {
+    return this.of(socket) !== undefined || (!this.#holders.has(socket) && this.#access.open?.some((path) => url === path || (path.endsWith('/') && url.startsWith(path))) === true);
   }
 
   async artifact({ raw }: FastifyRequest, root: ObjectId, namespace?: string): Promise<boolean> {

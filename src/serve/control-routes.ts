@@ -144,8 +144,9 @@ export function controlRoutes(app: App, context: ControlContext): void {
 
 /** What members of a fleet ask each other, where certificates say who they are. */
 function fleetRoutes(app: App, { member, uses }: Access, may: Permissions): void {
-  app.addHook('onRequest', async (_request, reply) => {
-    if (member.revocations.number >= 0) void reply.header(HEADER_REVOCATIONS, String(member.revocations.number));
+  app.addHook('onRequest', async (request, reply) => {
+    // Not to those who enrol: it is the time of the last revocation.
+    if (member.revocations.number >= 0 && may.device(request) !== undefined) void reply.header(HEADER_REVOCATIONS, String(member.revocations.number));
     await Promise.resolve();
   });
   app.get(wire.revocations, { schema: { summary: 'The signed revocation list', tags: ['identity'] } }, async (_request, reply) => {

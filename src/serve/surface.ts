@@ -32,6 +32,7 @@ import { Connections } from './connections.ts';
 import { contentRoutes } from './content-routes.ts';
 import type { App, ContentContext } from './context.ts';
 import { controlRoutes } from './control-routes.ts';
+import { keepDoor } from './door.ts';
 import { Gate } from './gate.ts';
 import { SurfaceMetrics } from './metrics.ts';
 import { Paces } from './paces.ts';
@@ -121,14 +122,13 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
     connections.address(socket);
   });
   connections.watch(app.server, limits.stallMs);
+  // Whoever has no certificate of the fleet learns nothing: not even that what they ask for is not here.
+  keepDoor(app.server, (request) => callers?.mayAsk(request) ?? true);
   const detach = callers?.attach(app.server as Server);
   const report = (error: unknown, url: string): void => options.onError?.(error, url);
 
   measure(app, metrics);
-  if (callers !== undefined) {
-    turnStrangersAway(app, callers);
-    keepPace(app, callers, clock);
-  }
+  if (callers !== undefined) keepPace(app, callers, clock);
   refuseStrangePaths(app);
   app.setErrorHandler(async (error, request, reply) => {
     const answer = errorAnswer(error);
@@ -247,6 +247,10 @@ function build(callers: Callers | undefined, limits: SurfaceLimits): App {
     forceCloseConnections: 'idle',
     return503OnClosing: true,
     exposeHeadRoutes: true,
+    // What the framework cannot read as a path never meets a hook.
+    frameworkErrors: (_error: unknown, _request: unknown, reply: FastifyReply): void => {
+      void sendError(reply, errorAnswer(new ShoalError('BAD_PATH', 'this is no path here')));
+    },
     // One spelling of a path. A full span's chunk set has some 6,000 characters.
     routerOptions: { maxParamLength: 8_192, caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
@@ -255,7 +259,7 @@ function build(callers: Callers | undefined, limits: SurfaceLimits): App {
       else socket.destroy();
     },
   } as const;
-  const http = { maxHeaderSize: REQUEST_HEAD_MAX_BYTES, headersTimeout: limits.requestMs, connectionsCheckingInterval: Math.min(CONTROL_TIMEOUT_MS, limits.requestMs), noDelay: true, highWaterMark: 64 * 1024 };
+  const http = { maxHeaderSize: REQUEST_HEAD_MAX_BYTES, headersTimeout: limits.requestMs, connectionsCheckingInterval: Math.min(CONTROL_TIMEOUT_MS, limits.requestMs), noDelay: true, requireHostHeader: false, highWaterMark: 64 * 1024 };
   const app = (callers === undefined ? fastify({ ...common, http }) : fastify({ ...common, https: { ...http, ...callers.tls } })) as unknown as App;
   app.server.maxConnections = limits.connections;
   app.server.maxHeadersCount = 100;
@@ -278,17 +282,6 @@ function clientErrorHandler(error: ParserError, socket: Socket): void {
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`);
 }
 
-/** Whoever has no certificate of the fleet learns nothing: not even that what they ask for is not here. */
-function turnStrangersAway(app: App, callers: Callers): void {
-  app.addHook('onRequest', async (request, reply) => {
-    if (!callers.mayAsk(request)) {
-      reply.hijack();
-      request.raw.socket.destroy();
-    }
-    await Promise.resolve();
-  });
-}
-
 /** No device keeps others waiting by asking fast. Origins and gateways ask for many. */
 function keepPace(app: App, callers: Callers, clock: Clock): void {
   const paces = new Paces(clock);
@@ -299,6 +292,8 @@ function keepPace(app: App, callers: Callers, clock: Clock): void {
 
 function refuseStrangePaths(app: App): void {
   app.addHook('onRequest', async (request) => {
+    // RFC 9112, 3.2. Node would say it itself, before anybody is asked whether this may be a stranger.
+    if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) throw new ShoalError('BAD_REQUEST', 'a request of HTTP/1.1 has a Host');
     const [path = '', query] = request.url.split('?', 2);
     if (STRANGE_PATH.test(path)) throw new ShoalError('BAD_PATH', 'paths here have no escapes and no empty or dot segments');
     if (query !== undefined && path.startsWith(`${API}/content/`)) throw new ShoalError('BAD_PATH', 'content URLs have no query');

@@ -222,6 +222,36 @@ describe('a listener with certificates of the fleet', () => {
     expect(surface.metrics.totals.content).toBe(0);
   });
 
+  it('lets neither Node nor the framework answer a stranger by themselves, nor say when somebody was revoked', async () => {
+    const { url } = await host(await makeMember(fleet, { role: 'origin', products: 'all' }), { open: [wire.enrol, `${wire.uploads}/`], admits: () => true });
+    const foreign = await makeMember(stranger, { role: 'agent', site: 'hall', products: 'all' });
+    const end = 'Connection: close\r\n\r\n';
+    const asked = [
+      `GET /metrics HTTP/1.1\r\n${end}`, // Node answers 400 for want of a Host
+      `POST /metrics HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n${end}`,
+      `POST /metrics HTTP/1.1\r\nHost: x\r\nExpect: something\r\nContent-Length: 5\r\n${end}`,
+      `GET /%zz HTTP/1.1\r\nHost: x\r\n${end}`, // What the framework cannot decode
+      `GET /v1/sites/${'a'.repeat(9_000)}/peers HTTP/1.1\r\nHost: x\r\n${end}`, // and what is too long for it
+      `GET ${wire.enrol}/x HTTP/1.1\r\nHost: x\r\n${end}`,
+      `GET ${wire.enrol}/../../holdings HTTP/1.1\r\nHost: x\r\n${end}`,
+    ];
+    for (const certificate of [{}, { key: foreign.client?.key, cert: foreign.client?.cert }]) {
+      for (const request of asked) expect([request, await raw(url, certificate, request)]).toEqual([request, '']);
+      for (const path of [wire.enrol, `${wire.uploads}/%zz`]) {
+        const answer = await raw(url, certificate, `GET ${path} HTTP/1.1\r\nHost: x\r\n${end}`);
+        expect(answer).toMatch(/^HTTP\/1\.1 40[04] .*"error":"(?:NOT_FOUND|BAD_PATH)"/s);
+        expect(answer).not.toMatch(/FST|shoal-revocations/i);
+      }
+    }
+    // A member is told what is wrong, in the form that all errors have; what it expects beyond "100-continue" is passed over.
+    const { client } = await device();
+    const member = (request: string): Promise<string> => raw(url, { key: client?.key, cert: client?.cert }, request);
+    for (const request of asked.slice(3, 5)) expect(await member(request)).toMatch(/^HTTP\/1\.1 400 .*"error":"BAD_PATH"/s);
+    expect(await member(asked[0] ?? '')).toMatch(/^HTTP\/1\.1 400 .*"error":"BAD_REQUEST"/s);
+    expect(await member(`GET ${wire.instance} HTTP/1.1\r\nHost: x\r\nExpect: something\r\n${end}`)).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await member(`GET ${wire.instance} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n${end}`)).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /);
+  });
+
   it('shows a certificate that names neither site nor product', async () => {
     const { url } = await host(await device(['os', 'secret-product']));
     const socket = tls.connect({ port: Number(new URL(url).port), host: '127.0.0.1', rejectUnauthorized: false });

@@ -41,7 +41,7 @@ export async function startFleetDesk(home: TrustHome, { listen, tls, names = [],
     member.start(systemClock, failed);
     const looking = new Periodic(systemClock, REVOCATIONS_LOOK_MS, () => member.look(), failed);
     const uses = new HomeUses(home, systemClock);
-    const access: Access = { member, open: [wire.anchors, wire.enrol, wire.renew, ...(uploads ? [wire.uploads] : [])], admits: () => true, uses: (root) => uses.of(root) };
+    const access: Access = { member, open: [wire.anchors, wire.enrol, wire.renew, ...(uploads ? [wire.uploads, `${wire.uploads}/`] : [])], admits: () => true, uses: (root) => uses.of(root) };
     return {
       forOrigin: { enrolment: new EnrolmentDesk(fleet, member.revocations, systemClock, today), ...(secure ? { access } : {}) },
       close: async () => {
