@@ -129,6 +129,10 @@ export const SERVE_STALL_MS = 120_000;
 export const ANNOUNCE_TTL_MS = 300_000;
 export const ANNOUNCE_MAX_ROOTS = 256;
 export const SITES_MAX = 10_000;
+/** Hosts of a site that one device can announce: one that restarts under other names, several agents on one machine. */
+export const ANNOUNCED_BY_DEVICE = 8;
+/** Hosts and roots of all sites together, some 100 bytes each. */
+export const ANNOUNCED_MAX = 2 ** 18;
 
 /** Neighbours one device downloads from at a time; more are only more connections. */
 export const NEIGHBOURS_MAX = 16;
@@ -307,6 +311,8 @@ export const TORRENT_MAX_FILE_BYTES = 4 * MiB;
 export const TORRENT_WAIT_MS = 20_000;
 /** The tracker: peers of one torrent, peers told in one answer, and how often a client is to come back, seconds. */
 export const SWARM_MAX_PEERS = 2_048;
+/** Of these behind one address: many clients share one by NAT, and nobody who makes up ports is to push all others out. */
+export const SWARM_PEERS_PER_ADDRESS = 256;
 export const SWARM_MAX_TOLD = 50;
 export const SWARM_MAX_TORRENTS = 256;
 export const SWARM_INTERVAL_S = 120;

@@ -51,6 +51,7 @@ export class EnrolmentDesk {
     this.#mayAsk(address);
     const [id = '', secret = ''] = token.split('.', 2);
     const { device, certified } = this.#proven(identity, key, proof, address, (keyBytes) => statement('enroll', id, keyBytes));
+    this.#mayHave(device);
     const scope = this.#fleet.registry.enrol(id, secret, device, address, this.#now());
     return this.#grant(scope, device, certified, address);
   }
@@ -59,6 +60,7 @@ export class EnrolmentDesk {
   async renew({ identity, key, proof }: RenewRequest, address: string | undefined): Promise<Grant> {
     this.#mayAsk(address);
     const { device, certified } = this.#proven(identity, key, proof, address, (keyBytes) => statement('renew', this.#fleet.authority.fleet, keyBytes));
+    this.#mayHave(device);
     const scope = this.#fleet.registry.renew(device, address ?? 'a gateway', this.#now());
     return this.#grant(scope, device, certified, address);
   }
@@ -75,6 +77,11 @@ export class EnrolmentDesk {
   /** What it costs to say no is bounded by address; what it costs to say yes, which no stranger can cause, by device and altogether. */
   #mayAsk(address: string | undefined): void {
     if (address !== undefined && !this.#refusals.left(networkOf(address))) throw busy();
+  }
+
+  /** Before the registry writes a thing: whoever asks again and again, with a token that still works for it, is not to cost a transaction and a line each time. */
+  #mayHave(device: string): void {
+    if (!this.#own.left(device) || !this.#issues.left('')) throw busy();
   }
 
   #proven(identity: string, key: string, proof: string, address: string | undefined, signed: (key: Uint8Array) => Uint8Array): { readonly device: string; readonly certified: KeyObject } {

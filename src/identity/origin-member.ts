@@ -1,8 +1,8 @@
-import type { Clock } from '../core/clock.ts';
-import { CERTIFICATE_LIFE_MS, CERTIFICATE_RENEW_AFTER } from '../core/limits.ts';
+import { CERTIFICATE_RENEW_AFTER } from '../core/limits.ts';
 import type { Fleet } from './fleet.ts';
 import { deviceIdOf, newKeyPair, spkiOf } from './key.ts';
 import { Revocations } from './revocations.ts';
+import { lifeOf } from './tls.ts';
 import type { Member, TlsMaterial } from './tls.ts';
 
 /**
@@ -18,7 +18,6 @@ export class OriginMember implements Member {
   readonly today: () => number;
   #server: TlsMaterial | undefined;
   #seen: number | undefined;
-  #cancel: () => void = () => undefined;
 
   /** `hosts`: names and addresses for clients that know no fleets, in the certificate; undefined for an origin that does not listen with TLS. */
   static async open(fleet: Fleet, hosts: readonly string[] | undefined, today: () => number): Promise<OriginMember> {
@@ -53,22 +52,20 @@ export class OriginMember implements Member {
     this.revocations.adopt(bytes.list);
   }
 
-  /** Renews its certificate from now on, until stopped. */
-  start(clock: Clock, failed: (error: unknown) => void): void {
+  /**
+   * Makes another certificate when most of this one's life is over, or when by the time of day it is not good at all. Asked often: an
+   * origin that began with a clock that was not set, or that slept for a week, would otherwise be a stranger to its fleet for days.
+   */
+  async renewIfDue(): Promise<void> {
     if (this.#server === undefined) return;
-    this.#cancel = clock.after(CERTIFICATE_LIFE_MS * CERTIFICATE_RENEW_AFTER, () => {
-      this.renew().catch(failed);
-      this.start(clock, failed);
-    }, 'background');
+    const { from, to } = lifeOf(this.#server.cert);
+    const now = this.today();
+    if (now < from || now >= from + (to - from) * CERTIFICATE_RENEW_AFTER) await this.renew();
   }
 
   async renew(): Promise<void> {
     this.#server = await material(this.#fleet, this.#hosts, this.today());
     for (const listener of this.#listeners) listener();
-  }
-
-  stop(): void {
-    this.#cancel();
   }
 
   onRenewed(listener: () => void): () => void {

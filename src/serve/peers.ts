@@ -1,5 +1,5 @@
 import type { ObjectId } from '../core/ids.ts';
-import { ANNOUNCE_TTL_MS, PEERS_MAX, SITES_MAX } from '../core/limits.ts';
+import { ANNOUNCED_BY_DEVICE, ANNOUNCED_MAX, ANNOUNCE_TTL_MS, PEERS_MAX, SITES_MAX } from '../core/limits.ts';
 
 /** A host of a site, as it announced itself. */
 export interface Peer {
@@ -28,6 +28,8 @@ interface Announced {
 export class PeerRegistry implements SitePeers {
   readonly #now: () => number;
   readonly #sites = new Map<string, Map<string, Announced>>();
+  /** Hosts and roots that are remembered. */
+  #size = 0;
 
   /** `now` counts milliseconds. */
   constructor(now: () => number) {
@@ -39,12 +41,24 @@ export class PeerRegistry implements SitePeers {
     const peers = this.#sites.get(site) ?? new Map<string, Announced>();
     const before = peers.get(peer.instance);
     if (before !== undefined && before.owner !== owner && before.until > this.#now()) return false;
-    peers.delete(peer.instance);
+    this.#forget(peers, peer.instance);
     peers.set(peer.instance, { peer, owner, until: this.#now() + ANNOUNCE_TTL_MS });
-    this.#trim(peers, PEERS_MAX);
+    this.#size += sizeOf(peer);
+    // Nobody who makes up names pushes the others of a site out.
+    const own = owner === undefined ? [] : [...peers].filter(([, each]) => each.owner === owner);
+    for (const [oldest] of own.slice(0, Math.max(0, own.length - ANNOUNCED_BY_DEVICE))) this.#forget(peers, oldest);
+    for (const oldest of peers.keys()) {
+      if (peers.size <= PEERS_MAX) break;
+      this.#forget(peers, oldest);
+    }
     this.#sites.delete(site);
     this.#sites.set(site, peers);
-    this.#trim(this.#sites, SITES_MAX);
+    // What was announced longest ago goes first; one site alone is never too large.
+    for (const [oldest, all] of this.#sites) {
+      if (this.#sites.size <= SITES_MAX && this.#size <= ANNOUNCED_MAX) break;
+      for (const instance of all.keys()) this.#forget(all, instance);
+      this.#sites.delete(oldest);
+    }
     return true;
   }
 
@@ -52,16 +66,18 @@ export class PeerRegistry implements SitePeers {
   at(site: string): readonly Peer[] {
     const peers = this.#sites.get(site);
     if (peers === undefined) return [];
-    for (const [instance, { until }] of peers) if (until <= this.#now()) peers.delete(instance);
+    for (const [instance, { until }] of peers) if (until <= this.#now()) this.#forget(peers, instance);
     if (peers.size === 0) this.#sites.delete(site);
     return [...peers.values()].map(({ peer }) => peer);
   }
 
-  /** What was announced longest ago goes first. */
-  #trim(map: Map<string, unknown>, most: number): void {
-    for (const oldest of map.keys()) {
-      if (map.size <= most) return;
-      map.delete(oldest);
-    }
+  #forget(peers: Map<string, Announced>, instance: string): void {
+    const known = peers.get(instance);
+    if (known !== undefined) this.#size -= sizeOf(known.peer);
+    peers.delete(instance);
   }
+}
+
+function sizeOf({ roots }: Peer): number {
+  return 1 + roots.length;
 }

@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net';
-import { SWARM_INTERVAL_S, SWARM_MAX_PEERS, SWARM_MAX_TOLD, SWARM_MAX_TORRENTS } from '../core/limits.ts';
+import { SWARM_INTERVAL_S, SWARM_MAX_PEERS, SWARM_MAX_TOLD, SWARM_PEERS_PER_ADDRESS, SWARM_MAX_TORRENTS } from '../core/limits.ts';
 
 /** What a stock client says to a tracker (BEP 3, "Trackers"). */
 export interface Announce {
@@ -47,25 +47,39 @@ export class Swarms {
     this.#swarms.set(infoHash, peers);
     this.#trim(this.#swarms, SWARM_MAX_TORRENTS);
     const now = this.#now();
-    for (const [id, { until }] of peers) if (until <= now) peers.delete(id);
-    // One address is one client: whoever makes up peer ids takes no more places by it.
+    // One address and port is one client: whoever makes up peer ids takes no more places by it, and whoever makes up ports takes his own.
     const mine = `${address} ${String(port)}`;
     peers.delete(mine);
-    const others = [...peers.values()].reverse();
+    const same: string[] = [];
+    for (const [id, peer] of peers) {
+      if (peer.until <= now) peers.delete(id);
+      else if (peer.address === address) same.push(id);
+    }
+    const others = stopped ? [] : [...peers.values()];
     if (!stopped && isIPv4(address) && port > 0 && peerId !== '') {
+      for (const oldest of same.slice(0, Math.max(0, same.length - SWARM_PEERS_PER_ADDRESS + 1))) peers.delete(oldest);
       peers.set(mine, { address, port, complete, until: now + LIFE_MS });
       this.#trim(peers, SWARM_MAX_PEERS);
     }
-    const told = stopped ? [] : others.filter((peer) => !complete || !peer.complete).slice(0, Math.min(wanted, SWARM_MAX_TOLD));
+    const told: SwarmPeer[] = [];
+    // Who came last first: it is still there.
+    for (let at = others.length - 1; at >= 0 && told.length < Math.min(wanted, SWARM_MAX_TOLD); at--) {
+      const peer = others[at];
+      if (peer !== undefined && !(complete && peer.complete)) told.push(peer);
+    }
     return { ...this.counts(infoHash), peers: Buffer.concat(told.map((peer) => compact(peer))) };
   }
 
   /** How many have all of it, and how many do not. */
   counts(infoHash: string): { readonly complete: number; readonly incomplete: number } {
     const now = this.#now();
-    const peers = [...(this.#swarms.get(infoHash)?.values() ?? [])].filter(({ until }) => until > now);
-    const complete = peers.filter((peer) => peer.complete).length;
-    return { complete, incomplete: peers.length - complete };
+    let [complete, incomplete] = [0, 0];
+    for (const peer of this.#swarms.get(infoHash)?.values() ?? []) {
+      if (peer.until <= now) continue;
+      if (peer.complete) complete++;
+      else incomplete++;
+    }
+    return { complete, incomplete };
   }
 
   /** Who came back longest ago goes first. */

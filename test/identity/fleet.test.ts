@@ -13,6 +13,8 @@ import { deviceIdOf, fileIdentityKey, newKeyPair, spkiOf, statement } from '../.
 import type { IdentityKey } from '../../src/identity/key.ts';
 import type { EnrolRequest, RenewRequest } from '../../src/identity/messages.ts';
 import { parseGrant } from '../../src/identity/messages.ts';
+import { OriginMember } from '../../src/identity/origin-member.ts';
+import { lifeOf } from '../../src/identity/tls.ts';
 import { Revocations, decodeRevocations } from '../../src/identity/revocations.ts';
 import { parseToken } from '../../src/identity/token.ts';
 import { nodeFiles } from '../../src/store/files.ts';
@@ -98,6 +100,29 @@ describe('the authority of a fleet', () => {
   });
 });
 
+describe('an origin', () => {
+  it('has a certificate that is good now, whatever became of its clock since it began', async () => {
+    let now = TODAY;
+    const { fleet } = await newFleet(() => now);
+    const member = await OriginMember.open(fleet, ['10.0.0.1'], () => now);
+    let told = 0;
+    member.onRenewed(() => { told++; });
+    await member.renewIfDue();
+    expect(told).toBe(0);
+    // It slept for months; then its clock was set back, for it had begun with one that was ahead.
+    for (const jump of [90 * 86_400_000, -60 * 86_400_000, CERTIFICATE_LIFE_MS * 0.7]) {
+      now += jump;
+      await member.renewIfDue();
+      const { from, to } = lifeOf(member.server.cert);
+      expect([from < now, to > now + CERTIFICATE_LIFE_MS / 2]).toEqual([true, true]);
+    }
+    expect(told).toBe(3);
+    await member.renewIfDue();
+    expect(told).toBe(3);
+    fleet.close();
+  });
+});
+
 describe('enrolment', () => {
   it('gives certificates for a token, once for a one-time token, and again to the same key whose answer was lost', async () => {
     const { fleet, directory } = await newFleet();
@@ -151,6 +176,44 @@ describe('enrolment', () => {
     expect(await desk.enrol(good, '10.0.0.8')).toBeDefined();
     clock.advance(60_000);
     expect(await desk.enrol(good, '10.0.0.9')).toBeDefined();
+    fleet.close();
+  });
+
+  it('writes nothing for whoever asks again and again with a token that still works for it', async () => {
+    let now = TODAY;
+    const { fleet } = await newFleet(() => now);
+    const clock = new ManualClock();
+    const desk = new EnrolmentDesk(fleet, new Revocations(fleet.authority.fleet, fleet.authority.anchors), clock, () => now);
+    const { text } = fleet.newToken({ ...SCOPE, uses: 1, lifeMs: 3_600_000 });
+    const key = await identityKey();
+    const [enrol, renew] = [await enrolRequest(text, key), await renewRequest(fleet.authority.fleet, key)];
+    let granted = 0;
+    for (; granted < 100; granted++) if ((await desk.enrol(enrol, '10.0.0.1').catch(() => undefined)) === undefined) break;
+    const before = [fleet.registry.audit().length, fleet.registry.devices()];
+    now += 1_000;
+    for (let again = 0; again < 20; again++) {
+      await expect(desk.enrol(enrol, '10.0.0.1')).rejects.toMatchObject({ code: 'BUSY' });
+      await expect(desk.renew(renew, '10.0.0.1')).rejects.toMatchObject({ code: 'BUSY' });
+    }
+    expect([fleet.registry.audit().length, fleet.registry.devices()]).toEqual(before);
+    expect(before[0]).toBe(granted + 1);
+    clock.advance(60_000);
+    expect(await desk.renew(renew, '10.0.0.1')).toBeDefined();
+    fleet.close();
+  });
+
+  it('gives a one-time token to one of many who come with it at the same moment', async () => {
+    const { fleet, directory } = await newFleet();
+    // Two processes may answer: what counts is the file.
+    const second = await Fleet.open(nodeFiles, directory, () => TODAY);
+    const { text } = fleet.newToken({ ...SCOPE, uses: 1, lifeMs: 3_600_000 });
+    const desks = [deskOf(fleet), deskOf(second)];
+    const requests = await Promise.all(Array.from({ length: 12 }, async () => enrolRequest(text, await identityKey())));
+    const outcomes = await Promise.allSettled(requests.map((request, at) => desks[at % 2]?.enrol(request, `10.0.0.${String(at)}`)));
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(fleet.registry.devices()).toHaveLength(1);
+    expect(fleet.registry.tokens()[0]?.uses).toBe(0);
+    second.close();
     fleet.close();
   });
 

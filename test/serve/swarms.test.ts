@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SWARM_INTERVAL_S, SWARM_MAX_PEERS, SWARM_MAX_TOLD, SWARM_MAX_TORRENTS } from '../../src/core/limits.ts';
+import { SWARM_INTERVAL_S, SWARM_MAX_PEERS, SWARM_MAX_TOLD, SWARM_MAX_TORRENTS, SWARM_PEERS_PER_ADDRESS } from '../../src/core/limits.ts';
 import { Swarms } from '../../src/serve/swarms.ts';
 import type { Announce } from '../../src/serve/swarms.ts';
 
@@ -33,6 +33,13 @@ describe('a tracker', () => {
     // Made-up peer ids from one address and port are one client.
     for (let at = 0; at < 10; at++) swarms.announce(announce({ infoHash: '01'.repeat(20), peerId: String(at).repeat(40) }));
     expect(swarms.counts('01'.repeat(20)).incomplete).toBe(1);
+    // Made-up ports take the places of their own address alone.
+    for (let port = 1; port < 1_000; port++) swarms.announce(announce({ infoHash: '02'.repeat(20), port }));
+    expect(swarms.counts('02'.repeat(20)).incomplete).toBe(SWARM_PEERS_PER_ADDRESS);
+    for (let at = 0; at < SWARM_MAX_PEERS - SWARM_PEERS_PER_ADDRESS; at++) swarms.announce(announce({ infoHash: '03'.repeat(20), address: `10.1.${String(at >> 8)}.${String(at & 255)}` }));
+    for (let port = 1; port < 1_000; port++) swarms.announce(announce({ infoHash: '03'.repeat(20), address: '10.9.9.9', port }));
+    expect(swarms.counts('03'.repeat(20)).incomplete).toBe(SWARM_MAX_PEERS);
+    expect(told(swarms.announce(announce({ infoHash: '03'.repeat(20), address: '10.9.9.9', port: 1, stopped: true })))).toEqual([]);
     for (let at = 0; at < SWARM_MAX_TORRENTS; at++) swarms.announce(announce({ infoHash: at.toString(16).padStart(40, '0') }));
     expect(swarms.counts(HASH).incomplete).toBe(0);
     // Addresses of version 6 have no place in a compact answer (BEP 23).

@@ -38,14 +38,15 @@ export async function startFleetDesk(home: TrustHome, { listen, tls, names = [],
     const failed = (error: unknown): void => {
       onError?.(error, 'identity');
     };
-    member.start(systemClock, failed);
-    const looking = new Periodic(systemClock, REVOCATIONS_LOOK_MS, () => member.look(), failed);
+    const looking = new Periodic(systemClock, REVOCATIONS_LOOK_MS, async () => {
+      await member.renewIfDue();
+      await member.look();
+    }, failed);
     const uses = new HomeUses(home, systemClock);
     const access: Access = { member, open: [wire.anchors, wire.enrol, wire.renew, ...(uploads ? [wire.uploads, `${wire.uploads}/`] : [])], admits: () => true, uses: (root) => uses.of(root) };
     return {
       forOrigin: { enrolment: new EnrolmentDesk(fleet, member.revocations, systemClock, today), ...(secure ? { access } : {}) },
       close: async () => {
-        member.stop();
         await looking.stop();
         fleet.close();
       },
