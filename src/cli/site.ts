@@ -56,7 +56,7 @@ Examples:
           if (watch.unnamed) say('This identity is of no site: others of a site are listed with --site NAME.');
           if (options.json === true) emit({ ok: answered, ...view });
           if (!answered && seconds === undefined) process.exitCode = 1;
-          if (seconds === undefined || (await Promise.race([stop, pause(seconds)])) === 'stop') return;
+          if (seconds === undefined || (await pause(seconds, stop)) === 'stop') return;
         }
       } finally {
         process.removeListener('SIGINT', stopped).removeListener('SIGTERM', stopped);
@@ -65,8 +65,15 @@ Examples:
     });
 }
 
-function pause(seconds: number): Promise<'on'> {
-  return new Promise((resolve) => setTimeout(() => { resolve('on'); }, seconds * 1000));
+/** A timer that nobody waits for any more would keep the process for as long. */
+async function pause(seconds: number, stop: Promise<'stop'>): Promise<'on' | 'stop'> {
+  let timer: NodeJS.Timeout | undefined;
+  const on = new Promise<'on'>((resolve) => (timer = setTimeout(() => { resolve('on'); }, seconds * 1000)));
+  try {
+    return await Promise.race([stop, on]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 const SOURCES = ['local', 'delta', 'peer', 'gateway', 'origin', 'torrent', 'control'] as const;

@@ -159,7 +159,7 @@ export class SiteWatch {
     try {
       return hostOf(url, await this.#ask(url, `${API}/holdings`));
     } catch (error) {
-      const problem = isShoalError(error) ? error.message.replace(/^\S+: /, '') : messageOf(error);
+      const problem = isShoalError(error) ? error.message.replace(/^\S+: /, '').replace(`${url} `, '') : messageOf(error);
       const stranger = this.#member === undefined && url.startsWith('https:') && isShoalError(error, 'HTTP_CONNECT');
       return { url, artifacts: [], problem: stranger ? `${problem}; hosts of a fleet answer its members: name an --identity` : problem };
     }
@@ -203,8 +203,9 @@ function numbersOf(value: unknown): Record<string, number> {
 }
 
 function isArtifact(value: unknown): value is SeenArtifact {
-  const { namespace, root, size, spans, held, product, version, bringing } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  const { namespace, root, size, spans, held, product, version, working, base, bringing } = (value ?? {}) as Readonly<Record<string, unknown>>;
   const text = (each: unknown): boolean => each === undefined || (typeof each === 'string' && isName(each));
   return [namespace, root].every((each) => typeof each === 'string' && isName(each)) && [size, spans, held].every((each) => typeof each === 'number') && text(product) && text(version)
+    && (working === undefined || typeof working === 'boolean') && text(base)
     && (bringing === undefined || (Array.isArray(bringing) && bringing.every((span) => typeof span === 'number')));
 }

@@ -1,4 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startAgent } from '../../src/roles/agent/agent.ts';
 import type { Agent } from '../../src/roles/agent/types.ts';
@@ -11,6 +14,7 @@ import { randomBytes } from '../support/random.ts';
 import { ask } from '../support/raw-http.ts';
 import { shoal } from '../support/shoal.ts';
 
+const SHOAL = fileURLToPath(new URL('../../bin/shoal.mjs', import.meta.url));
 const MiB = 1024 * 1024;
 let fleet: Fleet;
 const clock = livedClock();
@@ -78,7 +82,7 @@ describe('a look at a site', () => {
     const one = await agent('one');
     fleet.proxy.tamper = ({ path }, response) => {
       const said = path.endsWith('/peers') ? { peers: ['x', { url: 'file:///etc/passwd' }, { url: 'ftp://x' }, { url: one.url }, null] }
-        : path.endsWith('/holdings') ? { role: '\x1b[2J', received: { origin: -1, 'a b': 2, peer: 7 }, artifacts: [{ root: 7 }, null, { namespace: 'n', root: 'r', size: 1, spans: 1, held: 1, product: '\n' }] } : undefined;
+        : path.endsWith('/holdings') ? { role: '\x1b[2J', received: { origin: -1, 'a b': 2, peer: 7 }, artifacts: [{ root: 7 }, null, { namespace: 'n', root: 'r', size: 1, spans: 1, held: 1, product: '\n' }, ...[{ base: {} }, { base: '\x1b[2J' }, { working: 'yes' }, { bringing: ['7'] }].map((more) => ({ namespace: 'n', root: 'r', size: 1, spans: 2, held: 1, ...more }))] } : undefined;
       if (said === undefined) return false;
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(said));
       return true;
@@ -95,7 +99,17 @@ describe('shoal site', () => {
     expect(shoal('site')).toMatchObject({ code: 2 });
     const dead = shoal('site', url, '--json');
     expect(dead).toMatchObject({ code: 1, last: { ok: false, site: 'default', hosts: [{ url }] } });
-    expect(dead.errors).toContain(`  ${url}  `);
+    expect(dead.errors).toContain(`  ${url}  cannot be reached: `);
     expect(shoal('site', 'http://10.0.0.1:8472').errors).toContain('--insecure-http');
+  });
+
+  it('ends when it is told to, however long it is until the next look', async () => {
+    const child = spawn(process.execPath, [SHOAL, 'site', 'http://127.0.0.1:1', '--watch', '3600'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const ended = once(child, 'exit');
+    await once(child.stderr, 'data');
+    child.kill('SIGINT');
+    // A minute is far above what ending takes, and far below an hour.
+    const [code, signal] = (await Promise.race([ended, new Promise((_resolve, reject) => setTimeout(() => { child.kill('SIGKILL'); reject(new Error('it goes on')); }, 60_000).unref())])) as [number | null, string | null];
+    expect([code, signal]).toEqual([0, null]);
   });
 });
