@@ -1,9 +1,8 @@
-import { isIPv4 } from 'node:net';
 import { AUTHORITATIVE_ANSWER } from 'dns-packet';
 import type { Answer, DecodedPacket } from 'dns-packet';
 import type { Clock } from '../core/clock.ts';
-import { PEERS_MAX } from '../core/limits.ts';
 import { isName } from '../core/names.ts';
+import { Crowd } from './crowd.ts';
 import { MulticastSocket } from './multicast.ts';
 import type { Discovery, Seen } from './types.ts';
 
@@ -18,6 +17,11 @@ export interface MdnsOptions {
   readonly role: Seen['role'];
   /** Whether it speaks TLS with certificates of a fleet. Hosts that do and hosts that do not are nothing to each other. */
   readonly secure?: boolean;
+  /**
+   * Asks the host at a URL whether it is the gateway that it says it is; one that does not prove it is not seen. A device asks a
+   * gateway for everything, so one that anybody makes up would cost it more than a neighbour.
+   */
+  readonly proves?: (url: string) => Promise<boolean>;
   /** Looks, and does not announce itself. */
   readonly silent?: boolean;
   /** Address of the interface to speak on. Default: all. */
@@ -44,9 +48,10 @@ const ASK_APART_MOST_MS = 40_000;
 /** RFC 6762, 6: the same records are not multicast more than once a second. */
 const ANSWER_MS = 1_000;
 
-interface Known extends Seen {
-  readonly until: number;
-}
+/** Gateways asked at a time for proof, how soon one is asked again that gave none, and how many answers are remembered. */
+const PROOFS_AT_ONCE = 4;
+const PROOF_AGAIN_MS = 60_000;
+const PROOFS_MAX = 64;
 
 /** Starts to announce and to listen. Throws `DISCOVERY` when the port or the interface cannot be had. */
 export async function startMdns(options: MdnsOptions): Promise<Discovery> {
@@ -68,7 +73,10 @@ class MdnsDiscovery implements Discovery {
   readonly #socket: MulticastSocket;
   readonly #host: string;
   readonly #name: string;
-  readonly #known = new Map<string, Known>();
+  readonly #crowd: Crowd;
+  /** By URL of what says it is a gateway: whether it has proved it, and when it may be asked again. */
+  readonly #proofs = new Map<string, { readonly good: boolean; readonly again: number }>();
+  #proving = 0;
   #pause = ASK_FIRST_MS;
   #answered = -Infinity;
   /** When all were last asked, by whomever. */
@@ -79,6 +87,7 @@ class MdnsDiscovery implements Discovery {
   constructor(options: MdnsOptions, socket: MulticastSocket) {
     this.#options = options;
     this.#socket = socket;
+    this.#crowd = new Crowd(options.clock);
     this.#host = `${options.instance}.local`;
     this.#name = `${options.instance}.${SERVICE}`;
     this.#announce();
@@ -99,14 +108,12 @@ class MdnsDiscovery implements Discovery {
   }
 
   get seen(): readonly Seen[] {
-    const now = this.#options.clock.now();
-    for (const [instance, { until }] of this.#known) if (until <= now) this.#known.delete(instance);
-    return [...this.#known.values()].map(({ instance, url, role }) => ({ instance, url, role }));
+    return this.#crowd.seen;
   }
 
   ask(): void {
     const now = this.#options.clock.now();
-    if (now - this.#asked < Math.min(this.#known.size * ASK_PER_HOST_MS, ASK_APART_MOST_MS)) return;
+    if (now - this.#asked < Math.min(this.#crowd.size * ASK_PER_HOST_MS, ASK_APART_MOST_MS)) return;
     this.#asked = now;
     void this.#socket.send({ type: 'query', questions: [{ name: SERVICE, type: 'PTR' }] });
   }
@@ -161,31 +168,50 @@ class MdnsDiscovery implements Discovery {
 
   /** Takes what a response says of hosts of ours; the rest of the LAN's talk is nobody's business. */
   #learn(records: readonly Answer[], sender: string): void {
-    const now = this.#options.clock.now();
     const roles = new Map<string, Seen['role']>();
-    const addresses = new Map<string, string>();
     const secure = new Set<string>();
     for (const record of records) {
-      if (record.type === 'TXT') {
-        const texts = [record.data].flat().map(String);
-        roles.set(record.name, texts.includes('role=gateway') ? 'gateway' : 'agent');
-        if (texts.includes('tls=1')) secure.add(record.name);
-      }
-      if (record.type === 'A' && isIPv4(record.data)) addresses.set(record.name, record.data);
+      if (record.type !== 'TXT') continue;
+      const texts = [record.data].flat().map(String);
+      roles.set(record.name, texts.includes('role=gateway') ? 'gateway' : 'agent');
+      if (texts.includes('tls=1')) secure.add(record.name);
     }
     for (const record of records) {
       if (record.type !== 'SRV' || !record.name.endsWith(`.${SERVICE}`)) continue;
       const instance = record.name.slice(0, -SERVICE.length - 1);
+      const { port } = record.data;
       if (!isName(instance) || instance === this.#options.instance) continue;
-      this.#known.delete(instance);
-      if (record.ttl === 0 || record.data.port < 1 || record.data.port > 65_535) continue;
-      if (secure.has(record.name) !== (this.#options.secure === true)) continue;
-      const url = `${this.#options.secure === true ? 'https' : 'http'}://${addresses.get(record.data.target) ?? sender}:${String(record.data.port)}`;
-      this.#known.set(instance, { instance, url, role: roles.get(record.name) ?? 'agent', until: now + Math.min(record.ttl ?? TTL_S, TTL_S) * 1000 });
-      for (const oldest of this.#known.keys()) {
-        if (this.#known.size <= PEERS_MAX) break;
-        this.#known.delete(oldest);
+      if (record.ttl === 0) this.#crowd.left(instance, sender);
+      else if (port >= 1 && port <= 65_535 && secure.has(record.name) === (this.#options.secure === true)) {
+        // Where it came from, whatever its records say: nobody is to send others to a third place.
+        const url = `${this.#options.secure === true ? 'https' : 'http'}://${sender}:${String(port)}`;
+        const seen: Seen = { instance, url, role: roles.get(record.name) ?? 'agent' };
+        const lifeMs = Math.min(record.ttl ?? TTL_S, TTL_S) * 1000;
+        if (seen.role === 'gateway' && this.#options.proves !== undefined) this.#prove(seen, sender, lifeMs, this.#options.proves);
+        else this.#crowd.heard(seen, sender, lifeMs);
       }
     }
+  }
+
+  #prove(seen: Seen, sender: string, lifeMs: number, proves: (url: string) => Promise<boolean>): void {
+    const { clock } = this.#options;
+    const known = this.#proofs.get(seen.url);
+    if (known?.good === true) this.#crowd.heard(seen, sender, lifeMs);
+    if (known === undefined ? this.#proving >= PROOFS_AT_ONCE : known.good || known.again > clock.now()) return;
+    const note = (good: boolean): void => {
+      this.#proofs.delete(seen.url);
+      this.#proofs.set(seen.url, { good, again: clock.now() + PROOF_AGAIN_MS });
+      for (const oldest of this.#proofs.keys()) {
+        if (this.#proofs.size <= PROOFS_MAX) break;
+        this.#proofs.delete(oldest);
+      }
+    };
+    note(false);
+    this.#proving++;
+    void proves(seen.url).catch(() => false).then((good) => {
+      this.#proving--;
+      note(good);
+      if (good) this.#crowd.heard(seen, sender, lifeMs);
+    });
   }
 }

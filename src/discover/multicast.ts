@@ -16,6 +16,8 @@ const HEADER_BYTES = 12;
 const RECORDS_MAX = 256;
 /** Messages decoded in a second: as many hosts that are switched on together, and more. What is beyond is not heard: it is said again. */
 const MESSAGES_A_SECOND = 500;
+/** And milliseconds that this may take: names in a message may point at each other, thousands of steps for each. */
+const WORK_MS_A_SECOND = 100;
 /** Interfaces come and go. */
 const MEMBERSHIP_MS = 30_000;
 
@@ -35,6 +37,8 @@ export class MulticastSocket {
   readonly #joined = new Set<string>();
   #second = 0;
   #messages = 0;
+  #worked = 0;
+  #closed = false;
   #cancel: () => void = () => undefined;
 
   /** Throws `DISCOVERY` when the port, or the interface that was named, cannot be had. */
@@ -57,6 +61,8 @@ export class MulticastSocket {
 
   /** Sends to everybody. What cannot be sent now is said again later. */
   send(message: Packet): Promise<void> {
+    // Somebody may still ask when it has ended: what it would say is of no use to anybody.
+    if (this.#closed) return Promise.resolve();
     return new Promise((resolve) => {
       this.#socket.send(encode(message), this.#port, GROUP, () => { resolve(); });
     });
@@ -64,6 +70,7 @@ export class MulticastSocket {
 
   close(): Promise<void> {
     this.#cancel();
+    this.#closed = true;
     return new Promise((resolve) => {
       this.#socket.close(() => { resolve(); });
     });
@@ -122,18 +129,21 @@ export class MulticastSocket {
   }
 
   #heard(bytes: Buffer, sender: string): void {
-    const second = Math.floor(this.#options.clock.now() / 1000);
-    if (second !== this.#second) this.#messages = 0;
+    const { clock, onMessage } = this.#options;
+    const began = clock.now();
+    const second = Math.floor(began / 1000);
+    if (second !== this.#second) this.#messages = this.#worked = 0;
     this.#second = second;
     if (bytes.byteLength < HEADER_BYTES || bytes.byteLength > MESSAGE_MAX_BYTES) return;
     const claimed = bytes.readUInt16BE(4) + bytes.readUInt16BE(6) + bytes.readUInt16BE(8) + bytes.readUInt16BE(10);
-    if (claimed > RECORDS_MAX || ++this.#messages > MESSAGES_A_SECOND) return;
-    let message: DecodedPacket;
+    if (claimed > RECORDS_MAX || this.#worked > WORK_MS_A_SECOND || ++this.#messages > MESSAGES_A_SECOND) return;
+    let message: DecodedPacket | undefined;
     try {
       message = decode(bytes);
     } catch {
-      return;
+      // Nothing that anybody would send.
     }
-    this.#options.onMessage(message, sender);
+    if (message !== undefined) onMessage(message, sender);
+    this.#worked += clock.now() - began;
   }
 }

@@ -40,7 +40,11 @@ export interface DiscoverOptions extends Pick<MdnsOptions, 'instance' | 'port' |
 export async function discover({ mdns, dht }: WaysToFind, options: DiscoverOptions): Promise<Discovery | undefined> {
   const ways: Discovery[] = [];
   try {
-    if (mdns !== undefined) ways.push(...(await multicast({ ...mdns, ...options, secure: options.link !== undefined }, options.onError)));
+    if (mdns !== undefined) {
+      const { clock, link } = options;
+      const proves = link === undefined ? {} : { proves: async (url: string) => (await whoIs(url, clock, link))?.role === 'gateway' };
+      ways.push(...(await multicast({ ...mdns, ...options, ...proves, secure: link !== undefined }, options.onError)));
+    }
     if (dht !== undefined) ways.push(await hashTable(dht, options));
   } catch (error) {
     for (const way of ways) await way.close();

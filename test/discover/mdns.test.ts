@@ -4,6 +4,7 @@ import { MulticastSocket } from '../../src/discover/multicast.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.ts';
 import { PEERS_MAX } from '../../src/core/limits.ts';
+import { NAMES_PER_ADDRESS } from '../../src/discover/crowd.ts';
 import { startMdns } from '../../src/discover/mdns.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import type { MdnsOptions } from '../../src/discover/mdns.ts';
@@ -23,6 +24,21 @@ async function host(port: number, more: Partial<MdnsOptions> = {}): Promise<Disc
   const close = (): Promise<void> => (closed ??= discovery.close());
   closing.push(close);
   return { instance, close, ask: () => { discovery.ask(); }, get seen() { return discovery.seen; } };
+}
+
+/** As long as a message may be: a chain of pointers, and records whose names begin at its end. */
+function pointers(): Buffer {
+  const [steps, records] = [2_950, 255];
+  const bytes = Buffer.alloc(23 + 2 * steps + 12 * records);
+  bytes.writeUInt16BE(0x8400, 2);
+  bytes.writeUInt16BE(records + 1, 6);
+  // A record of the root of type NULL, whose content is the chain.
+  bytes.writeUInt16BE(10, 13);
+  bytes.writeUInt16BE(1, 15);
+  bytes.writeUInt16BE(2 * steps, 21);
+  for (let step = 0; step < steps; step++) bytes.writeUInt16BE(0xc000 | (step === 0 ? 12 : 21 + 2 * step), 23 + 2 * step);
+  for (let record = 0; record < records; record++) bytes.writeUInt16BE(0xc000 | (21 + 2 * steps), 23 + 2 * steps + 12 * record);
+  return bytes;
 }
 
 describe('hosts on one LAN', () => {
@@ -82,9 +98,13 @@ describe('hosts on one LAN', () => {
       },
     });
     closing.push(() => neighbours.close());
-    // As many as a large site has: 50 in a message, as much as one takes.
+    // As many as a large site has, 25 at an address.
     const names = Array.from({ length: 200 }, () => randomUUID());
-    for (let at = 0; at < names.length; at += 50) await neighbours.send({ type: 'response', answers: names.slice(at, at + 50).map((name) => ({ name: `${name}._shoal._tcp.local`, type: 'SRV' as const, ttl: 120, data: { port: 9, target: 'x.local', priority: 0, weight: 0 } })) });
+    for (let at = 0; at < names.length; at += 25) {
+      const machine = await MulticastSocket.open({ interface: `127.0.0.${String(2 + at / 25)}`, port: udpPort, clock: systemClock, onMessage: () => undefined });
+      closing.push(() => machine.close());
+      await machine.send({ type: 'response', answers: names.slice(at, at + 25).map((name, each) => ({ name: `${name}._shoal._tcp.local`, type: 'SRV' as const, ttl: 120, data: { port: 9 + each, target: 'x.local', priority: 0, weight: 0 } })) });
+    }
     await expect.poll(() => one.seen.length).toBe(200);
     const heard = async (): Promise<number> => {
       // What was sent before this has been heard when this has.
@@ -122,18 +142,73 @@ describe('hosts on one LAN', () => {
     const claims = Buffer.alloc(12, 0xff);
     claims[2] = 0;
     for (let at = 0; at < 200; at++) await send(claims);
-    const liar = await MulticastSocket.open({ interface: '127.0.0.1', port: udpPort, clock: systemClock, onMessage: () => undefined });
+    // Names that point at each other: thousands of steps for each of 256 records.
+    for (let at = 0; at < 50; at++) await send(pointers());
+    const liar = await MulticastSocket.open({ interface: '127.0.0.66', port: udpPort, clock: systemClock, onMessage: () => undefined });
     closing.push(() => liar.close());
     const claim = (names: readonly string[], port: number): Promise<void> =>
-      liar.send({ type: 'response', answers: names.map((name) => ({ name: `${name}._shoal._tcp.local`, type: 'SRV' as const, ttl: 120, data: { port, target: 'x.local', priority: 0, weight: 0 } })) }).then(() => new Promise((resolve) => { setImmediate(resolve); }));
+      liar.send({ type: 'response', answers: names.map((name, each) => ({ name: `${name}._shoal._tcp.local`, type: 'SRV' as const, ttl: 120, data: { port: port === 0 ? 0 : port + each, target: 'x.local', priority: 0, weight: 0 } })) }).then(() => new Promise((resolve) => { setImmediate(resolve); }));
     for (const name of ['../../etc', '', 'a b', 'x'.repeat(60)]) await claim([name], 0);
-    for (let at = 0; at < PEERS_MAX + 200; at += 50) await claim(Array.from({ length: 50 }, (_, each) => `i${String(at + each)}`), 9);
-    await expect.poll(() => one.seen.length).toBeGreaterThan(100);
-    expect(one.seen.length).toBeLessThanOrEqual(PEERS_MAX);
-    expect(one.seen.every(({ url }) => /^http:\/\/[0-9.]+:\d+$/.test(url))).toBe(true);
+    // Said again, like everything on a LAN: what came in the second of all that work is not heard.
+    await expect.poll(async () => {
+      for (let at = 0; at < PEERS_MAX + 200; at += 50) await claim(Array.from({ length: 50 }, (_, each) => `i${String(at + each)}`), 9 + at);
+      return one.seen.length;
+    }, { interval: 200 }).toBe(NAMES_PER_ADDRESS);
+    expect(one.seen.every(({ url }) => /^http:\/\/127\.0\.0\.66:\d+$/.test(url))).toBe(true);
     // And an honest one is still found.
     const two = await host(8002);
     await expect.poll(() => one.seen.some(({ instance }) => instance === two.instance)).toBe(true);
     stranger.close();
+  });
+
+  it('give no work without end to whoever hears them', async () => {
+    // Each look at the time is a millisecond later: a second's work is a hundred of them.
+    let now = 0;
+    const clock = { now: () => now++, after: () => () => undefined };
+    udpPort = randomInt(10_000, 32_000);
+    let heard = 0;
+    const listener = await MulticastSocket.open({ interface: '127.0.0.1', port: udpPort, clock, onMessage: () => { heard++; } });
+    closing.push(() => listener.close());
+    const speaker = await MulticastSocket.open({ interface: '127.0.0.1', port: udpPort, clock: systemClock, onMessage: () => undefined });
+    closing.push(() => speaker.close());
+    const loud = async (times: number): Promise<void> => { for (let at = 0; at < times; at++) await speaker.send({ type: 'query', questions: [{ name: 'x.local', type: 'A' }] }).then(() => new Promise((resolve) => { setImmediate(resolve); })); };
+    await loud(50);
+    await expect.poll(() => heard).toBe(50);
+    await loud(150);
+    await expect.poll(() => now).toBeGreaterThan(200);
+    expect(heard).toBeLessThanOrEqual(110);
+    // Another second, and it listens again.
+    now = 2_000;
+    const before = heard;
+    await loud(1);
+    await expect.poll(() => heard).toBe(before + 1);
+  });
+
+  it('say nothing more when they have ended, and do not stumble over who still asks', async () => {
+    udpPort = randomInt(10_000, 32_000);
+    const one = await host(8001);
+    await one.close();
+    one.ask();
+    await new Promise((resolve) => { setImmediate(resolve); });
+  });
+
+  it('take a gateway for one when it has proved it, and ask one that has not no more than once a minute', async () => {
+    udpPort = randomInt(10_000, 32_000);
+    const asked: string[] = [];
+    const device = await host(8001, { secure: true, proves: (url) => {
+      asked.push(url);
+      return url.endsWith(':8002') ? Promise.resolve(true) : Promise.reject(new Error('no member of the fleet'));
+    } });
+    const gateway = await host(8002, { secure: true, role: 'gateway' });
+    const liar = await host(8003, { secure: true, role: 'gateway' });
+    const agent = await host(8004, { secure: true });
+    await expect.poll(() => device.seen.map(({ instance }) => instance).sort()).toEqual([gateway.instance, agent.instance].sort());
+    await expect.poll(() => asked.length).toBe(2);
+    for (let turn = 0; turn < 5; turn++) {
+      liar.ask();
+      await new Promise((resolve) => { setTimeout(resolve, 300); });
+    }
+    expect(asked.sort()).toEqual(['https://127.0.0.1:8002', 'https://127.0.0.1:8003']);
+    expect(device.seen.map(({ instance }) => instance)).not.toContain(liar.instance);
   });
 });

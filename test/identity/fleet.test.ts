@@ -209,7 +209,7 @@ describe('enrolment', () => {
     const { text } = fleet.newToken({ ...SCOPE, uses: 1, lifeMs: 3_600_000 });
     const desks = [deskOf(fleet), deskOf(second)];
     const requests = await Promise.all(Array.from({ length: 12 }, async () => enrolRequest(text, await identityKey())));
-    const outcomes = await Promise.allSettled(requests.map((request, at) => desks[at % 2]?.enrol(request, `10.0.0.${String(at)}`)));
+    const outcomes = await Promise.allSettled(requests.map(async (request, at) => desks[at % 2]?.enrol(request, `10.0.0.${String(at)}`)));
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     expect(fleet.registry.devices()).toHaveLength(1);
     expect(fleet.registry.tokens()[0]?.uses).toBe(0);
