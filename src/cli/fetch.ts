@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ShoalError } from '../core/errors.ts';
+import { ShoalError, isShoalError } from '../core/errors.ts';
 import { keepHeapSmall } from '../kernel/heap.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie, withFromMedium } from './device.ts';
 import { limitsOf, withGentle, withLimits } from './limits.ts';
@@ -75,6 +75,9 @@ export function addFetch(program: Command): void {
         bar.stop();
         say(`${manifest.product} ${manifest.version} is in ${paths.join(', ')}: ${ledgerText(ledger)}.`);
         if (options.json === true) emit({ ok: true, product: manifest.product, version: manifest.version, sequence: manifest.sequence, artifacts: artifactsJson(manifest.artifacts, paths), ledger });
+      } catch (error) {
+        if (options.identity === undefined || !isShoalError(error, 'HTTP_TRUNCATED')) throw error;
+        throw new ShoalError(error.code, error.message, { cause: error, ids: error.ids, retry: error.retry, hint: `Hosts of a fleet say nothing to devices that were revoked: "shoal renew --identity ${options.identity}" tells whether this one was.` });
       } finally {
         bar.stop();
         process.removeListener('SIGINT', interrupt).removeListener('SIGTERM', interrupt);

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { ShoalError } from '../core/errors.ts';
+import { ShoalError, messageOf } from '../core/errors.ts';
 import { parseName } from '../core/names.ts';
 import type { OwnAuthority } from '../identity/authority.ts';
 import { unreadable } from '../store/files.ts';
@@ -46,7 +46,15 @@ async function ownAuthority(ca: string | undefined, key: string | undefined): Pr
   if (ca === undefined && key === undefined) return undefined;
   if (ca === undefined || key === undefined) throw new ShoalError('BAD_USAGE', '--fleet-ca and --fleet-key belong together');
   const text = (path: string): Promise<string> => readFile(path, 'utf8').catch((cause: unknown) => { throw unreadable(cause, path, 'the certificate authority'); });
-  return { certificates: await text(ca), key: await text(key) };
+  const own = { certificates: await text(ca), key: await text(key) };
+  const { checkAuthority } = await import('../identity/authority.ts');
+  try {
+    // Before a home is made that would be there without it.
+    checkAuthority(own, Date.now());
+  } catch (cause) {
+    throw new ShoalError('BAD_AUTHORITY', `${ca} with ${key}: ${messageOf(cause)}`, { cause, ids: { path: ca }, hint: 'Give the issuing CA certificate first and the root last, in PEM, and the key of the first, PKCS#8 PEM on P-256 or P-384.' });
+  }
+  return own;
 }
 
 export function addPublish(program: Command): void {

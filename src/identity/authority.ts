@@ -167,6 +167,11 @@ async function selfSigned(fleet: string, now: number): Promise<OwnAuthority> {
   return { certificates: `${certificate.toString('pem').trim()}\n`, key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string };
 }
 
+/** Throws `BAD_AUTHORITY` unless an operator's own authority can be a fleet's: to be asked before anything is made for it. */
+export function checkAuthority({ certificates, key }: OwnAuthority, now: number): void {
+  check(certificatesIn(certificates), key, now);
+}
+
 /** Throws `BAD_AUTHORITY` unless the chain leads upward and the key is that of its first certificate. */
 function check(chain: readonly X509Certificate[], key: string, now: number): void {
   const refuse = (why: string, cause?: unknown): ShoalError => new ShoalError('BAD_AUTHORITY', `this cannot be the fleet's certificate authority: ${why}`, { ...(cause === undefined ? {} : { cause }) });

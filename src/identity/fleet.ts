@@ -1,11 +1,11 @@
 import { ShoalError } from '../core/errors.ts';
-import { REVOCATIONS_MAX_BYTES, TOKEN_MAX_LIFE_MS, TOKEN_MAX_USES } from '../core/limits.ts';
+import { REVOCATIONS_MAX_BYTES, REVOCATION_KEPT_MS, TOKEN_MAX_LIFE_MS, TOKEN_MAX_USES } from '../core/limits.ts';
 import { readWhole, writeDurably } from '../store/durable.ts';
 import type { Files } from '../store/files.ts';
 import { FleetAuthority, fleetPaths } from './authority.ts';
 import { Registry } from './registry.ts';
 import type { Scope } from './registry.ts';
-import { decodeRevocations } from './revocations.ts';
+import { decodeRevocations, fitting } from './revocations.ts';
 import { formatToken, newToken } from './token.ts';
 
 /** A fleet as its operator and its origin see it: the authority, the registry, the list of those who are out. */
@@ -49,13 +49,22 @@ export class Fleet {
     return { number: await this.signRevocations(), changed };
   }
 
-  /** Signs the list of all who are revoked now. Returns its number. */
+  /** Signs the list of all who are revoked now. Returns its number. Throws `REVOCATIONS_FULL` when it is signed, and not all are on it. */
   async signRevocations(): Promise<number> {
     const before = await this.revocations();
     const number = before === undefined ? 0 : decodeRevocations(before, this.authority.fleet, this.authority.anchors).number;
-    const bytes = this.authority.revocations(this.registry.revoked(this.#now()), number, this.#now());
+    const { listed, missed } = fitting(this.registry.revoked(this.#now()), this.#now());
+    const bytes = this.authority.revocations(listed, number, this.#now());
+    // Never one that nobody would take.
+    const signed = decodeRevocations(bytes, this.authority.fleet, this.authority.anchors);
     await writeDurably(this.#files, this.#list, bytes);
-    return decodeRevocations(bytes, this.authority.fleet, this.authority.anchors).number;
+    if (missed.length > 0) {
+      const end = Math.max(...missed.map(({ until }) => until - REVOCATION_KEPT_MS));
+      throw new ShoalError('REVOCATIONS_FULL', `${String(missed.length)} devices are revoked and not on the list, which has room for ${String(listed.length)}: they get no certificates any more, and the last they have end by ${new Date(end).toISOString()}`, {
+        ids: { missed: missed.length }, hint: 'Where that is too late, give the fleet another CA ("shoal init") and enrol anew whoever is to stay.',
+      });
+    }
+    return signed.number;
   }
 
   /** The list as it was last signed; undefined before the first time. */

@@ -1,7 +1,7 @@
 import { X509Certificate, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { ShoalError } from '../core/errors.ts';
-import { REVOCATIONS_MAX, REVOCATIONS_MAX_BYTES } from '../core/limits.ts';
+import { REVOCATIONS_MAX, REVOCATIONS_MAX_BYTES, REVOCATION_KEPT_MS } from '../core/limits.ts';
 import { leadsTo } from './certificates.ts';
 import { isDeviceId } from './holder.ts';
 
@@ -30,6 +30,16 @@ export function encodeRevocations(list: RevocationList, signer: X509Certificate,
   const payload = Buffer.from(JSON.stringify({ format: 1, fleet: list.fleet, number: list.number, revoked }));
   const signature = sign('sha256', Buffer.concat([DOMAIN, payload]), key);
   return Buffer.from(`${payload.toString()}\n${signature.toString('base64')}\n${signer.raw.toString('base64')}\n`);
+}
+
+/**
+ * Those that are listed when more are out than a list can name: whose certificates end last. Most of the others have none any more that is
+ * good; `missed` are those that have.
+ */
+export function fitting(revoked: readonly Revoked[], now: number, most = REVOCATIONS_MAX): { readonly listed: readonly Revoked[]; readonly missed: readonly Revoked[] } {
+  if (revoked.length <= most) return { listed: revoked, missed: [] };
+  const latest = revoked.toSorted((one, other) => other.until - one.until);
+  return { listed: latest.slice(0, most), missed: latest.slice(most).filter(({ until }) => until - REVOCATION_KEPT_MS > now) };
 }
 
 /** Reads a list from anybody. Throws `BAD_REVOCATIONS` unless the fleet's CA has signed it. */

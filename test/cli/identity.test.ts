@@ -68,6 +68,7 @@ describe('a fleet on the command line', () => {
 
     expect(shoal('revoke', listed[1]?.device ?? '', '--reason', 'stolen', '--home', home, '--json')).toMatchObject({ code: 0, last: { revoked: [listed[1]?.device] } });
     await expect.poll(() => fetched(device).last['error'], { interval: 500 }).toMatch(/^HTTP_/);
+    expect(fetched(device).errors).toContain(`shoal renew --identity ${device}`);
     expect(shoal('renew', '--identity', device, '--json')).toMatchObject({ code: 1, last: { error: 'REFUSED' } });
     const audit = shoal('devices', '--audit', '--home', home);
     expect(audit.output).toMatch(/revoked +[0-9a-f]{32} {2}stolen\n.*refused +[0-9a-f]{32} {2}127\.0\.0\.1 {2}renewal: revoked/s);
@@ -108,6 +109,10 @@ describe('a fleet on the command line', () => {
       const ran = shoal(...args);
       expect([args, ran.code, ran.last['error']]).toEqual([args, code, error]);
       expect(ran.errors).not.toMatch(/^\s+at /m);
+    }
+    // Nothing is made for an authority that is none: the same command, mended, then works.
+    for (const [ca, key] of [[join(folder, 'image'), join(folder, 'image')], [join(home, 'fleet', 'issuer.pem'), join(folder, 'image')]]) {
+      expect(shoal('init', '--home', join(folder, 'own'), '--fleet-ca', ca ?? '', '--fleet-key', key ?? '', '--json')).toMatchObject({ code: 1, last: { error: 'BAD_AUTHORITY', message: expect.stringContaining(ca ?? '') as string } });
     }
     const own = shoal('init', '--home', join(folder, 'own'), '--fleet-ca', join(home, 'fleet', 'issuer.pem'), '--fleet-key', join(home, 'fleet', 'issuer.key.pem'), '--json');
     expect(own.code).toBe(0);

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CERTIFICATE_LIFE_MS, ENROL_REFUSED_MAX, REVOCATION_KEPT_MS } from '../../src/core/limits.ts';
+import { CERTIFICATE_LIFE_MS, ENROL_REFUSED_MAX, REVOCATIONS_MAX, REVOCATIONS_MAX_BYTES, REVOCATION_KEPT_MS } from '../../src/core/limits.ts';
 import { FleetAuthority, fleetPaths } from '../../src/identity/authority.ts';
 import { certificatesIn, leadsTo, validAt } from '../../src/identity/certificates.ts';
 import { EnrolmentDesk } from '../../src/identity/desk.ts';
@@ -15,7 +15,7 @@ import type { EnrolRequest, RenewRequest } from '../../src/identity/messages.ts'
 import { parseGrant } from '../../src/identity/messages.ts';
 import { OriginMember } from '../../src/identity/origin-member.ts';
 import { lifeOf } from '../../src/identity/tls.ts';
-import { Revocations, decodeRevocations } from '../../src/identity/revocations.ts';
+import { Revocations, decodeRevocations, fitting } from '../../src/identity/revocations.ts';
 import { parseToken } from '../../src/identity/token.ts';
 import { nodeFiles } from '../../src/store/files.ts';
 import { ManualClock } from '../support/manual-clock.ts';
@@ -236,6 +236,23 @@ describe('enrolment', () => {
 });
 
 describe('the revocation list', () => {
+  it('is one that hosts take, however many are out: it names those whose certificates end last', async () => {
+    const { fleet } = await newFleet();
+    const { authority } = fleet;
+    const until = (at: number): number => TODAY + REVOCATION_KEPT_MS + (at - 50) * 60_000;
+    const revoked = Array.from({ length: REVOCATIONS_MAX + 100 }, (_, at) => ({ device: at.toString(16).padStart(32, '0'), until: until(at) }));
+    const { listed, missed } = fitting(revoked, TODAY);
+    const bytes = authority.revocations(listed, 0, TODAY);
+    expect(bytes.byteLength).toBeLessThan(REVOCATIONS_MAX_BYTES);
+    const list = new Revocations(authority.fleet, authority.anchors);
+    expect(list.adopt(bytes)).toBe(true);
+    // A hundred are not on it; the certificates of 51 of these have ended.
+    expect(revoked.filter(({ device }) => !list.has(device)).map(({ device }) => device)).toEqual(revoked.slice(0, 100).map(({ device }) => device));
+    expect(missed.map(({ device }) => device).sort()).toEqual(revoked.slice(51, 100).map(({ device }) => device));
+    expect(fitting(revoked.slice(0, 9), TODAY)).toEqual({ listed: revoked.slice(0, 9), missed: [] });
+    fleet.close();
+  });
+
   it('goes forward only, is believed only from the fleet, and forgets what cannot matter any more', async () => {
     let now = TODAY;
     const { fleet } = await newFleet(() => now);
