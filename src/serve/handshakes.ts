@@ -35,7 +35,9 @@ export class Handshakes {
   /** Looks at every connection that a TLS server takes; cuts those that are too many, before they cost anything. */
   watch(server: Server): void {
     const open = new Map<string, () => void>();
-    server.prependListener('connection', (socket: Socket) => {
+    // Nothing of TLS is made for a connection that is cut at once: it would cost a hundred kilobytes until the next collection.
+    const handlers = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
+    server.removeAllListeners('connection').on('connection', (socket: Socket) => {
       const leave = this.#enter(networkOf(socket.remoteAddress ?? ''));
       if (leave === undefined) {
         socket.destroy();
@@ -48,6 +50,7 @@ export class Handshakes {
       };
       open.set(name, end);
       socket.once('close', end);
+      for (const handle of handlers) handle.call(server, socket);
     });
     server.prependListener('secureConnection', (socket: Socket) => {
       open.get(`${socket.remoteAddress ?? ''} ${String(socket.remotePort)}`)?.();
