@@ -68,6 +68,8 @@ describe('a fleet on the command line', () => {
 
     expect(shoal('revoke', listed[1]?.device ?? '', '--reason', 'stolen', '--home', home, '--json')).toMatchObject({ code: 0, last: { revoked: [listed[1]?.device] } });
     await expect.poll(() => fetched(device).last['error'], { interval: 500 }).toMatch(/^HTTP_/);
+    // It alone: whoever is not out is served as before.
+    expect(fetched(enrolled('another', '--products', 'os', '--site', 'hall-7')).code).toBe(0);
     expect(fetched(device).errors).toContain(`shoal renew --identity ${device}`);
     expect(shoal('renew', '--identity', device, '--json')).toMatchObject({ code: 1, last: { error: 'REFUSED' } });
     const audit = shoal('devices', '--audit', '--home', home);

@@ -313,6 +313,9 @@ describe('gateway', () => {
     const requests = proxy.seen.length;
     const bytes = proxy.bytes - start;
     expect(requests).toBeLessThan(40);
+    // It asked every five minutes, and passed on what it heard.
+    expect(requests).toBeGreaterThanOrEqual(12);
+    expect((await ask(gateway.url, `${wire.metadata}/timestamp.json`)).body.toString()).toContain('45');
     // A connection of its own for each, in the worst case: 500 bytes of TCP and IP for opening, acknowledging and closing.
     expect(bytes + requests * 500).toBeLessThan(100_000);
     expect(gateway.ledger().upstream.control).toBeLessThan(bytes + 5_000);

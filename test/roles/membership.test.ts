@@ -274,6 +274,8 @@ describe('a fleet with certificates', () => {
       await one.poll();
       return client.request(one.url + wire.page(key, key.root), 100_000).then(() => 'served', () => 'cut');
     }, { interval: 200 }).toBe('cut');
+    // It is that device that is out, and not the agent or the way there.
+    expect((await (await clientWith(await identity())).request(one.url + wire.page(key, key.root), 100_000)).status).toBe(200);
     await one.close();
     expect((await credentialsOf(good)).revocations.has(device)).toBe(true);
     await expect(renewDevice(await credentialsOf(bad), origin.url, clock)).rejects.toMatchObject({ code: 'REFUSED' });
@@ -292,6 +294,7 @@ describe('a fleet with certificates', () => {
     const lost = await clientWith(members[out] ?? '');
     for (const { url } of agents.filter((_each, at) => at !== out)) {
       await expect.poll(() => lost.request(url + wire.page(key, key.root), 100_000).then(() => 'served', () => 'cut'), { timeout: 60_000, interval: 200 }).toBe('cut');
+      expect((await (await clientWith(await identity({ site: 'yard' }))).request(url + wire.page(key, key.root), 100_000)).status).toBe(200);
     }
   });
 
@@ -324,6 +327,8 @@ describe('a fleet with certificates', () => {
     console.log(`bytes for a poll over TLS, handshake and all: ${costs.join(', ')}`);
     // 288 polls are a day at the default interval; a site is to cost 1 MB a day, of which packets' own heads take some 0.2 MB.
     expect(Math.max(...costs.slice(1))).toBeLessThan(2_600);
+    // And each is one: a session taken up again, a question, an answer.
+    expect(Math.min(...costs.slice(1))).toBeGreaterThan(1_000);
   });
 });
 
