@@ -111,7 +111,7 @@ export function addRenew(program: Command): void {
     .requiredOption('--identity <dir>', 'identity that "shoal enroll" made')
     .option('--origin <url>', 'origin, when it is not the one it enrolled with')
     .option('--json', JSON_TEXT)
-    .addHelpText('after', '\nWorks after months, and whatever time the clock says. Certificates are good for seven days.\n\nExamples:\n  shoal renew --identity /var/lib/shoal/operator\n  curl --cacert operator/ca.pem --cert operator/operator.pem --key operator/operator.key.pem https://gateway:8471/metrics')
+    .addHelpText('after', '\nWorks after months, and whatever time the clock says. Certificates are good for seven days.\n\nExamples:\n  shoal renew --identity /var/lib/shoal/operator\n  curl --cacert operator/ca.pem --cert operator/operator.pem --key operator/operator.key.pem \\\n       --connect-to ::gateway.hall-7:8471 https://3f0e6c1b9a2d4e5f8091a2b3c4d5e6f7.shoal/metrics')
     .action(async (options: { identity: string; origin?: string; json?: boolean }) => {
       const { renew } = await import('../roles/fleet.ts');
       const { holder, ends } = await renew(options.identity, options.origin);

@@ -7,7 +7,7 @@ import { CERTIFICATE_BACKDATE_MS, CERTIFICATE_LIFE_MS, CERTIFICATES_MAX_BYTES } 
 import { makeDirectories, readWhole, writeDurably } from '../store/durable.ts';
 import type { Files } from '../store/files.ts';
 import { certificatesIn, leadsTo, validAt } from './certificates.ts';
-import { newFleetId, urisOf } from './holder.ts';
+import { hostNameOf, newFleetId, urisOf } from './holder.ts';
 import type { Holder } from './holder.ts';
 import { newKeyPair, spkiOf } from './key.ts';
 import { encodeRevocations } from './revocations.ts';
@@ -137,7 +137,8 @@ export class FleetAuthority {
       return [made.toString('pem'), ...this.#chain.map(String)].map((pem) => `${pem.trim()}\n`).join('');
     };
     const uris = (visibility: 'private' | 'public'): { readonly type: 'url'; readonly value: string }[] => urisOf(holder, visibility).map((value) => ({ type: 'url', value }));
-    const listener = hosts.map((value) => ({ type: isIP(value) === 0 ? ('dns' as const) : ('ip' as const), value }));
+    // A name for programs that know no fleets, which says no more than the URI: Prometheus and curl take no certificate without one.
+    const listener = [hostNameOf(holder.device), ...hosts].map((value) => ({ type: isIP(value) === 0 ? ('dns' as const) : ('ip' as const), value }));
     return { client: await one('1.3.6.1.5.5.7.3.2', uris('private')), server: await one('1.3.6.1.5.5.7.3.1', [...uris('public'), ...listener]) };
   }
 

@@ -29,6 +29,11 @@ export function newFleetId(): string {
   return randomBytes(8).toString('hex');
 }
 
+/** The DNS name in the certificate that a device shows as a listener. No DNS knows it: it is for clients that are told which name to expect. */
+export function hostNameOf(device: string): string {
+  return `${device}.shoal`;
+}
+
 export function isDeviceId(text: string): boolean {
   return /^[0-9a-f]{32}$/.test(text);
 }

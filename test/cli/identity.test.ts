@@ -81,14 +81,21 @@ describe('a fleet on the command line', () => {
   it('gives operators files that curl and Prometheus take, and them alone the metrics', async () => {
     const operator = enrolled('operator', '--role', 'operator');
     const [ca, cert, key] = await Promise.all(['ca.pem', 'operator.pem', 'operator.key.pem'].map((name) => readFile(join(operator, name))));
-    const { port } = new URL(origin.url);
-    const text = await new Promise<string>((resolve, reject) => {
-      https.get({ host: '127.0.0.1', port, path: '/metrics', ca, cert, key, agent: false }, (answer) => {
+    // As curl and Prometheus do, which look whether the certificate has the name that they expect.
+    const metrics = (url: string, servername?: string): Promise<string> => new Promise((resolve, reject) => {
+      https.get({ host: '127.0.0.1', port: new URL(url).port, path: '/metrics', ca, cert, key, agent: false, ...(servername === undefined ? {} : { servername }) }, (answer) => {
         let heard = '';
         answer.setEncoding('utf8').on('data', (part: string) => { heard += part; }).on('end', () => { resolve(heard); });
       }).on('error', reject);
     });
-    expect(text).toContain('shoal_http_requests_total');
+    expect(await metrics(origin.url)).toContain('shoal_http_requests_total');
+    // A gateway or agent is at whatever address it is, and known by its device.
+    const identity = enrolled('measured', '--role', 'gateway');
+    const { device } = shoal('renew', '--identity', identity, '--json').last as { readonly device: string };
+    const gateway = await serve(['gateway', '--origin', origin.url, '--cache', join(folder, 'measured-cache'), '--identity', identity]);
+    servers.push(gateway);
+    expect(await metrics(gateway.url, `${device}.shoal`)).toContain('shoal_http_requests_total');
+    await expect(metrics(gateway.url, `${'0'.repeat(32)}.shoal`)).rejects.toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
   });
 
   it('says what is wrong, with exit codes', async () => {

@@ -258,7 +258,7 @@ describe('a listener with certificates of the fleet', () => {
     socket.on('error', () => undefined);
     await once(socket, 'secureConnect');
     const shown = socket.getPeerX509Certificate();
-    expect(shown?.subjectAltName).toMatch(/^URI:shoal:\/\/[0-9a-f]{16}\/agent\/[0-9a-f]{32}$/);
+    expect(shown?.subjectAltName).toMatch(/^URI:shoal:\/\/[0-9a-f]{16}\/agent\/([0-9a-f]{32}), DNS:\1\.shoal$/);
     expect(shown?.raw.toString('latin1')).not.toMatch(/secret|hall/);
     socket.destroy();
   });
