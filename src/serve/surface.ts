@@ -215,7 +215,10 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
     instance,
     listen: async (host, port) => {
       try {
-        return await app.listen({ host, port });
+        const url = new URL(await app.listen({ host, port }));
+        // The framework says loopback for all addresses; whoever announces where he is must not.
+        if (host === '0.0.0.0' || host === '::') url.hostname = host === '::' ? '[::]' : host;
+        return url.origin;
       } catch (cause) {
         const { code } = cause as { readonly code?: string };
         const why = code === 'EADDRINUSE' ? 'something listens there already' : messageOf(cause);

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startAgent } from '../../src/roles/agent/agent.ts';
-import type { Agent } from '../../src/roles/agent/types.ts';
+import type { Agent, AgentOptions } from '../../src/roles/agent/types.ts';
 import { SiteWatch } from '../../src/roles/site.ts';
 import type { SiteOptions, SiteView } from '../../src/roles/site.ts';
 import { startFleet } from '../support/fleet.ts';
@@ -28,10 +29,10 @@ afterEach(async () => {
   await fleet.close();
 });
 
-async function agent(name: string, peers: readonly string[] = []): Promise<Agent> {
+async function agent(name: string, more: Partial<AgentOptions> = {}): Promise<Agent> {
   const made = await startAgent({
     products: [{ product: 'os', output: join(fleet.folder, name) }], origin: fleet.origin, trustedRoot: fleet.trustedRoot, state: join(fleet.folder, `${name}-state`), version: '0',
-    listen: { host: '127.0.0.1', port: 0 }, pollMs: 3_600_000, peers, clock,
+    listen: { host: '127.0.0.1', port: 0 }, pollMs: 3_600_000, clock, ...more,
   });
   closing.push(() => made.close());
   return made;
@@ -68,6 +69,17 @@ describe('a look at a site', () => {
     const metrics = (await ask(one.url, '/metrics')).body.toString();
     const spans = String(devices[0]?.artifacts[0]?.spans);
     for (const line of [`shoal_spans{product="os",version="1"} ${spans}`, `shoal_held_spans{product="os",version="1"} ${spans}`, 'shoal_bringing_spans 0', 'shoal_neighbours{role="gateway"} 0']) expect(metrics).toContain(line);
+  });
+
+  it('lists one that listens on all addresses at one that others can use', async () => {
+    await fleet.publish('os', '1', { image: randomBytes(10_000) });
+    const one = await agent('one', { listen: { host: '0.0.0.0', port: 0 }, insecureHttp: true });
+    await one.poll();
+    const { hostname, port } = new URL(one.url);
+    expect(hostname).toBe('0.0.0.0');
+    const outside = Object.values(networkInterfaces()).flat().find((each) => each?.internal === false && each.family === 'IPv4')?.address ?? '127.0.0.1';
+    const { peers } = JSON.parse((await ask(fleet.origin, '/v1/sites/default/peers')).body.toString()) as { readonly peers: readonly { readonly url: string }[] };
+    expect(peers.map(({ url }) => url)).toEqual([`http://${outside}:${port}`]);
   });
 
   it('says of a host that does not answer why, and goes on', async () => {
