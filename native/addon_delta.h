@@ -314,19 +314,19 @@ struct EncodeWork : Work {
 };
 
 // deltaEncode(base, target: Uint8Array, ends, units: Float64Array, memoryCap, segmentPayload, threads: number, control: BigUint64Array,
-//   begins, streams: Float64Array, plain: boolean, skips: Float64Array): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
+//   begins, streams: Float64Array, plain: boolean, skips: Float64Array, lookBack: boolean): Promise<[segments, pages: Float64Array, payloads, map: Uint8Array] | number>
 // control[0]: progress, of about 3 * target bytes; control[1]: not 0 cancels. begins: one for each end, where there are units.
-// streams: at, held, size of each. plain: bytes alone. skips: begins and ends of base bytes that are left out of the index, by turns.
+// streams: at, held, size of each. plain: bytes alone. lookBack: covers may show earlier segments, behind the base's end. skips: begins and ends of base bytes that are left out of the index, by turns.
 napi_value DeltaEncode(napi_env env, napi_callback_info info) {
-  napi_value args[12];
-  size_t count = 12, baseSize, targetSize, endCount, unitCount, controls, beginCount, streamNumbers, skipCount;
+  napi_value args[13];
+  size_t count = 13, baseSize, targetSize, endCount, unitCount, controls, beginCount, streamNumbers, skipCount;
   const uint8_t *base, *target;
   const double *ends, *units, *begins, *streams, *skips;
   double cap;
   uint32_t payload, threads;
-  bool plain;
+  bool plain, lookBack;
   uint64_t* control;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 12 ||
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count != 13 || napi_get_value_bool(env, args[12], &lookBack) != napi_ok ||
       !Array(env, args[0], napi_uint8_array, &base, &baseSize) ||
       !Array(env, args[1], napi_uint8_array, &target, &targetSize) ||
       !Array(env, args[2], napi_float64_array, &ends, &endCount) ||
@@ -361,6 +361,7 @@ napi_value DeltaEncode(napi_env env, napi_callback_info info) {
   work->options.segment_payload = payload;
   work->options.threads = threads;
   work->options.plain = plain ? 1 : 0;
+  work->options.look_back = lookBack ? 1 : 0;
   work->options.progress = control;
   work->options.cancel = reinterpret_cast<const volatile uint32_t*>(control + 1);
   const napi_value held[3] = {args[0], args[1], args[7]};

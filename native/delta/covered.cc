@@ -32,7 +32,7 @@ void Covered::predict(uint64_t begin, uint64_t end, uint8_t* out, std::vector<Pi
       const uint64_t place = (c.base & ~kTable) + (from - c.target);
       touch.place();
       touch(length);
-      memcpy(out + (from - begin), base + place, length);
+      memcpy(out + (from - begin), place < baseSize ? base + place : target + (place - baseSize), length);
       pieces.push_back({length, c.base & kTable ? SHOAL_DELTA_TABLE : SHOAL_DELTA_BASE, place});
     }
     done = to;

@@ -13,6 +13,8 @@ namespace shoal::delta {
 
 struct Covered {
   const uint8_t* base;
+  uint64_t baseSize;
+  const uint8_t* target;  // what covers show that lie behind the base's end: earlier segments
   const std::vector<Cover>& covers;
 
   // The first cover that ends after `at`.

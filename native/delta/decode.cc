@@ -27,11 +27,13 @@ namespace {
 // What decoding a segment is asked for lies within its bounds.
 int32_t checkPieces(uint32_t codec, size_t size, const shoal_delta_piece* pieces, size_t count, const shoal_delta_shifts* shifts) {
   if (codec != SHOAL_DELTA_SITES && (codec != SHOAL_DELTA_MOVED || shifts == nullptr)) return SHOAL_DELTA_BAD_ARGUMENT;
+  // Places behind the base's end are those of earlier segments: no piece lies in both.
   const uint64_t most = codec == SHOAL_DELTA_MOVED ? shifts->baseSize() : SHOAL_DELTA_MAX_SIZE;
   size_t left = size;
   for (size_t i = 0; i < count; i++) {
     if (pieces[i].length > left || pieces[i].length == 0 || pieces[i].kind > SHOAL_DELTA_TABLE ||
-        (pieces[i].kind == SHOAL_DELTA_BASE && (pieces[i].base > most || pieces[i].length > most - pieces[i].base)))
+        (pieces[i].kind == SHOAL_DELTA_BASE && (pieces[i].base > SHOAL_DELTA_MAX_SIZE || pieces[i].length > SHOAL_DELTA_MAX_SIZE - pieces[i].base ||
+                                                (pieces[i].base < most && pieces[i].length > most - pieces[i].base))))
       return SHOAL_DELTA_BAD_ARGUMENT;
     left -= pieces[i].length;
   }

@@ -18,6 +18,7 @@ extern "C" {
 #define SHOAL_DELTA_MAX_UNIT (64u << 20)          /* target bytes whose map lies in one page */
 #define SHOAL_DELTA_MAX_PAGE_COVERS (1u << 18)    /* covers one map page may hold */
 #define SHOAL_DELTA_MAX_MAP_COVERS (1u << 18)     /* covers of a delta whose references are moved */
+#define SHOAL_DELTA_MAX_PREREQUISITES 32u         /* earlier segments that one may need */
 #define SHOAL_DELTA_MAX_SIZE ((uint64_t)1 << 37) /* bytes of a base or a target */
 
 enum shoal_delta_status {
@@ -82,6 +83,7 @@ typedef struct {
   volatile uint64_t* progress;     /* of about 3 * target_size; may be null; written atomically */
   const volatile uint32_t* cancel; /* non-zero: stop soon; may be null; read atomically */
   uint32_t plain;           /* non-zero: bytes alone, no tables, types, relocations or moved references */
+  uint32_t look_back;       /* non-zero, without units: covers may show target bytes of earlier segments, as if they lay behind the base's end */
   /* When unit_count is not 0: every span is a segment, and pages end only where units do. Units are so many spans each, which
    * follow each other and are no longer than SHOAL_DELTA_MAX_UNIT together; the next unit may begin before the last one ends.
    * Segments and pages of the result count as if each span lay behind the one before. */

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "covered.h"
@@ -12,10 +13,12 @@
 #include "delta/find/relocations.h"
 #include "delta/find/stubs.h"
 #include "delta/find/types.h"
+#include "delta/match/earlier.h"
 #include "delta/match/match.h"
 #include "delta/match/tables.h"
 #include "delta/references/frame_index.h"
 #include "delta/references/references.h"
+#include "look_back.h"
 #include "residual.h"
 #include "rewritten.h"
 
@@ -26,6 +29,8 @@ namespace {
 // what crosses in is within SHOAL_DELTA_MAX_PAGE_COVERS, and so is a segment of several spans (see cut). Longer units keep fewer.
 constexpr uint64_t kCrowdedLength = 64;
 constexpr uint32_t kSegmentPayload = 262144;
+constexpr uint64_t kShorterSegment = uint64_t{4} << 20;  // bytes, where segments copy from earlier ones
+constexpr uint64_t kMuchSaved = 32, kClearly = 16;       // one of so many bytes
 constexpr size_t kPageCovers = 65536;  // a page closes before this, unless one segment alone needs more
 
 struct Owned {
@@ -57,7 +62,9 @@ class Encoder {
       layOut(options.span_begins, ends, count, out);
     } else {
       thin(ends, count);
-      cut(ends, count, segmentPayload, out);
+      const uint64_t expected = cut(ends, count, segmentPayload, SHOAL_DELTA_MAX_SEGMENT, out.segments);
+      const int32_t status = options.look_back != 0 ? lookBack(ends, count, segmentPayload, expected, options.memory_cap, out.segments) : SHOAL_DELTA_OK;
+      if (status != SHOAL_DELTA_OK) return status;
     }
     for (size_t i = places_.size(); i < out.segments.size(); i++) places_.push_back(out.segments[i].target_begin);
     payloads_.resize(out.segments.size());
@@ -66,7 +73,15 @@ class Encoder {
     layPages(options.unit_spans, unitCount, out);
     const std::vector<Cover> placed = unitCount > 0 ? putBack(out) : std::vector<Cover>();
     const std::vector<Cover>& all = unitCount > 0 ? placed : covers_;
-    if (options.plain == 0 && all.size() <= SHOAL_DELTA_MAX_MAP_COVERS) chooser_.find(images_, unitCount > 0 ? flat : covers_, all);
+    if (options.plain == 0 && all.size() <= SHOAL_DELTA_MAX_MAP_COVERS) {
+      if (options.look_back != 0) {
+        // References move by what covers say of the base.
+        const std::vector<Cover> shown = ofBase();
+        chooser_.find(images_, shown, shown);
+      } else {
+        chooser_.find(images_, unitCount > 0 ? flat : covers_, all);
+      }
+    }
     std::vector<int32_t> status(out.segments.size(), SHOAL_DELTA_OK);
     parallelFor(out.segments.size(), threads_, [&](size_t i) {
       if (progress_.cancelled()) return;
@@ -85,6 +100,13 @@ class Encoder {
   }
 
  private:
+  std::vector<Cover> ofBase() const {
+    std::vector<Cover> shown;
+    for (const Cover& c : covers_)
+      if (c.base & kFill || (c.base & ~kTable) < baseSize_) shown.push_back(c);
+    return shown;
+  }
+
   // Covers that follow from what the bytes are for.
   void coverStructures(const Opened& opened) {
     coverTables(base_, baseSize_, target_, targetSize_, covers_);
@@ -111,8 +133,32 @@ class Encoder {
     covers_.swap(kept);
   }
 
-  // Closes a segment when its output or its expected payload is large enough.
-  void cut(const uint64_t* ends, size_t count, uint32_t segmentPayload, Owned& out) {
+  // Covers that show earlier segments. Where these bring much, shorter segments have more of such: then both are tried. Returns a status.
+  int32_t lookBack(const uint64_t* ends, size_t count, uint32_t segmentPayload, uint64_t expected, uint64_t memoryCap, std::vector<shoal_delta_segment>& segments) {
+    const LookBack look = {base_, baseSize_, target_, targetSize_, images_, memoryCap, threads_, progress_};
+    std::vector<Cover> alone = covers_;
+    uint64_t saved = 0;
+    int32_t status = look.run(segments, covers_, saved);
+    if (status != SHOAL_DELTA_OK || saved < expected / kMuchSaved) return status;
+    std::vector<Cover> copying = std::move(covers_);
+    covers_ = std::move(alone);
+    std::vector<shoal_delta_segment> shorter;
+    cut(ends, count, segmentPayload, kShorterSegment, shorter);
+    status = look.run(shorter, covers_, saved);
+    uint64_t bytes = 0, shorterBytes = 0;
+    if (status == SHOAL_DELTA_OK) status = look.measureAll(segments, copying, bytes);
+    if (status == SHOAL_DELTA_OK) status = look.measureAll(shorter, covers_, shorterBytes);
+    if (status != SHOAL_DELTA_OK) return status;
+    // What is measured leaves out passages: hardly better may be worse.
+    if (shorterBytes + shorterBytes / kClearly < bytes)
+      segments.swap(shorter);
+    else
+      covers_.swap(copying);
+    return SHOAL_DELTA_OK;
+  }
+
+  // Closes a segment when its output or its expected payload is large enough. Returns what all payloads are expected to take.
+  uint64_t cut(const uint64_t* ends, size_t count, uint32_t segmentPayload, uint64_t longest, std::vector<shoal_delta_segment>& segments) const {
     std::vector<uint64_t> estimate(count);
     std::vector<uint32_t> most(count);
     parallelFor(count, threads_, [&](size_t i) {
@@ -126,10 +172,10 @@ class Encoder {
     uint64_t begin = 0, payload = 0, covers = 0;
     for (size_t i = 0; i < count; i++) {
       const uint64_t last = i == 0 ? 0 : ends[i - 1];
-      const bool large = ends[i] - begin > SHOAL_DELTA_MAX_SEGMENT ||
+      const bool large = ends[i] - begin > longest ||
                          (payload > 0 && payload + estimate[i] / 2 > most[i]) || covers > kPageCovers;
       if (large && last > begin) {
-        out.segments.push_back({begin, last, 0, 0, 0, 0});
+        segments.push_back({begin, last, 0, 0, 0, 0});
         begin = last;
         payload = 0;
         covers = 0;
@@ -137,7 +183,8 @@ class Encoder {
       payload += estimate[i];
       covers += covered_.at(ends[i]) - covered_.at(last);
     }
-    if (targetSize_ > begin) out.segments.push_back({begin, targetSize_, 0, 0, 0, 0});
+    if (targetSize_ > begin) segments.push_back({begin, targetSize_, 0, 0, 0, 0});
+    return std::accumulate(estimate.begin(), estimate.end(), uint64_t{0});
   }
 
   // Each span behind the one before, with its covers.
@@ -280,7 +327,7 @@ class Encoder {
           Cover& last = all.back();
           const bool joins = last.target + last.length == c.target &&
                              ((c.base & kFill) ? last.base == c.base
-                                               : !(last.base & kFill) && last.base + last.length == c.base);
+                                               : !(last.base & kFill) && last.base + last.length == c.base && c.base != baseSize_);
           if (joins) {
             last.length += c.length;
             continue;
@@ -313,7 +360,7 @@ class Encoder {
   const Progress& progress_;
   unsigned threads_;
   std::vector<Cover> covers_;
-  const Covered covered_{base_, covers_};
+  const Covered covered_{base_, baseSize_, target_, covers_};
   std::vector<ImagePair> images_;
   Chooser chooser_;
   std::vector<std::vector<uint8_t>> payloads_;

@@ -37,14 +37,16 @@ struct Rewriter {
   size_t baseSize;
   const uint8_t* target;
   const std::vector<Cover>& covers;
-  const Covered covered{base, covers};
+  const Covered covered{base, baseSize, target, covers};
+
+  bool showsBase(const Cover& c) const { return !(c.base & kFill) && (c.base & ~kTable) < baseSize; }
 
   // The window of the base that holds most of what covers of [first, last) show, in the middle if it is larger.
   Cover window(const SegmentPlace& s, size_t first, size_t last) const {
     const uint64_t length = std::min<uint64_t>(s.end - s.begin, baseSize);
     std::vector<Cover> shown;
     for (size_t i = first; i < last; i++)
-      if (!(covers[i].base & kFill)) shown.push_back({0, covers[i].base & ~kTable, covers[i].length});
+      if (showsBase(covers[i])) shown.push_back({0, covers[i].base & ~kTable, covers[i].length});
     std::sort(shown.begin(), shown.end(), [](const Cover& x, const Cover& y) { return x.base < y.base; });
     uint64_t begin = 0, end = 0, most = 0, sum = 0;
     for (size_t i = 0, k = 0; k < shown.size(); k++) {
@@ -58,7 +60,7 @@ struct Rewriter {
     if (most == 0) {
       // What came before it is most like it.
       for (size_t i = first; i-- > 0 && begin == 0;)
-        if (!(covers[i].base & kFill)) begin = end = (covers[i].base & ~kTable) + covers[i].length;
+        if (showsBase(covers[i])) begin = end = (covers[i].base & ~kTable) + covers[i].length;
       if (begin == 0) begin = end = std::min<uint64_t>(s.begin, baseSize);
     }
     const uint64_t more = end - begin < length ? (length - (end - begin)) / 2 : 0;

@@ -43,8 +43,9 @@ void fuzzSegment(Input in) {
     uint32_t length = in.next();
     length |= (in.next() % 32) << 8;
     const uint32_t kind = in.next() % 4, from = in.next();
-    pieces.push_back({length, kind, from});
-    if (kind == SHOAL_DELTA_BASE) covers.push_back({size + from * 3, from, length});
+    // Some lie behind the base's end, as what comes from earlier segments does, or at it.
+    pieces.push_back({length, kind, from < 199 ? from : from * 200});
+    if (kind == SHOAL_DELTA_BASE && from < 199) covers.push_back({size + from * 3, from, length});
     size += length;
   }
   const uint32_t codec = in.next() % 5;
@@ -86,29 +87,40 @@ void fuzzRoundTrip(Input in) {
   shoal_delta_options options = {};
   options.threads = 1;
   options.segment_payload = 1000;
-  options.memory_cap = in.next() << 8;
+  const uint8_t cap = in.next();
+  options.memory_cap = static_cast<uint64_t>(cap) << 8;
+  options.look_back = cap & 1;
   shoal_delta_result r;
   require(shoal_delta_encode(base.data(), base.size(), target.data(), target.size(), ends.data(), ends.size(), &options,
                              &r) == SHOAL_DELTA_OK, "encode");
   uint64_t done = 0;
+  const uint64_t reach = base.size() + (options.look_back ? target.size() : 0);
   std::vector<shoal_delta_cover> all;
   for (size_t i = 0; i < r.page_count; i++) {
     const auto& p = r.pages[i];
-    all.resize(all.size() + p.covers);
-    require(shoal_delta_decode_page(r.map + p.offset, p.size, p.target_begin, p.target_end, base.size(),
-                                    all.data() + all.size() - p.covers, p.covers) == SHOAL_DELTA_OK, "page");
+    std::vector<shoal_delta_cover> covers(p.covers);
+    require(shoal_delta_decode_page(r.map + p.offset, p.size, p.target_begin, p.target_end, reach, covers.data(), p.covers) == SHOAL_DELTA_OK, "page");
+    for (const auto& c : covers) {
+      const uint64_t from = c.base & ~kMarks;
+      require(c.base >> 63 || from >= base.size() || from + c.length <= base.size(), "a cover goes beyond the base's end");
+      if (c.base >> 63 || from < base.size()) all.push_back(c);
+    }
   }
   shoal_delta_shifts* shifts = shoal_delta_shifts_make(all.data(), all.size(), base.size());
+  // What is made so far lies behind the base, and garbage where nothing is made yet.
+  std::vector<uint8_t> behind = base;
+  behind.resize(reach, 0xA5);
   for (size_t i = 0; i < r.segment_count; i++) {
     const auto& s = r.segments[i];
     const auto& p = r.pages[s.page];
     std::vector<shoal_delta_cover> covers(p.covers);
-    require(shoal_delta_decode_page(r.map + p.offset, p.size, p.target_begin, p.target_end, base.size(), covers.data(),
+    require(shoal_delta_decode_page(r.map + p.offset, p.size, p.target_begin, p.target_end, reach, covers.data(),
                                     covers.size()) == SHOAL_DELTA_OK, "page");
     std::vector<uint8_t> buffer;
-    rebuild(r, s, covers, base, s.target_begin, shifts, buffer);
+    rebuild(r, s, covers, behind, s.target_begin, shifts, buffer);
     require(s.target_begin == done && memcmp(buffer.data(), target.data() + done, buffer.size()) == 0, "bytes");
     done = s.target_end;
+    if (options.look_back) memcpy(behind.data() + base.size() + s.target_begin, buffer.data(), buffer.size());
   }
   require(done == target.size(), "the end");
   shoal_delta_shifts_release(shifts);

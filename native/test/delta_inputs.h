@@ -183,6 +183,11 @@ inline void pair(Input& in, std::vector<uint8_t>& base, std::vector<uint8_t>& ta
   if (file & 1) executable(in, base, target);
   if (file & 2) module(in, base, target);
   if (file & 4) wasm(in, base, target);
+  if (file & 16) {
+    // What comes twice, some of it new: the second time a little different.
+    const size_t from = target.size() / 4, length = std::min<size_t>(target.size() / 2, 50000);
+    for (size_t i = 0; i < length; i++) target.push_back(static_cast<uint8_t>(target[from + i] ^ ((x = x * 1664525 + 1013904223) >> 16 < 60 ? x : 0)));
+  }
   // Text is made of passages.
   for (std::vector<uint8_t>* bytes : {&base, &target})
     for (uint8_t& b : *bytes) b = file & 8 ? static_cast<uint8_t>(32 + b % 64) : b;

@@ -27,6 +27,7 @@ export async function delta(path: string, base: string | undefined): Promise<Fin
     `  from ${formatBytes(outline.base.size)} to ${formatBytes(outline.target.size)}`,
     `  outline ${formatBytes(outlineBytes)}${streamBytes === 0 ? '' : `, of these ${formatBytes(streamBytes)} list of streams`}; map ${formatBytes(mapBytes)} (${String(covers)} covers in ${String(outline.pages.length)} pages)`,
     ...streamLines(outline),
+    ...(outline.looksBack === true ? ['  segments copy from earlier ones'] : []),
     ...Object.entries(codecs).filter(([, { segments }]) => segments > 0).map(([codec, { segments, target, payload }]) => `  ${codec.padEnd(5)} ${String(segments)} segments: ${formatBytes(target)} from ${formatBytes(payload)}`),
   ];
   let spent: Spending | undefined;
@@ -42,7 +43,7 @@ export async function delta(path: string, base: string | undefined): Promise<Fin
     lines.push(...spentLines(spent, bytes, outlineBytes));
   }
   const segments = outline.segments.map(({ length, codec, payload }) => ({ length, codec, payload: payload?.size ?? 0 }));
-  return { kind: 'delta', lines, facts: { base: outline.base, target: outline.target, bytes, outlineBytes, streamBytes, mapBytes, covers, pages: outline.pages.length, streams: streamFacts(outline), codecs, segments, ...(spent === undefined ? {} : { spent }) } };
+  return { kind: 'delta', lines, facts: { base: outline.base, target: outline.target, bytes, outlineBytes, streamBytes, mapBytes, covers, pages: outline.pages.length, streams: streamFacts(outline), looksBack: outline.looksBack === true, codecs, segments, ...(spent === undefined ? {} : { spent }) } };
 }
 
 const KINDS: readonly { readonly kind: Spent['kind']; readonly name: string }[] = [
@@ -52,7 +53,7 @@ const KINDS: readonly { readonly kind: Spent['kind']; readonly name: string }[] 
 ];
 
 /** Tables: what kinds of files and regions cost, and what moving references saves. */
-function spentLines({ regions, predictors, rules, twice }: Spending, bytes: number, outlineBytes: number): readonly string[] {
+function spentLines({ earlier, regions, predictors, rules, twice }: Spending, bytes: number, outlineBytes: number): readonly string[] {
   const share = (part: number): string => `${((100 * part) / Math.max(1, bytes)).toFixed(1)} %`;
   const row = (name: string, columns: readonly (number | string)[]): string => `  ${name.padEnd(28)}${columns.map((each) => (typeof each === 'number' ? each.toFixed(0) : each).padStart(12)).join('')}`;
   const regionRow = (name: string, all: readonly Spent[]): string => {
@@ -72,6 +73,7 @@ function spentLines({ regions, predictors, rules, twice }: Spending, bytes: numb
     row('rules that move references', ['', rules, share(rules)]),
     row('outline, ends of coders', ['', outlineBytes + elsewhere, share(outlineBytes + elsewhere)]),
     ...(twice === 0 ? [] : [`  Streams that cross ends of segments are in two: ${formatBytes(twice)} of what they hold.`]),
+    ...(earlier === 0 ? [] : [`  Copied from earlier segments, where it is new to the base: ${formatBytes(earlier)}.`]),
     '',
     row('by region', heads),
     ...shown.map((spent) => regionRow(spent.kind === 'object' ? `${spent.region} of objects` : spent.region, [spent])),
@@ -115,13 +117,15 @@ export async function deltaManifest(path: string): Promise<Finding> {
   const manifest = decodeDeltaManifest(encoded);
   const { base, target, pages, segments } = manifest;
   const bytes = deltaBytes(manifest, encoded.byteLength);
+  const needing = segments.filter(({ prerequisites }) => prerequisites.length > 0).length;
   const lines = [
     `${path}: manifest of a delta of ${formatBytes(bytes)}, ${((100 * bytes) / Math.max(1, target.size)).toFixed(2)} % of what it makes`,
     `  from ${base.root}, ${formatBytes(base.size)}`,
     `  to   ${target.root}, ${formatBytes(target.size)}`,
     `  ${String(segments.length)} segments, ${String(pages.length)} map pages, manifest ${formatBytes(encoded.byteLength)}`,
     ...streamLines(manifest),
+    ...(needing === 0 ? [] : [`  ${String(needing)} segments copy from earlier ones`]),
   ];
-  return { kind: 'delta-manifest', lines, facts: { base, target, bytes, manifestBytes: encoded.byteLength, pages: pages.length, streams: streamFacts(manifest), segments: segments.length } };
+  return { kind: 'delta-manifest', lines, facts: { base, target, bytes, manifestBytes: encoded.byteLength, pages: pages.length, streams: streamFacts(manifest), segments: segments.length, needing } };
 }
 

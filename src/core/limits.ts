@@ -215,6 +215,8 @@ export const UPLOAD_PATIENCE_MS = 120_000;
 /** Deltas (docs/delta.md): a segment's target bytes, a base or target, a map page, its covers, a manifest and its entries. */
 export const DELTA_SEGMENT_MAX_BYTES = 8 * MiB;
 export const DELTA_MAX_BYTES = 2 ** 37;
+/** Earlier segments that one segment of a delta may need. */
+export const DELTA_MAX_PREREQUISITES = 32;
 export const DELTA_PAGE_MAX_BYTES = 4 * MiB;
 /** A map page or payload as it travels. */
 export const DELTA_OBJECT_MAX_BYTES = DELTA_SEGMENT_MAX_BYTES;

@@ -12,6 +12,7 @@ import { CONTAINER_PART_BYTES } from '../core/limits.ts';
 import { blake3 } from '../kernel/hash.ts';
 import { release } from '../kernel/heap.ts';
 import { checkOf } from './check.ts';
+import { EarlierBase, keepsApart } from './earlier.ts';
 import { decodePage, decodeSegment, placesMoved } from './kernel.ts';
 import type { PlacesMoved } from './kernel.ts';
 import { PREDICTION_BYTES, canMove } from './manifest.ts';
@@ -55,7 +56,8 @@ export interface ExaminedPart extends PartPayload {
 }
 
 /**
- * Rebuilds segments of a target, in any order, from random reads of the base. Order of checks: hash of page and payload,
+ * Rebuilds segments of a target, in any order but that those a segment needs come first, from random reads of the base and, where they need any, of
+ * the target. Order of checks: hash of page and payload,
  * limits, decode, hash of the result; only where that is wrong, the hash of the prediction, which tells a base that drifted from
  * a delta that is broken. Memory: the segment, its payload, the covers of two pages, some 2 MiB of models, and where references are
  * moved 16 bytes for each cover of the delta and 4 MiB.
@@ -66,8 +68,11 @@ export class DeltaApplier {
   readonly #pages: readonly PlacedPage[];
   readonly #objects: DeltaObjects;
   readonly #base: BaseReader;
+  readonly #baseAlone: BaseReader;
   /** Of the base as pages see it. */
   readonly #baseSize: number;
+  /** Behind the last byte that covers may show. */
+  readonly #reach: number;
   readonly #windows = new Windows();
   /** For payloads, one for each segment under way. */
   readonly #rooms: Buffer[] = [];
@@ -87,6 +92,9 @@ export class DeltaApplier {
     const { views } = outline;
     this.#base = views === undefined ? base : new ExpandedBase(base, outline.base.size, views.base);
     this.#baseSize = outline.base.size + (views === undefined ? 0 : heldBytes(views.base));
+    const looksBack = outline.looksBack === true;
+    this.#baseAlone = looksBack ? new EarlierBase(this.#base, this.#baseSize) : this.#base;
+    this.#reach = this.#baseSize + (looksBack ? outline.target.size : 0);
     const { segments, pages } = placesOf(outline);
     this.segments = segments;
     this.#longest = segments.reduce((most, { codec, payload }) => (codec === Codec.RAW ? most : Math.max(most, payload?.size ?? 0)), 0);
@@ -94,16 +102,18 @@ export class DeltaApplier {
   }
 
   /**
-   * The target bytes of segment `number`, in `buffer` (at least as long) or a new one. Where only all segments together are
+   * The target bytes of segment `number`, in `buffer` (at least as long) or a new one. `earlier` reads the target where a segment has prerequisites, which
+   * are there; of a file all that lies before it. Where only all segments together are
    * checked (a delta in one file), that is `settle`'s work.
    *
    * @throws ShoalError `BASE_DRIFTED` or `BASE_TOO_SHORT`: this base does not serve this segment, nobody is to blame;
    * `DELTA_DAMAGED`: page or payload is not what the manifest says, or cannot be decoded; `DELTA_WRONG`: all inputs are
    * right and the result is not. What `objects` and `base` throw passes through.
    */
-  async segment(number: number, buffer?: Uint8Array): Promise<Uint8Array> {
+  async segment(number: number, buffer?: Uint8Array, earlier?: BaseReader): Promise<Uint8Array> {
     const segment = this.segments[number];
     if (segment === undefined) throw new ShoalError('NO_SUCH_SEGMENT', `the delta has no segment ${String(number)}`);
+    const base = this.#reader(segment, number, earlier);
     const into = buffer === undefined ? Buffer.allocUnsafeSlow(segment.length) : buffer.subarray(0, segment.length);
     if (segment.codec === Codec.RAW && segment.payload !== undefined) {
       const payload = await this.#object(segment.payload, 'payload', into);
@@ -111,13 +121,13 @@ export class DeltaApplier {
     } else if (segment.codec === Codec.PARTS) {
       await this.#expand(segment, into);
     } else if (segment.payload === undefined) {
-      await this.#predict(segment, into);
+      await this.#predict(segment, into, base);
     } else {
       const room = this.#rooms.pop() ?? Buffer.allocUnsafeSlow(this.#longest);
       try {
         const payload = await this.#object(segment.payload, 'payload', room.subarray(0, segment.payload.size));
         const moved = segment.codec === Codec.MOVED ? await this.#placesMoved() : undefined;
-        await decodeSegment(segment.codec, payload, into, moved === undefined ? segment.expanded : segment.opened, await this.#predict(segment, into), moved);
+        await decodeSegment(segment.codec, payload, into, moved === undefined ? segment.expanded : segment.opened, await this.#predict(segment, into, base), moved);
       } finally {
         this.#rooms.push(room);
       }
@@ -182,9 +192,10 @@ export class DeltaApplier {
    *
    * @throws ShoalError as `segment` does
    */
-  async examine(number: number, visit: (part: ExaminedPart) => Promise<void>): Promise<void> {
+  async examine(number: number, visit: (part: ExaminedPart) => Promise<void>, earlier?: BaseReader): Promise<void> {
     const segment = this.segments[number];
     if (segment === undefined) return;
+    const base = this.#reader(segment, number, earlier);
     const { begin, length, page, codec, expanded, opened } = segment;
     const streams = this.#outline.views?.target ?? NO_STREAMS;
     const unopened = codec === Codec.RAW && expandedBytes(streams, begin, begin + length) !== length;
@@ -195,7 +206,7 @@ export class DeltaApplier {
     let at = 0;
     for (const [n, part] of payloads.entries()) {
       const made = Buffer.allocUnsafeSlow(lengths[n] ?? 0);
-      const pieces = part.codec === Codec.RAW ? NO_PIECES : await predict(covers, expanded + at, made, this.#base, this.#windows);
+      const pieces = part.codec === Codec.RAW ? NO_PIECES : await predict(covers, expanded + at, made, base, this.#windows);
       const moved = part.codec === Codec.MOVED ? await this.#placesMoved() : undefined;
       const prediction = Uint8Array.from(made);
       const origin = at + (moved === undefined ? expanded : opened);
@@ -205,16 +216,27 @@ export class DeltaApplier {
     }
   }
 
-  /** What a segment's prediction is known by. */
+  /** The base, and behind it what a segment needs. */
+  #reader({ begin, codec, prerequisites }: PlacedSegment, number: number, earlier: BaseReader | undefined): BaseReader {
+    if (this.#outline.looksBack !== true || codec === Codec.RAW) return this.#base;
+    const ranges = prerequisites?.map((each) => {
+      const { begin: from, length } = this.segments[each] as PlacedSegment;
+      return { begin: from, end: from + length };
+    }) ?? (begin > 0 ? [{ begin: 0, end: begin }] : []);
+    if (earlier === undefined && ranges.length > 0) throw new ShoalError('NOT_HELD', `segment ${String(number)} of the delta needs earlier ones`, { ids: { segment: number }, retry: 'again' });
+    return new EarlierBase(this.#base, this.#baseSize, earlier, ranges);
+  }
+
+  /** What a segment's prediction is known by: earlier segments count as zeros, so that the base alone is asked. */
   async #prediction(segment: PlacedSegment, buffer: Uint8Array): Promise<Uint8Array> {
     if (segment.codec === Codec.RAW) return new Uint8Array(PREDICTION_BYTES);
     const into = buffer.subarray(0, segment.length);
-    const hash = segment.codec === Codec.PARTS ? await this.#probeParts(segment) : (await this.#predict(segment, into), blake3(into));
+    const hash = segment.codec === Codec.PARTS ? await this.#probeParts(segment) : (await this.#predict(segment, into, this.#baseAlone), blake3(into));
     return hash.subarray(0, PREDICTION_BYTES);
   }
 
-  async #predict({ page, expanded }: PlacedSegment, into: Uint8Array): Promise<Pieces> {
-    return predict(await this.#covers(page), expanded, into, this.#base, this.#windows);
+  async #predict({ page, expanded }: PlacedSegment, into: Uint8Array, base: BaseReader): Promise<Pieces> {
+    return predict(await this.#covers(page), expanded, into, base, this.#windows);
   }
 
   /** Makes the parts of a segment one after another, and of each its target bytes in `into`. */
@@ -293,7 +315,11 @@ export class DeltaApplier {
     const known = this.#open.find(({ page }) => page === number);
     if (known !== undefined) return known.covers;
     const page = this.#pages[number] as PlacedPage;
-    const covers = this.#object(page, 'map page').then((bytes) => decodePage(bytes, page.begin, page.end, this.#baseSize, page.covers));
+    const covers = this.#object(page, 'map page').then(async (bytes) => {
+      const decoded = await decodePage(bytes, page.begin, page.end, this.#reach, page.covers);
+      if (this.#reach > this.#baseSize && !keepsApart(decoded, this.#baseSize)) throw new ShoalError('DELTA_DAMAGED', 'a cover of the delta goes beyond the base\'s end', { retry: 'elsewhere' });
+      return decoded;
+    });
     const open = { page: number, covers };
     // Segments on both sides of a page's end may be under way at the same time.
     this.#open = [open, ...this.#open].slice(0, PAGES_OPEN);

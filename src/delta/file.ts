@@ -8,7 +8,7 @@ import { blake3 } from '../kernel/hash.ts';
 import type { DeltaObjects } from './apply.ts';
 import { CHECK_BYTES, PREDICTIONS_CHECK_BYTES, checkOf } from './check.ts';
 import type { MadeDelta } from './making/made.ts';
-import { CONTAINER_FEATURE, DELTA_FEATURE, whatIsWrong } from './manifest.ts';
+import { CONTAINER_FEATURE, EARLIER_FEATURE, featureOf, isKnownFeature, whatIsWrong } from './manifest.ts';
 import type { DeltaOutline, DeltaSizes, OutlinedSegment } from './manifest.ts';
 import type { BaseReader } from './predict.ts';
 import { Codec } from './types.ts';
@@ -36,7 +36,7 @@ const FIRST_READ = 64 * 1024;
 export function* deltaFileParts({ manifest, objects }: MadeDelta): Generator<Uint8Array> {
   const { base, target, pages, segments, views } = manifest;
   const out = new ByteWriter();
-  out.raw(Buffer.from(DELTA_FILE_MAGIC)).uint((VERSION << VERSION_SHIFT) | (views === undefined ? DELTA_FEATURE : CONTAINER_FEATURE), 1);
+  out.raw(Buffer.from(DELTA_FILE_MAGIC)).uint((VERSION << VERSION_SHIFT) | featureOf(manifest), 1);
   // A base is nearly as large: the difference, twice its amount and one more where the base is smaller.
   out.number(target.size).number(2 * Math.abs(base.size - target.size) + (base.size < target.size ? 1 : 0));
   const check = checkOf(segments.map((segment) => idToBytes(segment.target)), segments.map(({ prediction }) => prediction));
@@ -116,8 +116,8 @@ export async function openDeltaFile(file: BaseReader, size: number): Promise<Del
   if (head.toString('latin1', 0, 4) !== DELTA_FILE_MAGIC) throw bad('it begins otherwise');
   const version = (head[4] ?? 0) >> VERSION_SHIFT;
   const feature = (head[4] ?? 0) & 15;
-  if (version !== VERSION || (feature !== DELTA_FEATURE && feature !== CONTAINER_FEATURE)) {
-    throw new ShoalError('DELTA_FEATURE', `this delta file has version ${String(version)}, feature ${String(feature)}; this program knows ${String(VERSION)} and up to ${String(CONTAINER_FEATURE)}`);
+  if (version !== VERSION || !isKnownFeature(feature)) {
+    throw new ShoalError('DELTA_FEATURE', `this delta file has version ${String(version)}, feature ${String(feature)}; this program knows ${String(VERSION)} and up to ${String(EARLIER_FEATURE)}`);
   }
   const { sketch, used } = await sketched(read, size, feature);
   let position = used;
@@ -145,7 +145,7 @@ export async function openDeltaFile(file: BaseReader, size: number): Promise<Del
   for (const { length, codec, size: bytes } of sketch.segments) segments.push({ length, codec, payload: bytes === 0 ? undefined : await named(bytes) });
   if (position !== size) throw bad('it is longer than its parts');
   return {
-    outline: { ...sketch, pages, segments, ...(views === undefined ? {} : { views }) },
+    outline: { ...sketch, pages, segments, ...(views === undefined ? {} : { views }), ...(feature === EARLIER_FEATURE ? { looksBack: true } : {}) },
     outlineBytes,
     object: async (id, expected, into) => {
       const found = places.get(id);

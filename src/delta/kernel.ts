@@ -2,13 +2,14 @@ import { ShoalError } from '../core/errors.ts';
 import { DELTA_MOVED_MAX_COVERS } from '../core/limits.ts';
 import { native } from '../kernel/native.ts';
 import type { NativeShifts } from '../kernel/native.ts';
+import { ofBase } from './earlier.ts';
 import { makeIndexes } from './references/frame-index.ts';
 import { decodeMapPage } from './coding/map.ts';
 import { moveReferences } from './references/references.ts';
 import { decodePayload } from './residual.ts';
 import { readRules } from './references/rules.ts';
 import { Shifts } from './references/shifts.ts';
-import { Codec } from './types.ts';
+import { Codec, PieceKind } from './types.ts';
 import type { CodecId, Covers, Pieces } from './types.ts';
 
 /** The decoders on the best tier there is. Both pass the same vectors. */
@@ -42,14 +43,15 @@ export async function decodePage(page: Uint8Array, begin: number, end: number, b
 export type PlacesMoved = NativeShifts | Shifts;
 
 /**
- * `pages`: the covers of all pages of a delta, in order.
+ * `pages`: the covers of all pages of a delta, in order. Those that show earlier segments say nothing of the base.
  *
  * @throws ShoalError `DELTA_DAMAGED` when there are too many; `NO_MEMORY`
  */
 export async function placesMoved(pages: readonly Covers[], baseSize: number): Promise<PlacesMoved> {
   if (pages.reduce((sum, { length }) => sum + length / 4, 0) > DELTA_MOVED_MAX_COVERS) throw damaged('the map');
-  if (native === undefined) return new Shifts(pages, baseSize);
-  const made = await native.deltaShifts(pages, baseSize);
+  const shown = pages.map((covers) => ofBase(covers, baseSize));
+  if (native === undefined) return new Shifts(shown, baseSize);
+  const made = await native.deltaShifts(shown, baseSize);
   if (typeof made === 'number') throw new ShoalError('NO_MEMORY', 'no memory to decode a delta', { retry: 'again' });
   return made;
 }
@@ -79,9 +81,18 @@ export async function decodeSegment(codec: CodecId, payload: Uint8Array, buffer:
 export function decodePortably(codec: CodecId, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Pieces, shifts?: Shifts): boolean {
   if (codec !== Codec.MOVED) return decodePayload(payload, buffer, origin, pieces);
   const head = shifts === undefined ? undefined : readRules(payload, buffer.length, shifts.baseSize);
-  if (head === undefined || shifts === undefined) return false;
+  if (head === undefined || shifts === undefined || !liesWhole(pieces, shifts.baseSize)) return false;
   moveReferences(head.rules, shifts, buffer, origin, pieces);
   if (!decodePayload(payload.subarray(head.used), buffer, origin, pieces)) return false;
   makeIndexes(head.rules, buffer);
+  return true;
+}
+
+/** Whether base bytes of each piece lie all in the base, or all behind its end. */
+function liesWhole(pieces: Pieces, baseSize: number): boolean {
+  for (let i = 0; i < pieces.length; i += 4) {
+    const from = (pieces[i + 2] as number) + (pieces[i + 3] as number) * 2 ** 32;
+    if (pieces[i + 1] === PieceKind.BASE && from < baseSize && from + (pieces[i] as number) > baseSize) return false;
+  }
   return true;
 }

@@ -6,6 +6,7 @@ import type { ObjectId } from '../core/ids.ts';
 import {
   DELTA_MANIFEST_MAX_BYTES,
   DELTA_MAX_BYTES,
+  DELTA_MAX_PREREQUISITES,
   DELTA_MAX_SEGMENTS,
   DELTA_MOVED_MAX_BYTES,
   DELTA_MOVED_MAX_COVERS,
@@ -25,6 +26,8 @@ import type { CodecId } from './types.ts';
 export const DELTA_FEATURE = 1;
 /** The same, between artifacts whose compressed streams are expanded (docs/containers.md). */
 export const CONTAINER_FEATURE = 2;
+/** As the first, where segments may copy from earlier ones (docs/delta.md, "Earlier segments"). */
+export const EARLIER_FEATURE = 3;
 
 const MAGIC = Buffer.from('SHDM');
 const VERSION = 1;
@@ -55,6 +58,8 @@ export interface OutlinedSegment {
   readonly prediction?: Uint8Array;
   /** BLAKE3 of what it makes. */
   readonly target?: ObjectId;
+  /** Numbers of earlier segments that must be there first, where that is known: in a file these are all before it. */
+  readonly prerequisites?: readonly number[];
 }
 
 /** All that decoding takes. A manifest says what each segment makes, a file what all of them make together. */
@@ -65,6 +70,8 @@ export interface DeltaOutline {
   readonly segments: readonly OutlinedSegment[];
   /** The streams that are expanded: then pages, parts and the base are as docs/containers.md says. Undefined without containers. */
   readonly views?: Views;
+  /** Covers may show target bytes of earlier segments, as if they lay behind the base's end. Not with containers. */
+  readonly looksBack?: boolean;
   /** Where segments have none: of the hashes of what they make, and of their predictions (src/delta/file.ts). */
   readonly check?: { readonly target: Uint8Array; readonly predictions: Uint8Array };
 }
@@ -72,7 +79,7 @@ export interface DeltaOutline {
 /** One segment of a manifest: whole spans. */
 export interface DeltaSegment extends OutlinedSegment {
   readonly spans: number;
-  /** Numbers of earlier segments whose output must be there first. Feature 1 has none. */
+  /** Numbers of earlier segments whose output must be there first, ascending; none but in feature 3. */
   readonly prerequisites: readonly number[];
   readonly prediction: Uint8Array;
   readonly target: ObjectId;
@@ -84,9 +91,18 @@ export interface DeltaManifest extends DeltaOutline {
   readonly segments: readonly DeltaSegment[];
 }
 
+/** The feature that a delta needs. */
+export function featureOf({ looksBack, views }: Pick<DeltaOutline, 'looksBack' | 'views'>): number {
+  return views !== undefined ? CONTAINER_FEATURE : looksBack === true ? EARLIER_FEATURE : DELTA_FEATURE;
+}
+
+export function isKnownFeature(feature: number): boolean {
+  return feature >= DELTA_FEATURE && feature <= EARLIER_FEATURE;
+}
+
 export function encodeDeltaManifest(manifest: DeltaManifest): Uint8Array {
   const out = new ByteWriter(256 + manifest.segments.length * 96);
-  out.raw(MAGIC).uint(VERSION, 1).uint(manifest.views === undefined ? DELTA_FEATURE : CONTAINER_FEATURE, 1);
+  out.raw(MAGIC).uint(VERSION, 1).uint(featureOf(manifest), 1);
   for (const { root, size } of [manifest.base, manifest.target]) out.id(root).uint(size, 6);
   out.uint(manifest.pages.length, 4).uint(manifest.segments.length, 4);
   for (const { id, size, covers, segments } of manifest.pages) out.id(id).uint(size, 3).uint(covers, 3).uint(segments, 3);
@@ -118,8 +134,8 @@ export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
   if (!MAGIC.equals(input.raw(MAGIC.length))) throw bad('it begins otherwise');
   const version = input.uint(1);
   const feature = input.uint(1);
-  if (version !== VERSION || (feature !== DELTA_FEATURE && feature !== CONTAINER_FEATURE)) {
-    throw new ShoalError('DELTA_FEATURE', `this delta needs version ${String(version)}, feature ${String(feature)}; this program knows ${String(VERSION)} and up to ${String(CONTAINER_FEATURE)}`);
+  if (version !== VERSION || !isKnownFeature(feature)) {
+    throw new ShoalError('DELTA_FEATURE', `this delta needs version ${String(version)}, feature ${String(feature)}; this program knows ${String(VERSION)} and up to ${String(EARLIER_FEATURE)}`);
   }
   const end = (): DeltaEnd => ({ root: input.id(), size: input.uint(6) });
   const base = end();
@@ -130,12 +146,12 @@ export function decodeDeltaManifest(bytes: Uint8Array): DeltaManifest {
   const pages: DeltaPage[] = [];
   for (let i = 0; i < pageCount; i++) pages.push({ id: input.id(), size: input.uint(3), covers: input.uint(3), segments: input.uint(3) });
   const segments: DeltaSegment[] = [];
-  for (let i = 0; i < segmentCount; i++) segments.push(readSegment(input, i));
+  for (let i = 0; i < segmentCount; i++) segments.push(readSegment(input, i, feature === EARLIER_FEATURE));
   const wrong = whatIsWrong({ base, target, pages, segments: segments.map(({ length, codec, payload }) => ({ length, codec, size: payload?.size ?? 0 })) }, feature);
   if (wrong !== undefined) throw bad(wrong);
-  if (feature === DELTA_FEATURE) {
+  if (feature !== CONTAINER_FEATURE) {
     input.end();
-    return { base, target, pages, segments };
+    return { base, target, pages, segments, ...(feature === EARLIER_FEATURE ? { looksBack: true } : {}) };
   }
   const views = decodeViews(input.raw(input.uint(3)), base.size, target.size);
   input.end();
@@ -151,6 +167,7 @@ export interface DeltaSizes extends Pick<DeltaOutline, 'base' | 'target'> {
 /** Which bound is not kept; undefined: all are. */
 export function whatIsWrong({ base, target, pages, segments }: DeltaSizes, feature: number): string | undefined {
   if (base.size > DELTA_MAX_BYTES || target.size > DELTA_MAX_BYTES) return 'its base or target is too large';
+  if (feature === EARLIER_FEATURE && base.size + target.size > DELTA_MAX_BYTES) return 'its base and target are too large together';
   if (segments.length > DELTA_MAX_SEGMENTS || pages.length > segments.length) return 'its counts are impossible';
   const sum = <T>(list: readonly T[], what: (each: T) => number): number => list.reduce((all, each) => all + what(each), 0);
   const page = pages.findIndex(({ size, covers, segments: own }) => size > DELTA_PAGE_MAX_BYTES || covers > DELTA_PAGE_MAX_COVERS || own <= 0);
@@ -176,17 +193,19 @@ function isLawful({ length, codec, size }: DeltaSizes['segments'][number], parts
   return (codec === Codec.SITES || codec === Codec.MOVED || (codec === Codec.PARTS && parts)) && size > 0 && size < length;
 }
 
-function readSegment(input: ByteReader, number: number): DeltaSegment {
+function readSegment(input: ByteReader, number: number, looksBack: boolean): DeltaSegment {
   const length = input.uint(3);
   const spans = input.uint(1);
   const codec = input.uint(1) as CodecId;
-  // Features 1 and 2 have no prerequisites.
   const needs = input.uint(1);
+  if (needs > (looksBack && codec !== Codec.RAW ? DELTA_MAX_PREREQUISITES : 0)) throw bad(`segment ${String(number)} needs others`);
+  const prerequisites = Array.from({ length: needs }, () => input.uint(3));
+  if (prerequisites.some((each, i) => each >= number || each <= (prerequisites[i - 1] ?? -1))) throw bad(`segment ${String(number)} needs others than earlier ones`);
   const prediction = Uint8Array.from(input.raw(PREDICTION_BYTES));
   const target = input.id();
   const size = input.uint(3);
-  if (spans === 0 || needs !== 0 || (codec === Codec.RAW && prediction.some((byte) => byte !== 0))) throw bad(`segment ${String(number)} is out of bounds`);
-  return { length, spans, codec, prerequisites: [], prediction, target, payload: size === 0 ? undefined : { id: input.id(), size } };
+  if (spans === 0 || (codec === Codec.RAW && prediction.some((byte) => byte !== 0))) throw bad(`segment ${String(number)} is out of bounds`);
+  return { length, spans, codec, prerequisites, prediction, target, payload: size === 0 ? undefined : { id: input.id(), size } };
 }
 
 /** Everything a device fetches for the whole delta: manifest, map and payloads. */

@@ -2,7 +2,7 @@ import { requireCodecs } from '../container/codec.ts';
 import { contentIn, speedsHere } from '../container/effort.ts';
 import { ShoalError, isShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { DELTA_DRIFT_LEAST, DELTA_MAX_FAILURES, DELTA_PAGES_OPEN } from '../core/limits.ts';
+import { DELTA_DRIFT_LEAST, DELTA_MAX_FAILURES, DELTA_PAGES_OPEN, DELTA_WAITING_BYTES } from '../core/limits.ts';
 import type { ContentKey } from '../core/wire.ts';
 import { DeltaApplier } from '../delta/apply.ts';
 import type { PlacedSegment } from '../delta/placed.ts';
@@ -40,6 +40,9 @@ export class DeltaRoad {
   readonly #moves: boolean;
   /** Payloads that are about to be decoded: the cache may forget them meanwhile. */
   readonly #payloads = new Map<ObjectId, Uint8Array>();
+  /** Payloads of segments whose prerequisites are not there yet. */
+  readonly #held = new Map<ObjectId, Uint8Array>();
+  #heldBytes = 0;
   readonly #unusable = new Set<number>();
   readonly #onDropped: (reason: string) => void;
   readonly #work = new Map<number, number>();
@@ -139,6 +142,16 @@ export class DeltaRoad {
     return this.hasPage(this.pageOf(segment));
   }
 
+  /** Whether the segments that this one copies from are there; `whole`: of a span. */
+  prepared(segment: number, whole: (span: number) => boolean): boolean {
+    return this.manifest.segments[segment]?.prerequisites.every((each) => this.spansOf(each).every(whole)) !== false;
+  }
+
+  /** Whether a payload that cannot be used yet may be fetched: as much as there is room for. */
+  mayWait(segment: number): boolean {
+    return this.#heldBytes + (this.segments[segment]?.payload?.size ?? 0) <= DELTA_WAITING_BYTES;
+  }
+
   hasPage(page: number): boolean {
     return this.#pages.has(page);
   }
@@ -165,12 +178,26 @@ export class DeltaRoad {
   /** Whether a segment can be rebuilt without asking anybody for its payload. */
   hasPayload(segment: number): boolean {
     const payload = this.segments[segment]?.payload;
-    return payload === undefined || this.#cache.get(this.#key, payload.id) !== undefined;
+    return payload === undefined || this.#held.has(payload.id) || this.#cache.get(this.#key, payload.id) !== undefined;
   }
 
   keepPayload({ id }: DeltaObject, bytes: Uint8Array): void {
     this.#payloads.set(id, bytes);
     this.#cache.put(this.#key, id, bytes);
+  }
+
+  /** Keeps a payload for later: what is kept here alone is not asked for twice. */
+  holdPayload({ id }: DeltaObject): void {
+    const bytes = this.#payloads.get(id) ?? this.#cache.get(this.#key, id);
+    if (bytes === undefined || this.#held.has(id) || this.#heldBytes + bytes.byteLength > DELTA_WAITING_BYTES) return;
+    this.#held.set(id, bytes);
+    this.#heldBytes += bytes.byteLength;
+  }
+
+  /** Its segment has come, or never will. */
+  releasePayload({ id }: DeltaObject): void {
+    this.#heldBytes -= this.#held.get(id)?.byteLength ?? 0;
+    this.#held.delete(id);
   }
 
   forgetPayload({ id }: DeltaObject): void {
@@ -204,12 +231,14 @@ export class DeltaRoad {
     if (this.dropped !== undefined) return;
     this.dropped = reason;
     this.#pages.clear();
+    this.#held.clear();
+    this.#heldBytes = 0;
     this.#onDropped(reason);
   }
 
   /** For the applier. What it needs is here before it begins. */
   #object(id: ObjectId): Promise<Uint8Array> {
-    const payload = this.#payloads.get(id) ?? this.#cache.get(this.#key, id);
+    const payload = this.#payloads.get(id) ?? this.#held.get(id) ?? this.#cache.get(this.#key, id);
     if (payload !== undefined) return Promise.resolve(payload);
     for (const [page, bytes] of this.#pages) if (this.page(page).id === id) return Promise.resolve(bytes);
     return Promise.reject(new ShoalError('NOT_HELD', `object ${id.slice(0, 12)}… of the delta is not here`, { ids: { object: id }, retry: 'again' }));

@@ -3,6 +3,7 @@ import { DELTA_LANES, DELTA_SEGMENT_MAX_BYTES, DELTA_WAITING_BYTES } from '../co
 import type { ChunkingRecord } from '../core/manifest.ts';
 import { Turns } from '../core/turns.ts';
 import type { ContentKey } from '../core/wire.ts';
+import type { BaseReader } from '../delta/predict.ts';
 import type { FileSlot } from '../install/file-slot.ts';
 import type { VerifiedChunk } from '../merkle/verify.ts';
 import { verifyChunks } from '../merkle/verify.ts';
@@ -23,6 +24,8 @@ export interface DeltaWorkParts {
   readonly shelf: PageShelf | undefined;
   /** The span, as long as it is missing. */
   readonly missing: (span: number) => SpanFill | undefined;
+  /** Whether the span is whole in the slot. */
+  readonly whole: (span: number) => boolean;
   /** `there` bytes of the span were in the slot already, `written` came to it now. */
   readonly arrived: (fill: SpanFill, written: number, there: number) => void;
   /** The slot, or something else of ours, failed: that ends the download. */
@@ -51,8 +54,12 @@ export class DeltaWork {
   readonly #probed = new Set<number>();
   #waiting = 0;
 
+  /** What segments copy from: every byte of it was verified when it came, and what is made of it will be. */
+  readonly #earlier: BaseReader;
+
   constructor(parts: DeltaWorkParts) {
     this.#parts = parts;
+    this.#earlier = { read: async (buffer, offset, length, position) => ({ bytesRead: (await parts.slot.readInto(buffer.subarray(offset, offset + length), position)).byteLength }) };
   }
 
   /** Whether the payload of a segment may be waited for now, beside the others. */
@@ -86,12 +93,18 @@ export class DeltaWork {
         if (bytes === undefined) return;
         road.keepPayload(payload, bytes);
       }
+      if (!road.prepared(segment, this.#parts.whole)) {
+        // What it copies from is not there yet: the planner comes back to it.
+        if (payload !== undefined) road.holdPayload(payload);
+        return;
+      }
       watch.arrived();
       await this.#attempt(segment, signal, async (buffer) => {
-        const bytes = await road.applier.segment(segment, buffer);
+        const bytes = await road.applier.segment(segment, buffer, this.#earlier);
         await this.#writing.run(() => this.#place(segment, bytes, signal));
         road.succeeded(segment);
       });
+      if (payload !== undefined) road.releasePayload(payload);
     } finally {
       this.#waiting -= size;
       if (payload !== undefined) road.forgetPayload(payload);

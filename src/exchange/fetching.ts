@@ -187,7 +187,7 @@ export class Fetching {
       this.#delta = undefined;
     } else if (this.#delta?.road !== road) {
       const missing = (span: number): SpanFill | undefined => this.#parts.missing.get(span);
-      const work = new DeltaWork({ ...this.#parts, road, missing, arrived: (fill, written, there) => { this.#arrived(fill, written, there); }, broke: (error) => { this.broke(error); } });
+      const work = new DeltaWork({ ...this.#parts, road, missing, whole: this.#parts.missing.isWhole, arrived: (fill, written, there) => { this.#arrived(fill, written, there); }, broke: (error) => { this.broke(error); } });
       this.#delta = { road, work, pages: new DeltaPages(road), underWay: new Map() };
     }
     return road;

@@ -100,7 +100,8 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
       if (fill === undefined || held === undefined) return undefined;
       // What a delta may make is waited for, unless that takes too long: a moment on the LAN, and longer before the backhaul is crossed for more.
       const hope = !fill.late && (deltaComing || (road?.makes(span) === true && groups.isWorthIt(road.segmentOf(span), road)));
-      if (hope && (deltaComing || near.has(span))) return undefined;
+      // So is what waits here for what it copies from.
+      if (hope && (deltaComing || near.has(span) || (road !== undefined && isHeldBack(road, road.segmentOf(span), missing)))) return undefined;
       if (held !== 'all' && !held.has(span)) return undefined;
       if (isDearer(source, fill)) return undefined;
       if (source.kind === 'peer' || (source.kind === 'torrent' && !isFar(source))) return fill.lacking;
@@ -122,6 +123,8 @@ function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, missin
     bytes: (span) => {
       const segment = road.segmentOf(span);
       if (!road.usable(segment) || !road.ready(segment) || road.hasPayload(segment)) return undefined;
+      // Without what it copies from it waits here, if there is room.
+      if (!road.prepared(segment, missing.isWhole) && !road.mayWait(segment)) return undefined;
       if (isDearer(source, missing.get(span))) return undefined;
       if (source.kind === 'origin' && turns !== undefined && underWay(segment) && missing.get(span)?.overdue !== true) return undefined;
       if (!(source.kind === 'peer' ? held?.has(segment) === true : mayCross(source, road.firstSpan(segment), turns))) return undefined;
@@ -132,7 +135,7 @@ function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, missin
   };
 }
 
-function rebuiltHere(road: DeltaRoad, { inFlight }: RoadsParts, groups: Groups): Offer {
+function rebuiltHere(road: DeltaRoad, { inFlight, missing }: RoadsParts, groups: Groups): Offer {
   return {
     source: HERE,
     road: 'delta',
@@ -141,10 +144,15 @@ function rebuiltHere(road: DeltaRoad, { inFlight }: RoadsParts, groups: Groups):
     mostInFlight: HERE_MOST,
     bytes: (span) => {
       const segment = road.segmentOf(span);
-      if (!road.usable(segment) || !road.ready(segment) || !road.hasPayload(segment)) return undefined;
+      if (!road.usable(segment) || !road.ready(segment) || !road.hasPayload(segment) || !road.prepared(segment, missing.isWhole)) return undefined;
       return groups.shareOf(span, road) === 0 ? undefined : 0;
     },
   };
+}
+
+/** Whether the segment is here, and cannot be made before others are. */
+function isHeldBack(road: DeltaRoad, segment: number, missing: MissingSpans): boolean {
+  return road.ready(segment) && road.hasPayload(segment) && !road.prepared(segment, missing.isWhole);
 }
 
 /** Whether what is on its way over the backhaul already is nothing to ask `source` for: of a neighbour it is, for he has it. */

@@ -47,8 +47,8 @@ export interface NativeAddon {
    * last those of rules; or a status. The other arguments are those of `deltaDecodeSegment`; `buffer` becomes `target`.
    */
   deltaSpent(codec: number, payload: Uint8Array, buffer: Uint8Array, origin: number, pieces: Uint32Array, shifts: NativeShifts | undefined, target: Uint8Array, ends: Uint32Array): Promise<Float64Array | number>;
-  /** `units` are the ends of units, empty when there are none. `control[0]`: progress, of about three times the target; `control[1]`: not 0 cancels. `skips`: begins and ends of base bytes that the index leaves out. Segments, pages, payloads, map; or a status. */
-  deltaEncode(base: Uint8Array, target: Uint8Array, ends: Float64Array, units: Float64Array, memoryCap: number, segmentPayload: number, threads: number, control: BigUint64Array, begins: Float64Array, streams: Float64Array, plain: boolean, skips: Float64Array): Promise<readonly [Float64Array, Float64Array, Uint8Array, Uint8Array] | number>;
+  /** `units` are the ends of units, empty when there are none. `control[0]`: progress, of about three times the target; `control[1]`: not 0 cancels. `skips`: begins and ends of base bytes that the index leaves out. `lookBack`: covers may show earlier segments, behind the base's end. Segments, pages, payloads, map; or a status. */
+  deltaEncode(base: Uint8Array, target: Uint8Array, ends: Float64Array, units: Float64Array, memoryCap: number, segmentPayload: number, threads: number, control: BigUint64Array, begins: Float64Array, streams: Float64Array, plain: boolean, skips: Float64Array, lookBack: boolean): Promise<readonly [Float64Array, Float64Array, Uint8Array, Uint8Array] | number>;
   /**
    * Deflate as zlib makes it (native/deflate/deflate.h) of streams of `sizes` that lie one after another in `data`, each at the
    * beginning of its own of `rooms` in `out`; `settings` are level + 16 × memory level + 256 with zlib's head and checksum. Writes

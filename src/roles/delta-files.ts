@@ -172,12 +172,14 @@ export async function patchFile(oldPath: string, deltaPath: string, newPath: str
 
 async function writeSegments(applier: DeltaApplier, out: OpenFile, total: number, options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void }): Promise<void> {
   const longest = applier.segments.reduce((most, { length }) => Math.max(most, length), 0);
+  // Segments that copy from earlier ones find them there: lanes beside each other would not.
+  const written = { read: async (buffer: Uint8Array, offset: number, length: number, position: number) => ({ bytesRead: await out.read(buffer.subarray(offset, offset + length), position) }) };
   let done = 0;
   await inLanes(applier.segments.length, LANES, () => {
     const buffer = Buffer.allocUnsafeSlow(longest);
     return async (number) => {
       options.signal?.throwIfAborted();
-      const bytes = await applier.segment(number, buffer);
+      const bytes = await applier.segment(number, buffer, written);
       await out.write(bytes, applier.segments[number]?.begin ?? 0);
       done += bytes.length;
       options.onProgress?.(done, total);

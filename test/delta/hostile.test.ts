@@ -88,12 +88,13 @@ describe('bytes from outside', () => {
 
   test('a manifest is refused by name or is exactly what it encodes to', () => {
     const manifest: fc.Arbitrary<DeltaManifest> = fc
-      .array(fc.record({ length: fc.integer({ min: 2, max: 2 ** 20 }), spans: fc.integer({ min: 1, max: 8 }), codec: fc.constantFrom(Codec.COPY, Codec.SITES), size: fc.integer({ min: 1, max: 1 }), target: id, payload: id }), { minLength: 1, maxLength: 5 })
+      .array(fc.record({ needs: fc.boolean(), length: fc.integer({ min: 2, max: 2 ** 20 }), spans: fc.integer({ min: 1, max: 8 }), codec: fc.constantFrom(Codec.COPY, Codec.SITES), size: fc.integer({ min: 1, max: 1 }), target: id, payload: id }), { minLength: 1, maxLength: 5 })
       .map((list) => ({
         base: { root: list[0]?.target, size: 5 },
         target: { root: list[0]?.target, size: list.reduce((sum, { length }) => sum + length, 0) },
         pages: [{ id: list[0]?.target, size: 9, covers: 3, segments: list.length }],
-        segments: list.map(({ length, spans, codec, size, target, payload }) => ({ length, spans, codec, prerequisites: [], prediction: new Uint8Array(4), target, payload: codec === Codec.COPY ? undefined : { id: payload, size } })),
+        ...(list.some(({ needs }) => needs) ? { looksBack: true } : {}),
+        segments: list.map(({ needs, length, spans, codec, size, target, payload }, number) => ({ length, spans, codec, prerequisites: needs && number > 0 ? [...new Set([0, number - 1])] : [], prediction: new Uint8Array(4), target, payload: codec === Codec.COPY ? undefined : { id: payload, size } })),
       }) as unknown as DeltaManifest);
     fc.assert(
       fc.property(manifest, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 3 }), (made, edits) => {

@@ -13,6 +13,7 @@ import type { Ledger } from '../../src/exchange/ledger.ts';
 import { HttpSource } from '../../src/exchange/source.ts';
 import type { Source, SourceKind } from '../../src/exchange/source.ts';
 import type { Evidence } from '../../src/exchange/standing.ts';
+import { native } from '../../src/kernel/native.ts';
 import { FileSlot } from '../../src/install/file-slot.ts';
 import { startOrigin } from '../../src/roles/origin.ts';
 import type { Origin } from '../../src/roles/origin.ts';
@@ -117,6 +118,48 @@ describe('a download with a delta', () => {
     expect(ledger.deltaFrom).toEqual({ peer: 0, gateway: 0, origin: ledger.delta });
     expect(ledger.origin).toBeLessThan(2_000);
     expect(supply.drops).toEqual([]);
+  });
+
+  describe.skipIf(native === undefined)('whose segments copy from earlier ones', () => {
+    let twice: PublishedPair;
+    beforeAll(async () => {
+      // What is new lies in five places, megabytes from each other: 300 kB that nothing compresses.
+      const base = bytesFrom(5, 12 * MiB);
+      const fresh = bytesFrom(6, 300_000);
+      twice = await publishPair(store, folder, base, Buffer.concat(Array.from({ length: 5 }, (_, n) => Buffer.concat([base.subarray(n * 2.2 * MiB, (n + 1) * 2.2 * MiB), fresh, bytesFrom(7 + n, 1_000)]))), 'twice');
+    });
+    const needing = (): readonly number[] => twice.delta.manifest.segments.flatMap(({ prerequisites }, number) => (prerequisites.length > 0 ? [number] : []));
+
+    it('fetches once what is new', async () => {
+      const { ledger, path } = await fetchInto([source('origin', origin.url)], supplyOf([twice]), {}, undefined, twice);
+      expect(await sha256(path)).toBe(twice.artifact.sha256);
+      expect(needing().length).toBeGreaterThan(2);
+      expect(ledger.delta).toBeLessThan(2 * 300_000);
+      expect(ledger.origin).toBeLessThan(10_000);
+    });
+
+    it('makes them when what they copy from has come, though last and as content, and asks for nothing twice', async () => {
+      const { segments } = twice.delta.manifest;
+      const first = segments[segments[needing()[0] ?? 0]?.prerequisites[0] ?? 0]?.payload?.id ?? '';
+      const { proxy: passing, url } = await proxy();
+      const others = segments.flatMap(({ payload }) => (payload === undefined || payload.id === first ? [] : [payload.id]));
+      let answered = 0;
+      let all = (): void => undefined;
+      const rest = new Promise<void>((resolve) => (all = resolve));
+      passing.tamper = async ({ path, headers }, response) => {
+        if (others.some((each) => path.includes(each)) && ++answered === others.length) all();
+        if (!path.includes(first)) return false;
+        await rest;
+        response.writeHead(404, { ...headers, 'content-length': '0' }).end();
+        return true;
+      };
+      const { path } = await fetchInto([source('origin', url)], supplyOf([twice]), {}, undefined, twice);
+      expect(await sha256(path)).toBe(twice.artifact.sha256);
+      for (const each of others) expect(passing.seen.filter((one) => one.includes(each))).toHaveLength(1);
+      // The spans of that one segment, and of no other.
+      const spans = segments.find(({ payload }) => payload?.id === first)?.spans ?? 0;
+      expect(passing.seen.filter((each) => each.includes('/spans/')).length).toBeLessThanOrEqual(spans);
+    });
   });
 
   it('leaves pages from which a neighbour can be served', async () => {

@@ -61,7 +61,7 @@ describe('a segment that makes a small and a large span', () => {
     const road = {
       manifest: { pages: [] }, segments: [{ payload: { size: payload } }],
       segmentOf: () => 0, spansOf: () => [0, 1], firstSpan: () => 0, pageOf: () => 0,
-      makes: () => true, usable: () => true, ready: () => true, hasPage: () => true, hasPayload: () => false, workFor: () => 0, costOf: () => payload,
+      makes: () => true, usable: () => true, ready: () => true, hasPage: () => true, hasPayload: () => false, prepared: () => true, workFor: () => 0, costOf: () => payload,
     } as unknown as DeltaRoad;
     const parts = {
       missing, road, turns: undefined, inFlight: new InFlight(() => 0),
@@ -73,5 +73,36 @@ describe('a segment that makes a small and a large span', () => {
   it('is the form in which both of them cross, or neither', () => {
     expect(new Set(steps(4_700_000).map(({ road }) => road))).toEqual(new Set(['delta']));
     expect(new Set(steps(5_800_000).map(({ road }) => road))).toEqual(new Set(['content']));
+  });
+});
+
+describe('a segment that copies from one that is not there', () => {
+  /** Who is asked for its only span, and for what, by what is known of it. */
+  const step = (known: { readonly mayWait?: boolean; readonly hasPayload?: boolean; readonly prepared?: boolean }, kinds: readonly SourceKind[] = ['origin']): string | undefined => {
+    const missing = new MissingSpans(1);
+    const fill = new SpanFill({ index: 0, offset: 0, bytes: 1_000_000, leaf: '0'.repeat(64) as never });
+    missing.add(fill);
+    const road = {
+      manifest: { pages: [] }, segments: [{ payload: { size: 1000 } }],
+      segmentOf: () => 0, spansOf: () => [0], firstSpan: () => 0, pageOf: () => 0,
+      makes: () => true, usable: () => true, ready: () => true, hasPage: () => true, hasPayload: () => known.hasPayload ?? false, prepared: () => known.prepared ?? false, mayWait: () => known.mayWait ?? true, workFor: () => 0, costOf: () => 1000,
+    } as unknown as DeltaRoad;
+    const parts = {
+      missing, road, turns: undefined, inFlight: new InFlight(() => 0),
+      holdings: { spans: () => 'all', segments: () => undefined }, underWay: () => false, deltaComing: false, lacksPage: () => false,
+    } as unknown as RoadsParts;
+    const [found] = nextSteps([fill], offersFrom(kinds.map((kind) => ({ ...source(kind), delta: () => undefined }) as unknown as Source), parts), () => 0.5);
+    return found === undefined ? undefined : `${found.source} ${found.road}`;
+  };
+
+  it('is fetched while there is room for it, and made when the other has come', () => {
+    expect(step({})).toBe('origin delta');
+    expect(step({ mayWait: false })).toBeUndefined();
+    expect(step({ hasPayload: true })).toBeUndefined();
+    expect(step({ hasPayload: true, prepared: true })).toBe(' delta');
+  });
+
+  it('is not taken from a neighbour as content while it waits here', () => {
+    expect(step({ hasPayload: true }, ['peer', 'origin'])).toBeUndefined();
   });
 });

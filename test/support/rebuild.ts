@@ -6,8 +6,8 @@ import { memoryBase } from '../../src/delta/predict.ts';
 export async function rebuild(bytes: Uint8Array, base: Uint8Array): Promise<Buffer> {
   const delta = await openDeltaFile(memoryBase(bytes), bytes.length);
   const applier = new DeltaApplier(delta.outline, delta, memoryBase(base));
-  const parts: Uint8Array[] = [];
-  for (const number of applier.segments.keys()) parts.push(await applier.segment(number));
+  const made = Buffer.alloc(delta.outline.target.size);
+  for (const [number, { begin }] of applier.segments.entries()) made.set(await applier.segment(number, undefined, memoryBase(made)), begin);
   await applier.settle();
-  return Buffer.concat(parts);
+  return made;
 }

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { goldenPair as containerPair } from '../../fixtures/container/image.ts';
-import { goldenPair } from '../../fixtures/delta/golden.ts';
+import { earlierPair, goldenPair } from '../../fixtures/delta/golden.ts';
 import { random } from '../../fixtures/delta/inputs.ts';
 import { findStreams } from '../../src/container/find.ts';
 import { decodeViews, encodeViews } from '../../src/container/views.ts';
@@ -39,6 +39,10 @@ const manifest: DeltaManifest = {
   segments: outline.segments.map((segment) => ({ ...segment, spans: 1, prerequisites: [], prediction: new Uint8Array(PREDICTION_BYTES), target: idFromBytes(blake3(base)) })),
 };
 
+// The same where segments copy from earlier ones; and a file of such.
+const needing: DeltaManifest = { ...manifest, looksBack: true, segments: manifest.segments.map((segment, number) => ({ ...segment, prerequisites: number % 3 === 0 || segment.codec === Codec.RAW ? [] : [0, 1, 2].filter((each) => each < number) })) };
+const earlier = { bytes: readFileSync(new URL('../../fixtures/delta/golden-3.delta', import.meta.url)), ...earlierPair() };
+
 function mutated(bytes: Uint8Array, edits: number): Buffer {
   let out = Buffer.from(bytes);
   for (let n = 0; n < edits && out.length > 0; n++) {
@@ -70,12 +74,13 @@ function require(holds: boolean, what: string): void {
 }
 
 async function file(): Promise<void> {
-  const bytes = mutated(golden, 1 + (next() % 4));
+  const looksBack = next() % 3 === 0;
+  const bytes = mutated(looksBack ? earlier.bytes : golden, 1 + (next() % 4));
   await lawful(async () => {
     const delta = await openDeltaFile(memoryBase(bytes), bytes.length);
-    const applier = new DeltaApplier(delta.outline, delta, memoryBase(base));
+    const applier = new DeltaApplier(delta.outline, delta, memoryBase(looksBack ? earlier.base : base));
     const number = next() % Math.max(1, applier.segments.length);
-    const made = await applier.segment(number);
+    const made = await applier.segment(number, undefined, memoryBase(looksBack ? earlier.target : target));
     const begin = applier.segments[number]?.begin ?? 0;
     require(made.length === applier.segments[number]?.length && begin + made.length <= delta.outline.target.size, 'a segment of another length');
   });
@@ -118,7 +123,7 @@ async function encoder(): Promise<void> {
 }
 
 async function manifestBytes(): Promise<void> {
-  const bytes = mutated(encodeDeltaManifest(manifest), 1 + (next() % 3));
+  const bytes = mutated(encodeDeltaManifest(next() % 2 === 0 ? manifest : needing), 1 + (next() % 3));
   await lawful(() => {
     require(Buffer.from(encodeDeltaManifest(decodeDeltaManifest(bytes))).equals(bytes), 'a manifest that is not what it encodes to');
   });

@@ -89,7 +89,8 @@ void moveReferences(const Rules& all, const Shifts& shifts, uint8_t* bytes, uint
       const Piece& p = pieces[i];
       const uint32_t begin = at;
       at += p.length;
-      if (p.kind != SHOAL_DELTA_BASE) continue;
+      // What comes from an earlier segment has moved already.
+      if (p.kind != SHOAL_DELTA_BASE || p.base >= shifts.baseSize()) continue;
       const uint32_t from = std::max(begin, rule.begin), to = std::min(at, end);
       const Own own = {p.base - begin, static_cast<uint64_t>(origin) + begin - p.base, begin, at};
       switch (rule.kind) {

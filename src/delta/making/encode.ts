@@ -18,6 +18,11 @@ export interface EncodeOptions {
   readonly opened?: OpenedTarget;
   /** Whether what is known of executables, tables and types helps to predict; default yes. The portable tier never does. */
   readonly structure?: boolean;
+  /**
+   * Whether covers may show target bytes of earlier segments, as if all of the target lay behind the base's end. Not of an opened target.
+   * The portable tier never does.
+   */
+  readonly lookBack?: boolean;
   /** Base bytes [begin, end) in which nothing of the target begins, ascending: the native tier leaves them out of its index. */
   readonly skips?: readonly (readonly [number, number])[];
   /** Threads of the native tier; default 2. The result does not depend on it. */
@@ -87,7 +92,7 @@ async function viaNative(addon: NonNullable<typeof native>, base: Uint8Array, ta
   const begins = options.opened === undefined ? [] : parts.map(({ begin }) => begin);
   const streams = options.opened === undefined ? [] : openedStreams(options.opened.streams);
   try {
-    const made = await addon.deltaEncode(base, target, Float64Array.from(parts, ({ end }) => end), Float64Array.from(units, (unit) => unit.parts.length), options.indexBytes ?? 0, options.segmentPayload ?? 0, options.threads ?? 2, control, Float64Array.from(begins), Float64Array.from(streams), options.structure === false, Float64Array.from((options.skips ?? []).flat()));
+    const made = await addon.deltaEncode(base, target, Float64Array.from(parts, ({ end }) => end), Float64Array.from(units, (unit) => unit.parts.length), options.indexBytes ?? 0, options.segmentPayload ?? 0, options.threads ?? 2, control, Float64Array.from(begins), Float64Array.from(streams), options.structure === false, Float64Array.from((options.skips ?? []).flat()), options.lookBack === true && units.length === 0);
     options.signal?.throwIfAborted();
     if (typeof made === 'number') {
       if (made === CANCELLED) throw new ShoalError('CANCELLED', 'encoding a delta was cancelled', { retry: 'again' });

@@ -4,9 +4,11 @@ import { SEARCH_THREAD_BYTES } from '../../container/search-threads.ts';
 import { ShoalError } from '../../core/errors.ts';
 import { idFromBytes } from '../../core/ids.ts';
 import type { ObjectId } from '../../core/ids.ts';
+import { DELTA_MAX_BYTES } from '../../core/limits.ts';
 import { blake3 } from '../../kernel/hash.ts';
 import { encodeDelta } from './encode.ts';
-import type { EncodeOptions } from './encode.ts';
+import type { EncodeOptions, EncodedSegment } from './encode.ts';
+import { EarlierBase, shownSegments } from '../earlier.ts';
 import { decodePage, decodeSegment, placesMoved } from '../kernel.ts';
 import type { DeltaInput, MadeDelta } from './made.ts';
 import { makeExpanded } from './make-expanded.ts';
@@ -51,7 +53,9 @@ export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: 
     const left = indexBytes === undefined ? {} : { indexBytes: indexBytes - expansion.base.length - expansion.target.length };
     return { ...(await makeExpanded(base, target, spanEnds, expansion, { ...options, ...left })), census };
   }
-  const { segments, pages } = await encodeDelta(base.bytes, target.bytes, spanEnds, options);
+  const baseSize = base.bytes.length;
+  const lookBack = options.lookBack !== false && options.structure !== false && baseSize + target.bytes.length <= DELTA_MAX_BYTES;
+  const { segments, pages } = await encodeDelta(base.bytes, target.bytes, spanEnds, { ...options, lookBack });
   const objects = new Map<ObjectId, Uint8Array>();
   const keep = (bytes: Uint8Array): ObjectId => {
     const id = idFromBytes(blake3(bytes));
@@ -61,13 +65,15 @@ export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: 
   const pageRecords = pages.map(({ bytes, covers }, number) => ({ id: keep(bytes), size: bytes.length, covers, segments: segments.filter(({ page }) => page === number).length }));
   const records: DeltaSegment[] = [];
   const reader = memoryBase(base.bytes);
+  const baseAlone = new EarlierBase(reader, baseSize);
+  const earlier = memoryBase(target.bytes);
   const windows = new Windows();
   const decoded = async (number: number): Promise<Covers> => {
     const { bytes, begin, end, covers } = pages[number] as (typeof pages)[number];
-    return Float64Array.from(await decodePage(bytes, begin, end, base.bytes.length, covers));
+    return Float64Array.from(await decodePage(bytes, begin, end, baseSize + (lookBack ? target.bytes.length : 0), covers));
   };
   const needsMoved = segments.some(({ codec }) => codec === Codec.MOVED);
-  const moved = needsMoved ? await placesMoved(await Promise.all(pages.keys().map(decoded)), base.bytes.length) : undefined;
+  const moved = needsMoved ? await placesMoved(await Promise.all(pages.keys().map(decoded)), baseSize) : undefined;
   let open: { readonly page: number; readonly covers: Covers } = { page: -1, covers: new Float64Array(0) };
   let span = 0;
   // One for all: buffers of segments would be garbage as large as the target.
@@ -77,11 +83,13 @@ export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: 
     if (open.page !== page) open = { page, covers: await decoded(page) };
     const made = scratch.subarray(0, end - begin);
     let prediction: Uint8Array = new Uint8Array(PREDICTION_BYTES);
+    const prerequisites = codec === Codec.RAW ? [] : shownSegments(open.covers, { begin, end }, baseSize, segments);
     if (codec === Codec.RAW) {
       made.set(payload);
     } else {
-      const pieces = await predict(open.covers, begin, made, reader, windows);
+      let pieces = await predict(open.covers, begin, made, baseAlone, windows);
       prediction = blake3(made).slice(0, PREDICTION_BYTES);
+      if (prerequisites.length > 0) pieces = await predict(open.covers, begin, made, new EarlierBase(reader, baseSize, earlier, prerequisites.map((each) => segments[each] as EncodedSegment)), windows);
       await decodeSegment(codec, payload, made, begin, pieces, moved);
     }
     const wanted = target.bytes.subarray(begin, end);
@@ -94,7 +102,7 @@ export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: 
       spans++;
     }
     records.push({
-      length: end - begin, spans, codec, prerequisites: [], prediction, target: idFromBytes(blake3(wanted)),
+      length: end - begin, spans, codec, prerequisites, prediction, target: idFromBytes(blake3(wanted)),
       payload: payload.length === 0 ? undefined : { id: keep(payload), size: payload.length },
     });
   }
@@ -103,6 +111,7 @@ export async function makeDelta(base: DeltaInput, target: DeltaInput, spanEnds: 
     target: { root: target.root, size: target.bytes.length },
     pages: pageRecords,
     segments: records,
+    ...(records.some(({ prerequisites }) => prerequisites.length > 0) ? { looksBack: true } : {}),
   };
   const manifestBytes = encodeDeltaManifest(manifest);
   return { manifest, manifestBytes, objects, bytes: deltaBytes(manifest, manifestBytes.length), census };

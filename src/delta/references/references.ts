@@ -40,6 +40,8 @@ export function moveReferences(rules: readonly Rule[], shifts: Shifts, bytes: Ui
       at += pieces[i] as number;
       if (pieces[i + 1] !== PieceKind.BASE || at <= rule.begin) continue;
       const base = (pieces[i + 2] as number) + (pieces[i + 3] as number) * 2 ** 32;
+      // What comes from an earlier segment has moved already.
+      if (base >= shifts.baseSize) continue;
       MOVES[rule.kind]?.(mover, { toBase: base - begin, shift: origin + begin - base, from: begin, to: at }, Math.max(begin, rule.begin), Math.min(at, end));
     }
   }

@@ -49,6 +49,8 @@ export interface Spending {
   readonly rules: number;
   /** Bytes of what streams hold that lie in two segments, whose ends they cross: what they cost is there twice. */
   readonly twice: number;
+  /** Bytes of the target that are copied from earlier segments. */
+  readonly earlier: number;
 }
 
 const PREDICTORS: Readonly<Record<number, string>> = {
@@ -187,7 +189,7 @@ export class Ledger {
     return low;
   }
 
-  end(): Omit<Spending, 'twice'> {
+  end(): Omit<Spending, 'twice' | 'earlier'> {
     return {
       regions: [...this.#spent.values()].sort((a, b) => costOf(b) - costOf(a)),
       predictors: [...this.#predictors.values()].sort((a, b) => b.saved - a.saved),

@@ -7,7 +7,10 @@ import type { DeltaObjects, ExaminedPart } from '../apply.ts';
 import { Ledger } from './ledger.ts';
 import type { Spending } from './ledger.ts';
 import type { DeltaOutline } from '../manifest.ts';
+import { memoryBase } from '../predict.ts';
 import type { BaseReader } from '../predict.ts';
+import { PieceKind } from '../types.ts';
+import type { Pieces } from '../types.ts';
 import { regionsOf } from './regions.ts';
 
 /** Of an opened target, which is in memory. */
@@ -33,7 +36,7 @@ export async function spending(outline: DeltaOutline, objects: DeltaObjects, bas
       await applier.examine(number, async (part) => {
         await visit(part);
         onProgress(Math.min(2 * size, (done += part.made.length)), 2 * size);
-      });
+      }, memoryBase(target));
     }
   };
   // First all of it, since an executable says at its end what its sections are.
@@ -46,9 +49,19 @@ export async function spending(outline: DeltaOutline, objects: DeltaObjects, bas
     end = Math.max(end, opened + made.length);
   });
   const ledger = new Ledger(native, regionsOf(target), outline.base.size + heldBytes(views?.base ?? NO_STREAMS));
+  let earlier = 0;
   await eachPart((part) => {
+    earlier += copied(part.pieces, outline);
     const page = outline.pages[part.page];
     return ledger.enter(part, page === undefined ? 0 : page.size / Math.max(1, page.covers));
   });
-  return { ...ledger.end(), twice };
+  return { ...ledger.end(), twice, earlier };
+}
+
+/** Bytes that come from earlier segments. */
+function copied(pieces: Pieces, { base, looksBack }: DeltaOutline): number {
+  let sum = 0;
+  if (looksBack !== true) return sum;
+  for (let i = 0; i < pieces.length; i += 4) if (pieces[i + 1] === PieceKind.BASE && (pieces[i + 2] as number) + (pieces[i + 3] as number) * 2 ** 32 >= base.size) sum += pieces[i] as number;
+  return sum;
 }
