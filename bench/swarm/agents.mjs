@@ -2,9 +2,9 @@
 // to start a process for each. The first argument is a JSON array of what `shoal agent` takes; prints lines as it does, with the number of the device.
 import { readFileSync } from 'node:fs';
 import { startAgent } from '../../dist/roles/agent/agent.js';
-import { keepHeapSmall } from '../../dist/kernel/heap.js';
+import { expectLargeBuffers } from '../../dist/kernel/heap.js';
 
-keepHeapSmall();
+expectLargeBuffers();
 const running = [];
 for (const { device, output, trust, address, port, poll, origin, identity, state, gentle } of JSON.parse(process.argv[2])) {
   const say = (line) => { console.log(JSON.stringify({ device, ...line })); };

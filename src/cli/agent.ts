@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
-import { keepHeapSmall } from '../kernel/heap.ts';
+import { expectLargeBuffers } from '../kernel/heap.ts';
 import type { AgentEvent, FollowedProduct } from '../roles/agent/types.ts';
 import { artifactsJson, defaultState, ledgerText, sayLie, withFromMedium } from './device.ts';
 import { torrentsOf, withTorrents } from './agent-torrent.ts';
@@ -82,7 +82,7 @@ Examples:
   shoal agent os=os.img --origin https://origin:8470 --identity id --trust root.json --torrent http://origin:8480 --torrent-products os \\
               --torrent-listen 0.0.0.0:6881`)
     .action(async (products: readonly FollowedProduct[], options: Options) => {
-      keepHeapSmall();
+      expectLargeBuffers();
       const { startAgent } = await import('../roles/agent/agent.ts');
       const trustedRoot = await readTrustRoot(options.trust);
       const bars = new Map<string, Progress>();

@@ -102,6 +102,8 @@ export const SERVE_MAX_STRANGERS = 256;
 export const SERVE_MAX_STRANGERS_PER_NETWORK = 32;
 /** Stored blocks that are decoded and checked at the same time: each costs at most two spans of memory. */
 export const SERVE_MAX_CHECKS = 4;
+/** Neighbours that get a span while it comes, at a time. */
+export const SERVE_MAX_PASSING = 16;
 export const SERVE_PIECE_BYTES = 256 * KiB;
 /** So many responses at a time get larger pieces, which cost a quarter of the calls: 12 MiB more than if none did. */
 export const SERVE_LARGE_PIECES = 16;

@@ -71,6 +71,8 @@ export const HEADER_SEGMENTS = 'shoal-segments';
 export const HEADER_WORKING = 'shoal-working';
 /** Answer header of a holding: the spans that the host is bringing over the backhaul just now, at most `BRINGING_MOST`, as `3,17`. */
 export const HEADER_BRINGING = 'shoal-bringing';
+/** Answer header of a holding: those of them that it passes on while they come; no more, written in the same way. */
+export const HEADER_ARRIVING = 'shoal-arriving';
 /** Answer header of a holding: the root of the base whose delta the device uses, or `none`; absent while it is not decided. */
 export const HEADER_BASE = 'shoal-base';
 /** Answer header of a span: length of the raw bytes, whatever the content coding. */

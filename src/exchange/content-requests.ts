@@ -48,8 +48,13 @@ export class ContentRequests {
     return request !== undefined && isFar(request.source) && !request.started.arrived;
   }
 
-  /** It is whole: what is still on its way over the backhaul would cross for nothing. */
+  /** It is whole: what is still on its way over the backhaul would cross for nothing, and nobody need wait for what still comes to a neighbour. */
   whole(fill: SpanFill): void {
+    for (const { drop, source, started } of this.#bySpan.get(fill) ?? []) if ((isFar(source) || started.passed) && !started.arrived) drop();
+  }
+
+  /** Drops what crosses the backhaul for it: a neighbour brings it, and passes it on. */
+  leave(fill: SpanFill): void {
     for (const { drop, source, started } of this.#bySpan.get(fill) ?? []) if (isFar(source) && !started.arrived) drop();
   }
 

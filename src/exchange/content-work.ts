@@ -19,6 +19,8 @@ export interface ContentWorkParts {
 
 /** What the one who asked wants to know of a span on its way. */
 export interface SpanWatch {
+  /** It is on its way to the source itself. */
+  readonly passed: boolean;
   /** A sign that the source is at work on it. */
   alive(): void;
   /** So many bytes are asked for. */
@@ -45,7 +47,7 @@ export class ContentWork {
   }
 
   /** Throws what the source throws; what it brought by then is in the slot. */
-  async fetch(source: Source, fill: SpanFill, signal: AbortSignal, { alive, arrived, brings, came }: SpanWatch): Promise<void> {
+  async fetch(source: Source, fill: SpanFill, signal: AbortSignal, { alive, arrived, brings, came, passed }: SpanWatch): Promise<void> {
     const buffer = this.#buffers.pop() ?? new Uint8Array(Math.min(SPAN_MAX_BYTES, this.#parts.index.bytes));
     try {
       await this.look(fill, buffer, source);
@@ -60,7 +62,7 @@ export class ContentWork {
           this.#onArrived(fill, await fill.take(this.#parts.slot, request, batch, first), 0);
         });
       };
-      await source.span(this.#parts.key, request, { buffer, take, alive }, signal);
+      await source.span(this.#parts.key, request, { buffer, take, alive, soon: passed }, signal);
     } finally {
       this.#buffers.push(buffer);
     }

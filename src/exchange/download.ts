@@ -4,6 +4,7 @@ import type { ObjectId } from '../core/ids.ts';
 import type { ArtifactRecord } from '../core/manifest.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { FileSlot } from '../install/file-slot.ts';
+import type { ArrivingSpan } from '../serve/file-content.ts';
 import type { Files } from '../store/files.ts';
 import { IndexReader } from '../merkle/reader.ts';
 import type { Span } from '../merkle/reader.ts';
@@ -63,6 +64,8 @@ export interface DownloadOptions {
   readonly onStart?: (ledger: () => Ledger) => void;
   /** Called when a span begins, and when it ceases, to be brought over the backhaul: neighbours that are told need not do it as well. */
   readonly onBringing?: (span: number, on: boolean) => void;
+  /** Called when a span begins to come over the backhaul as content, with what tells which chunks of it are in the slot, and with undefined when it ceases: neighbours can have it as it comes. */
+  readonly onArriving?: (span: number, arriving: ArrivingSpan | undefined) => void;
   /** Called at every sign that the download goes on. */
   readonly onAlive?: () => void;
   /** The most that the sources may send together at the moment, by a limit of this device, bytes a second. Default: no limit. */
@@ -131,12 +134,13 @@ class Download {
     const { artifact, clock, pages: shelf, random, slot, turns } = this.#options;
     const signal = this.#options.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#options.signal, this.#stop.signal]);
     const nearest = (): readonly Source[] => this.#sources().filter(({ kind }) => kind !== 'torrent').toSorted((a, b) => PAGE_ORDER[a.kind] - PAGE_ORDER[b.kind]);
-    const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal, shelf, () => turns?.mayAskForPages !== false);
+    const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal, shelf, () => turns?.mayAskForPages !== false, () => turns?.isSettled !== false);
     const local = new LocalChunks();
     const looker = new Looker(slot, local, artifact.chunking, shelf);
     let [looking, fetching, delta]: [Promise<void> | undefined, Fetching | undefined, DeltaUse | undefined] = [undefined, undefined, undefined];
     try {
       const index = await IndexReader.open(artifact.root, artifact.size, pages);
+      turns?.spans(index.spans);
       this.#options.onIndex?.(index.spans);
       const missing = new MissingSpans(index.spans);
       const use = new DeltaUse({
@@ -163,6 +167,7 @@ class Download {
         },
         onAlive: () => this.#options.onAlive?.(),
         onBringing: (span, on) => this.#options.onBringing?.(span, on),
+        onArriving: (span, arriving) => this.#options.onArriving?.(span, arriving),
         onEnded: () => {
           this.#lookOn();
         },

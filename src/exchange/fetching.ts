@@ -7,6 +7,8 @@ import type { FileSlot } from '../install/file-slot.ts';
 import type { IndexReader } from '../merkle/reader.ts';
 import { nextSteps } from '../plan/schedule.ts';
 import type { Offer, Random } from '../plan/schedule.ts';
+import type { ArrivingSpan } from '../serve/file-content.ts';
+import { Arrival } from './arrival.ts';
 import { ContentRequests } from './content-requests.ts';
 import { ContentWork } from './content-work.ts';
 import { DeltaPages } from './delta-pages.ts';
@@ -57,6 +59,8 @@ export interface FetchingParts {
   readonly onAlive: () => void;
   /** A span begins, or ceases, to be brought over the backhaul. */
   readonly onBringing: (span: number, on: boolean) => void;
+  /** A span is being brought over the backhaul as content, to be passed on as it comes; undefined when it is no more. */
+  readonly onArriving: (span: number, arriving: ArrivingSpan | undefined) => void;
   /** A request has ended. */
   readonly onEnded: () => void;
 }
@@ -152,11 +156,12 @@ export class Fetching {
       signal.throwIfAborted();
       const sources = this.#parts.sources();
       if (this.#broken !== undefined) throw this.#broken;
-      const { standing, turns } = this.#parts;
+      const { missing, standing, turns } = this.#parts;
       const usable = sources.filter((source) => standing.mayAsk(source));
       const road = this.#openDelta();
       const delta = road === undefined ? undefined : { base: road.manifest.base.root, segments: road.segments.length };
-      await this.#holdings.refresh(sources.filter((source) => !standing.banned(source)), road !== undefined || turns?.leads === false, delta);
+      await this.#holdings.refresh(sources.filter((source) => !standing.banned(source)), road !== undefined || turns?.leads === false, delta, this.#parts.looking() ? undefined : missing.size);
+      this.#yield(usable);
       this.#plan(usable);
       this.#claim(turns?.claimed ?? []);
       if (turns !== undefined && (turns.waits || this.#leavesItToOthers(turns))) this.#parts.onAlive();
@@ -206,6 +211,16 @@ export class Fetching {
     return missing.every(({ span }) => !turns.mine(road?.makes(span) === true ? road.firstSpan(road.segmentOf(span)) : span));
   }
 
+  /** Leaves to neighbours what they bring as well, and pass on while it comes. */
+  #yield(sources: readonly Source[]): void {
+    const { missing, turns } = this.#parts;
+    if (turns === undefined) return;
+    for (const span of this.#crossing) {
+      const fill = missing.get(span);
+      if (fill !== undefined && turns.yields(span) && sources.some((source) => this.#holdings.passes(source, span))) this.#contents.leave(fill);
+    }
+  }
+
   #plan(sources: readonly Source[]): void {
     const { clock, delta, missing, random, turns } = this.#parts;
     const road = delta.road;
@@ -240,12 +255,17 @@ export class Fetching {
   }
 
   #startContent(source: Source, fill: SpanFill): void {
+    const held = this.#holdings.spans(source);
+    const passed = held !== undefined && held !== 'all' && !held.has(fill.span);
     this.#start(source.name, [fill], async (started) => {
+      const arrival = isFar(source) ? new Arrival(fill) : undefined;
+      if (arrival !== undefined) this.#parts.onArriving(fill.span, arrival);
       const dropped = new AbortController();
       const request = { source, started, drop: () => { dropped.abort(); } };
       this.#contents.add(fill, request);
       try {
         await this.#content.fetch(source, fill, AbortSignal.any([this.#parts.signal, dropped.signal]), {
+          passed,
           alive: () => { this.#alive([fill], started); },
           brings: (bytes) => { started.size = bytes; },
           came: (bytes) => { started.got += bytes; },
@@ -260,10 +280,14 @@ export class Fetching {
         if (!dropped.signal.aborted) throw error;
       } finally {
         this.#contents.end(fill, request);
+        if (arrival !== undefined) this.#parts.onArriving(fill.span, undefined);
+        arrival?.end();
       }
     }, (error) => {
+      if (passed) this.#holdings.ceased(source, fill.span);
+      if (passed && !isLie(error)) return;
       if (!isShoalError(error, 'NOT_HELD') || !this.#holdings.deny('spans', source, fill.span)) this.#failed(source, error);
-    }, source);
+    }, source, { passed });
   }
 
   #startSegment(source: Source | undefined, segment: number, { road, underWay, work }: DeltaInUse): void {
@@ -283,11 +307,11 @@ export class Fetching {
       if (!isShoalError(error, 'NOT_HELD')) this.#failed(source, error);
       else if (source.kind === 'peer') this.#holdings.deny('segments', source, segment);
       else road.absent(segment);
-    }, source, () => {
+    }, source, { ended: () => {
       const left = (underWay.get(segment) ?? 1) - 1;
       if (left === 0) underWay.delete(segment);
       else underWay.set(segment, left);
-    });
+    } });
   }
 
   #startPage(source: Source, page: number, { pages, road, work }: DeltaInUse): void {
@@ -300,14 +324,14 @@ export class Fetching {
       if (isShoalError(error, 'NOT_HELD') && source.kind === 'peer') pages.without(source, page);
       else if (isShoalError(error, 'NOT_HELD')) pages.absent(page, road);
       else this.#failed(source, error);
-    }, source, () => {
+    }, source, { ended: () => {
       pages.end(source, page);
-    });
+    } });
   }
 
   /** Runs `work` as a request for `fills` to the source called `name`. */
-  #start(name: string, fills: readonly SpanFill[], work: (started: Running) => Promise<void>, failed: (error: unknown) => void, source: Source | undefined, ended: () => void = () => undefined): void {
-    const started = this.#inFlight.start(name, lateAfter(source));
+  #start(name: string, fills: readonly SpanFill[], work: (started: Running) => Promise<void>, failed: (error: unknown) => void, source: Source | undefined, { ended = () => undefined, passed = false }: { readonly ended?: () => void; readonly passed?: boolean } = {}): void {
+    const started = this.#inFlight.start(name, lateAfter(source), passed);
     const began = this.#parts.clock.now();
     const crossing = source !== undefined && isFar(source) ? fills.map(({ span }) => span) : [];
     for (const span of crossing) {
@@ -330,6 +354,7 @@ export class Fetching {
       }
       for (const span of crossing) {
         this.#crossing.delete(span);
+        this.#parts.turns?.ceases(span);
         this.#parts.onBringing(span, false);
         if (this.#parts.missing.isWhole(span)) this.#parts.turns?.has(span, this.#parts.clock.now() - began);
       }

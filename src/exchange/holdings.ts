@@ -18,6 +18,8 @@ const HOLDING_MS = 1_000;
 const HOLDING_EACH_MS = 100;
 /** The same for what those that bring something hold: it is news to everybody. */
 const BRINGER_EACH_MS = 40;
+/** When no more than so many spans are missing, those that bring them are asked soon, and when one of them has more, all are: whoever has it now can give it. */
+const LAST_SPANS = 4;
 /** However many there are: a member that shows no sign of life for three times as long loses its turn. */
 const HOLDING_MOST_MS = 4_000;
 /** The same while who has the best base is still being found out, and while small payloads go round. */
@@ -52,6 +54,9 @@ export class Holdings {
   readonly #parts: HoldingsParts;
   readonly #spans = new Map<string, Bitmap | 'all'>();
   readonly #segments = new Map<string, Bitmap>();
+  readonly #arriving = new Map<string, ReadonlySet<number>>();
+  /** What a source passed on while it came, and did not come to the end of. */
+  readonly #ceased = new Map<string, Set<number>>();
   /** Those that have not answered yet. */
   readonly #asking = new Map<Source, Promise<void>>();
   /** What a source did not have although it said so: it is not believed about that again. */
@@ -60,6 +65,7 @@ export class Holdings {
   readonly #met = new Set<string>();
   /** Those that said they are bringing something. */
   readonly #bringers = new Set<string>();
+  #last = false;
   #askedBringers = -Infinity;
   #asked = -Infinity;
   #askedOfDelta = false;
@@ -78,6 +84,16 @@ export class Holdings {
     return this.#segments.get(source.name);
   }
 
+  /** Whether a source says that it has a part of `span`, and passes on the rest as it comes. */
+  passes(source: Source, span: number): boolean {
+    return this.#arriving.get(source.name)?.has(span) === true && this.#ceased.get(source.name)?.has(span) !== true;
+  }
+
+  /** It did not come to the end of that: it is waited for until it has all of it. */
+  ceased(source: Source, span: number): void {
+    this.#ceased.set(source.name, (this.#ceased.get(source.name) ?? new Set<number>()).add(span));
+  }
+
   /** A source turned out not to have what it says. Says whether it had said so. */
   deny(of: 'spans' | 'segments', source: Source, index: number): boolean {
     const held = of === 'spans' ? this.#spans.get(source.name) : this.#segments.get(source.name);
@@ -89,13 +105,14 @@ export class Holdings {
 
   /**
    * Asks `sources`, unless that was done just now. The first time, and the first time for a delta, it waits for answers, but
-   * not for all of them: nothing is to be fetched from afar that is near.
+   * not for all of them: nothing is to be fetched from afar that is near. `missing`: how many spans are, where all are known.
    */
-  async refresh(sources: readonly Source[], soon: boolean, delta: { readonly base: ObjectId; readonly segments: number } | undefined): Promise<void> {
+  async refresh(sources: readonly Source[], soon: boolean, delta: { readonly base: ObjectId; readonly segments: number } | undefined, missing = Infinity): Promise<void> {
     const { clock } = this.#parts;
+    this.#last = missing <= LAST_SPANS;
     const first = this.#asked === -Infinity || (delta !== undefined && !this.#askedOfDelta);
     const members = this.#parts.members();
-    const apart = Math.min(HOLDING_MOST_MS, Math.max(BRINGER_EACH_MS * members, HOLDING_SOON_MS));
+    const apart = Math.min(HOLDING_MOST_MS, Math.max(this.#last ? 0 : BRINGER_EACH_MS * members, HOLDING_SOON_MS));
     if (!first && clock.now() - this.#asked < (soon ? apart : Math.min(HOLDING_MOST_MS, Math.max(HOLDING_EACH_MS * members, HOLDING_MS)))) {
       // Who came just now is asked at once.
       for (const source of sources) if (!this.#met.has(source.name) && !this.#asking.has(source)) void this.#ask(source, delta);
@@ -144,12 +161,16 @@ export class Holdings {
       if (boasts >= BOASTS_MOST) {
         this.#boasters.add(source.name);
         this.#spans.delete(source.name);
+        this.#arriving.delete(source.name);
         this.#segments.delete(source.name);
         this.#parts.onBoast(source);
       }
       if (this.#boasters.has(source.name)) return;
+      const before = this.#spans.get(source.name);
       this.#spans.set(source.name, holding?.spans ?? 'all');
+      this.#arriving.set(source.name, new Set(holding?.arriving));
       if (holding !== undefined) onHolding(source, holding, took);
+      if (this.#last && this.#bringers.has(source.name) && before !== 'all' && (holding?.spans.size ?? 0) > (before?.size ?? 0)) this.#asked = clock.now() - HOLDING_MOST_MS;
       if ((holding?.bringing?.length ?? 0) > 0) this.#bringers.add(source.name);
       else this.#bringers.delete(source.name);
       const segments = delta === undefined || holding?.base !== delta.base ? undefined : await source.deltaHolding?.(key, delta.base, delta.segments, signal, late);
@@ -157,6 +178,7 @@ export class Holdings {
       if (segments !== undefined) this.#segments.set(source.name, segments);
     } catch (error) {
       this.#spans.delete(source.name);
+      this.#arriving.delete(source.name);
       this.#segments.delete(source.name);
       onFailure(source, error);
     }

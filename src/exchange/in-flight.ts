@@ -41,6 +41,8 @@ export interface Running {
   got: number;
   /** All bytes are here, if not all of them in the slot: the source has nothing more to do. */
   arrived: boolean;
+  /** It comes as it comes to whoever was asked: that says nothing about him. */
+  readonly passed: boolean;
 }
 
 /** The requests under way, by source. */
@@ -57,9 +59,9 @@ export class InFlight {
     this.#rate = rate;
   }
 
-  start(source: string, lateMs: number): Running {
+  start(source: string, lateMs: number, passed = false): Running {
     const now = this.#now();
-    const started = { since: now, began: now, lateMs, size: 0, got: 0, arrived: false };
+    const started = { since: now, began: now, lateMs, size: 0, got: 0, arrived: false, passed };
     const running = this.#running.get(source) ?? new Set();
     this.#running.set(source, running.add(started));
     return started;
@@ -67,7 +69,7 @@ export class InFlight {
 
   end(source: string, ended: Running): void {
     this.#running.get(source)?.delete(ended);
-    if (ended.size === 0 || ended.got === 0) return;
+    if (ended.size === 0 || ended.got === 0 || ended.passed) return;
     const pace = ended.got / Math.max(1, this.#now() - ended.began);
     this.#paces.set(source, (pace + (this.#paces.get(source) ?? pace)) / 2);
   }
@@ -76,9 +78,9 @@ export class InFlight {
    * Whether a request to the source goes so slowly that another source is worth asking as well: by what others were measured to
    * take, never by a time that somebody thought of. Whoever sends a little now and then is never silent, and holds everything up.
    */
-  crawls(source: string, { arrived, began, got, size }: Running): boolean {
+  crawls(source: string, { arrived, began, got, passed, size }: Running): boolean {
     const elapsed = this.#now() - began;
-    if (arrived || size === 0 || elapsed < CRAWL_LEAST_MS) return false;
+    if (arrived || passed || size === 0 || elapsed < CRAWL_LEAST_MS) return false;
     const others = [...this.#paces].flatMap(([name, pace]) => (name === source ? [] : [pace])).sort((a, b) => a - b);
     const middle = others[others.length >> 1];
     return middle !== undefined && (elapsed * (size - got)) / Math.max(1, got) > Math.max(CRAWL_LEAST_MS, (CRAWL_TIMES * size) / middle);
@@ -101,9 +103,14 @@ export class InFlight {
     return Math.max([...all].filter(({ arrived }) => !arrived).length, all.size - UNWRITTEN);
   }
 
+  /** Requests to the source for what is on its way to it. */
+  passed(source: string): number {
+    return [...(this.#running.get(source) ?? [])].filter(({ passed }) => passed).length;
+  }
+
   /** Whether a request to the source is late, or crawls. */
   slow(source: string): boolean {
-    return [...(this.#running.get(source) ?? [])].some((each) => !each.arrived && (this.#late(each) || this.crawls(source, each)));
+    return [...(this.#running.get(source) ?? [])].some((each) => !each.arrived && !each.passed && (this.#late(each) || this.crawls(source, each)));
   }
 
   get #count(): number {

@@ -29,6 +29,13 @@ export interface PageShelf {
   put(page: VerifiedPage): Promise<void>;
 }
 
+interface Asked {
+  readonly page: VerifiedPage | undefined;
+  /** How many have it not, and whether one of them will have it soon. */
+  readonly absent: number;
+  readonly works: boolean;
+}
+
 /**
  * Index pages from whoever has them: nearest source first, the next one when a source fails or keeps us waiting, a liar
  * never again. What comes out has the hash it was asked for by.
@@ -41,11 +48,12 @@ export class FailoverPages implements PageSource {
   readonly #signal: AbortSignal | undefined;
   readonly #shelf: PageShelf | undefined;
   readonly #mayCross: () => boolean;
+  readonly #mayCrossAlone: () => boolean;
   /** Sources that were late, and until when they come last for it. Being late with pages says nothing about spans. */
   readonly #late = new Map<string, { readonly ms: number; readonly until: number }>();
 
-  /** `sources` in the order in which they are to be asked; asked for anew at every page. `mayCross`: whether an origin may be asked yet. */
-  constructor(key: ContentKey, sources: () => readonly Source[], standing: Standing, clock: Clock, signal?: AbortSignal, shelf?: PageShelf, mayCross: () => boolean = () => true) {
+  /** `sources` in the order in which they are to be asked; asked for anew at every page. `mayCross`: whether an origin may be asked yet; `mayCrossAlone`: the same when all neighbours have answered that they have it not, and are not about to. */
+  constructor(key: ContentKey, sources: () => readonly Source[], standing: Standing, clock: Clock, signal?: AbortSignal, shelf?: PageShelf, mayCross: () => boolean = () => true, mayCrossAlone: () => boolean = () => false) {
     this.#key = key;
     this.#sources = sources;
     this.#standing = standing;
@@ -53,6 +61,7 @@ export class FailoverPages implements PageSource {
     this.#signal = signal;
     this.#shelf = shelf;
     this.#mayCross = mayCross;
+    this.#mayCrossAlone = mayCrossAlone;
   }
 
   async page(id: ObjectId): Promise<VerifiedPage> {
@@ -84,8 +93,14 @@ export class FailoverPages implements PageSource {
     const giveUp = this.#clock.now() + PATIENCE_MS;
     for (;;) {
       const sources = this.#sources();
-      const { page, absent } = await this.#ask(id, this.#inOrder(sources));
-      if (page !== undefined) return page;
+      const near = this.#inOrder(sources, this.#mayCross());
+      const asked = await this.#ask(id, near);
+      if (asked.page !== undefined) return asked.page;
+      // Who is the first of a site to want it need not wait for its turn.
+      const alone = asked.absent === near.length && !asked.works && this.#mayCrossAlone();
+      const far = alone ? await this.#ask(id, this.#inOrder(sources, true).filter((source) => !near.includes(source))) : undefined;
+      if (far?.page !== undefined) return far.page;
+      const absent = asked.absent + (far?.absent ?? 0);
       this.#signal?.throwIfAborted();
       const usable = sources.filter((source) => !this.#standing.banned(source)).length;
       if (absent === usable || this.#clock.now() >= giveUp) throw this.#standing.nobody(`index page ${id.slice(0, 12)}…`, sources);
@@ -94,9 +109,8 @@ export class FailoverPages implements PageSource {
   }
 
   /** Who may be asked: those that were late lately come last. */
-  #inOrder(sources: readonly Source[]): readonly Source[] {
+  #inOrder(sources: readonly Source[], crosses: boolean): readonly Source[] {
     const last = ({ name }: Source): number => Number((this.#late.get(name)?.until ?? 0) > this.#clock.now());
-    const crosses = this.#mayCross();
     return sources.filter((source) => (crosses || source.kind !== 'origin') && this.#standing.mayAsk(source)).toSorted((a, b) => last(a) - last(b));
   }
 
@@ -104,11 +118,11 @@ export class FailoverPages implements PageSource {
    * Asks one after another, of neighbours some at once, without waiting for one that is late; nobody farther away while a neighbour
    * may still answer. The first good answer ends the other requests.
    */
-  #ask(id: ObjectId, sources: readonly Source[]): Promise<{ readonly page: VerifiedPage | undefined; readonly absent: number }> {
+  #ask(id: ObjectId, sources: readonly Source[]): Promise<Asked> {
     return new Promise((resolve) => {
       const stop = new AbortController();
       const signal = this.#signal === undefined ? stop.signal : AbortSignal.any([this.#signal, stop.signal]);
-      let [running, asked, absent, ended] = [0, 0, 0, false];
+      let [running, asked, absent, ended, works] = [0, 0, 0, false, false];
       /** Of those that are not late yet: what ends the watch for it. */
       const watched = new Map<Source, () => void>();
       const unwatch = (source: Source): void => {
@@ -120,7 +134,7 @@ export class FailoverPages implements PageSource {
         // Whoever is late is left: that costs a connection. Others answer in a moment, and what they send is nothing.
         if (running > watched.size) stop.abort();
         for (const source of [...watched.keys()]) unwatch(source);
-        resolve({ page, absent });
+        resolve({ page, absent, works });
       };
       const next = (): void => {
         if (ended) return;
@@ -147,8 +161,10 @@ export class FailoverPages implements PageSource {
         }, (error: unknown) => {
           settle();
           if (stop.signal.aborted) return;
-          if (isShoalError(error, 'NOT_HELD')) absent++;
-          else if (!signal.aborted) this.#standing.failed(source, error);
+          if (isShoalError(error, 'NOT_HELD')) {
+            absent++;
+            works ||= error.ids.working !== undefined;
+          } else if (!signal.aborted) this.#standing.failed(source, error);
           next();
         });
       };

@@ -12,6 +12,9 @@ import { mostEncoded } from './span-body.ts';
 const BATCH_BYTES = 1024 * 1024;
 /** On a slow link what is whole is handed on so often, milliseconds: it is the sign that somebody is at work. */
 const BATCH_MS = 1_000;
+/** The same of what others wait for, and of what is passed on by one that waits for it himself. */
+const PASSED_BATCH_BYTES = 256 * 1024;
+const PASSED_BATCH_MS = 200;
 
 export interface ReceiveOptions extends HttpOptions {
   /** Codings to ask for. Default identity: compressed answers cost a decoder and a second buffer. */
@@ -23,6 +26,8 @@ export interface ReceiveOptions extends HttpOptions {
    * nothing more is asked of a liar meanwhile.
    */
   readonly proven?: boolean;
+  /** Others wait for what is verified, or it may come no further: it is handed on in smaller batches. */
+  readonly passedOn?: boolean;
   /** Counts milliseconds. Default: the time of the process. */
   readonly now?: () => number;
 }
@@ -59,7 +64,7 @@ export async function receiveChunks(
 ): Promise<Received> {
   const rawBytes = chunks.reduce((sum, { length }) => sum + length, 0);
   if (rawBytes > buffer.byteLength) throw new RangeError('the buffer does not hold the chunks');
-  const batches = new Batches(chunks, onBatch, options.proven === true, options.now ?? (() => performance.now()));
+  const batches = new Batches(chunks, onBatch, options.proven === true, options.now ?? (() => performance.now()), options.passedOn === true);
   const raw = buffer.subarray(0, rawBytes);
   let zstd = false;
   try {
@@ -112,10 +117,12 @@ export class Batches {
   readonly #now: () => number;
   #handed: number;
   readonly #beside: boolean;
+  readonly #batch: { readonly bytes: number; readonly ms: number };
   #failure: { readonly error: unknown } | undefined;
 
   /** The parameters are those of `receiveChunks`. */
-  constructor(chunks: readonly ChunkRef[], onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>, beside: boolean, now: () => number) {
+  constructor(chunks: readonly ChunkRef[], onBatch: (batch: readonly VerifiedChunk[], first: number) => Promise<void>, beside: boolean, now: () => number, passedOn = false) {
+    this.#batch = passedOn ? { bytes: PASSED_BATCH_BYTES, ms: PASSED_BATCH_MS } : { bytes: BATCH_BYTES, ms: BATCH_MS };
     this.#now = now;
     this.#handed = now();
     this.#chunks = chunks;
@@ -131,7 +138,7 @@ export class Batches {
       this.#next++;
     }
     const whole = this.#next === this.#chunks.length;
-    if (this.#next > this.#first && (whole || this.#offset - this.#begin >= BATCH_BYTES || this.#now() - this.#handed >= BATCH_MS)) this.#handOn(raw);
+    if (this.#next > this.#first && (whole || this.#offset - this.#begin >= this.#batch.bytes || this.#now() - this.#handed >= this.#batch.ms)) this.#handOn(raw);
   }
 
   /** Waits for every batch. Throws what the first failed one threw. */

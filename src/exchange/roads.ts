@@ -31,6 +31,9 @@ const SLOW_COST = 100_000_000;
  */
 const IN_FLIGHT = CONNECTIONS_PER_ORIGIN - 1;
 
+/** Of these so many for what is on its way to the source itself: what it has is not to wait behind the backhaul. */
+const PASSED_MOST = IN_FLIGHT - 1;
+
 export interface RoadsParts {
   readonly missing: MissingSpans;
   readonly holdings: Holdings;
@@ -90,11 +93,12 @@ export function fillsOf(segment: number, road: DeltaRoad, { missing, underWay }:
 
 function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing, road, turns, underWay }: RoadsParts, near: NearPages, groups: Groups): Offer {
   const held = holdings.spans(source);
+  const passes = inFlight.passed(source.name) < PASSED_MOST;
   return {
     ...linkTo(source, inFlight),
     ...(isFar(source) && turns !== undefined ? { mostInFlight: Math.min(IN_FLIGHT, turns.width) } : {}),
     road: 'content',
-    ...(isFar(source) && turns !== undefined ? { last: (span) => turns.standsIn(span) } : {}),
+    ...(isFar(source) && turns !== undefined ? { last: (span) => turns.comesAfter(span) } : {}),
     bytes: (span) => {
       const fill = missing.get(span);
       if (fill === undefined || held === undefined) return undefined;
@@ -102,7 +106,8 @@ function contentFrom(source: Source, { deltaComing, holdings, inFlight, missing,
       const hope = !fill.late && (deltaComing || (road?.makes(span) === true && groups.isWorthIt(road.segmentOf(span), road)));
       // So is what waits here for what it copies from.
       if (hope && (deltaComing || near.has(span) || (road !== undefined && isHeldBack(road, road.segmentOf(span), missing)))) return undefined;
-      if (held !== 'all' && !held.has(span)) return undefined;
+      // What is on its way to a neighbour is passed on as it comes; who brings it himself, or has it half from another one, is not to wait for that.
+      if (held !== 'all' && !held.has(span)) return passes && fill.asked.length === 0 && holdings.passes(source, span) ? fill.lacking : undefined;
       if (isDearer(source, fill)) return undefined;
       if (source.kind === 'peer' || (source.kind === 'torrent' && !isFar(source))) return fill.lacking;
       // What is being rebuilt here, or about to be, is worth waiting for however late it is.
@@ -119,7 +124,7 @@ function deltaFrom(source: Source, road: DeltaRoad, { holdings, inFlight, missin
   return {
     ...linkTo(source, inFlight),
     road: 'delta',
-    ...(isFar(source) && turns !== undefined ? { last: (span) => turns.standsIn(road.firstSpan(road.segmentOf(span))) } : {}),
+    ...(isFar(source) && turns !== undefined ? { last: (span) => turns.comesAfter(road.firstSpan(road.segmentOf(span))) } : {}),
     bytes: (span) => {
       const segment = road.segmentOf(span);
       if (!road.usable(segment) || !road.ready(segment) || road.hasPayload(segment)) return undefined;

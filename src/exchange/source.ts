@@ -5,7 +5,7 @@ import { ShoalError, isShoalError } from '../core/errors.ts';
 import { isObjectId } from '../core/ids.ts';
 import type { ObjectId } from '../core/ids.ts';
 import { ARTIFACT_MAX_SPANS, BRINGING_MOST, DELTA_MAX_SEGMENTS, HOLDING_ANSWER_MOST_MS, HOLDING_ANSWER_MS, HOLDING_TIMEOUT_MS, PAGE_MAX_BYTES, SPAN_TIMEOUT_MS } from '../core/limits.ts';
-import { HEADER_BASE, HEADER_BRINGING, HEADER_PATIENT, HEADER_SEGMENTS, HEADER_WORKING, wire } from '../core/wire.ts';
+import { HEADER_ARRIVING, HEADER_BASE, HEADER_BRINGING, HEADER_PATIENT, HEADER_SEGMENTS, HEADER_WORKING, wire } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import type { ChunkRef } from '../merkle/page.ts';
 import { chunkIdOf } from '../merkle/verify.ts';
@@ -34,6 +34,8 @@ export interface SpanSink {
   readonly buffer: Uint8Array;
   /** Takes chunks as they are verified, in order: `first` is the place of the first in the request. Their bytes may be views of `buffer`. */
   take(batch: readonly VerifiedChunk[], first: number): Promise<void>;
+  /** It comes as it comes to the source itself: what is there of it is taken soon, for it may come no further. */
+  readonly soon?: boolean;
   /** Told of signs that a gateway or an origin is at work on it, however slow the link. Of a neighbour only chunks are such signs. */
   alive?(): void;
 }
@@ -47,6 +49,8 @@ export interface PeerHolding {
   readonly known: boolean;
   /** Spans that it says it is bringing over the backhaul. */
   readonly bringing?: readonly number[];
+  /** Those of them that it passes on while they come. */
+  readonly arriving?: readonly number[];
   /** The base from which it rebuilds the artifact, `none` when it does not; undefined while it does not say. */
   readonly base?: ObjectId | 'none' | undefined;
 }
@@ -73,7 +77,7 @@ export interface Source {
   readonly kind: SourceKind;
   /** Of a stock client: it is on the LAN, not beyond the backhaul. */
   readonly near?: boolean;
-  /** An encoded page, not verified. Throws `NOT_HELD` when this source has it not. */
+  /** An encoded page, not verified. Throws `NOT_HELD` when this source has it not, with `working` among its ids when it will have it soon. */
   page(key: ContentKey, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array>;
   /** Which of `spans` spans it has; undefined for a source that can get whatever it has not. `places`: where they lie; `late` is told when it takes long to answer. */
   holding(key: ContentKey, spans: number, signal?: AbortSignal, places?: SpanPlaces, late?: () => void): Promise<PeerHolding | undefined>;
@@ -108,8 +112,8 @@ export class HttpSource implements Source {
   }
 
   async page(key: ContentKey, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array> {
-    const { status, body } = await this.#upstream.get('content', wire.page(key, id), PAGE_MAX_BYTES, {}, signal);
-    this.#expect200(status, `index page ${id.slice(0, 12)}…`);
+    const { body, headers, status } = await this.#upstream.get('content', wire.page(key, id), PAGE_MAX_BYTES, {}, signal);
+    this.#expect200(status, `index page ${id.slice(0, 12)}…`, headers.get(HEADER_WORKING) === '1');
     return body;
   }
 
@@ -119,8 +123,8 @@ export class HttpSource implements Source {
     if (status === 404) return { spans: new Bitmap(spans), working: headers.get(HEADER_WORKING) === '1', known: false };
     this.#expect200(status, 'what it holds');
     const base = headers.get(HEADER_BASE) ?? '';
-    const bringing = (headers.get(HEADER_BRINGING) ?? '').split(',', BRINGING_MOST).flatMap((text) => (/^\d{1,8}$/.test(text) && Number(text) < spans ? [Number(text)] : []));
-    return { spans: Bitmap.decode(body, spans), working: headers.get(HEADER_WORKING) === '1', known: true, bringing, base: base === 'none' || isObjectId(base) ? base : undefined };
+    const listed = (name: string): readonly number[] => (headers.get(name) ?? '').split(',', BRINGING_MOST).flatMap((text) => (/^\d{1,8}$/.test(text) && Number(text) < spans ? [Number(text)] : []));
+    return { spans: Bitmap.decode(body, spans), working: headers.get(HEADER_WORKING) === '1', known: true, bringing: listed(HEADER_BRINGING), arriving: listed(HEADER_ARRIVING), base: base === 'none' || isObjectId(base) ? base : undefined };
   }
 
   async delta(key: ContentKey, { id, size }: DeltaObject, signal?: AbortSignal, alive?: () => void): Promise<Uint8Array> {
@@ -157,7 +161,7 @@ export class HttpSource implements Source {
     return Number(headers.get(HEADER_SEGMENTS) ?? segments) === segments ? Bitmap.decode(body, segments) : undefined;
   }
 
-  async span(key: ContentKey, { span, positions, chunks }: SpanRequest, { buffer, take, alive }: SpanSink, signal?: AbortSignal): Promise<void> {
+  async span(key: ContentKey, { span, positions, chunks }: SpanRequest, { buffer, soon, take, alive }: SpanSink, signal?: AbortSignal): Promise<void> {
     const far = this.kind !== 'peer';
     // Packing costs a neighbour time and the LAN is wide; over the backhaul every byte counts.
     const options = {
@@ -166,6 +170,7 @@ export class HttpSource implements Source {
       ...(this.kind === 'gateway' ? { headers: { [HEADER_PATIENT]: '1' } } : {}),
       ...(signal === undefined ? {} : { signal }),
       proven: this.#proven,
+      passedOn: isFar(this) || soon === true,
       now: () => this.#clock.now(),
     };
     try {
@@ -223,9 +228,9 @@ export class HttpSource implements Source {
     }
   }
 
-  #expect200(status: number, what: string): void {
+  #expect200(status: number, what: string, working = false): void {
     if (status === 200) return;
     const code = status === 404 ? 'NOT_HELD' : 'HTTP_STATUS';
-    throw new ShoalError(code, `${this.name} answered ${String(status)} for ${what}`, { ids: { source: this.name, status }, retry: 'elsewhere' });
+    throw new ShoalError(code, `${this.name} answered ${String(status)} for ${what}`, { ids: { source: this.name, status, ...(working ? { working: 1 } : {}) }, retry: 'elsewhere' });
   }
 }

@@ -7,11 +7,12 @@ import type { VerifiedChunk } from '../merkle/verify.ts';
 import type { Want } from '../plan/schedule.ts';
 import type { SpanRequest } from './source.ts';
 
-/** The chunks of a span, and which of them are written or being written. */
+/** The chunks of a span, which of them are written or being written, and which are written. */
 interface Known {
   readonly chunks: readonly ChunkRef[];
   readonly offsets: readonly number[];
   readonly taken: Bitmap;
+  readonly landed: Bitmap;
 }
 
 /**
@@ -32,6 +33,8 @@ export class SpanFill implements Want {
   overdue = false;
   /** Where its owner has it in a list. */
   position = 0;
+  /** Told when more of it is in the slot. */
+  onLanded: (() => void) | undefined;
   #known: Known | undefined;
   #lacking: number;
   #writing = 0;
@@ -52,10 +55,14 @@ export class SpanFill implements Want {
   /** Says what it consists of, once. */
   know(chunks: readonly ChunkRef[], lacking: readonly number[]): void {
     if (this.#known !== undefined) return;
-    const taken = new Bitmap(chunks.length);
-    for (const position of chunks.keys()) taken.add(position);
-    for (const position of lacking) taken.delete(position);
-    this.#known = { chunks, offsets: chunkOffsets(chunks), taken };
+    const [taken, landed] = [new Bitmap(chunks.length), new Bitmap(chunks.length)];
+    const lacks = new Set(lacking);
+    for (const position of chunks.keys()) {
+      if (lacks.has(position)) continue;
+      taken.add(position);
+      landed.add(position);
+    }
+    this.#known = { chunks, offsets: chunkOffsets(chunks), taken, landed };
     this.#lacking = lacking.reduce((sum, position) => sum + (chunks[position]?.length ?? 0), 0);
   }
 
@@ -74,6 +81,11 @@ export class SpanFill implements Want {
     return this.#known?.taken.complete === true && this.#writing === 0;
   }
 
+  /** Whether the chunk at `position` is in the slot. */
+  landed(position: number): boolean {
+    return this.#known?.landed.has(position) === true;
+  }
+
   /** What is still to be had. All of a span is asked for as a whole, so that caches between have one entry for it. */
   request(): SpanRequest {
     const { chunks, offsets, taken } = this.#sure();
@@ -86,7 +98,7 @@ export class SpanFill implements Want {
 
   /** Writes those of `batch` that nobody brought before; `first` is the place of its first in what `request` asked for. Returns the bytes written. */
   async take(slot: FileSlot, { positions }: Pick<SpanRequest, 'positions'>, batch: readonly VerifiedChunk[], first: number): Promise<number> {
-    const { offsets, taken } = this.#sure();
+    const { landed, offsets, taken } = this.#sure();
     let bytes = 0;
     this.#writing++;
     for (let at = 0; at < batch.length; ) {
@@ -101,8 +113,13 @@ export class SpanFill implements Want {
         bytes += chunk.bytes.byteLength;
         this.#lacking -= chunk.bytes.byteLength;
       }
-      if (run.length === 0) at++;
-      else await slot.writeRun(this.place.offset + (offsets[start] ?? 0), run);
+      if (run.length === 0) {
+        at++;
+        continue;
+      }
+      await slot.writeRun(this.place.offset + (offsets[start] ?? 0), run);
+      for (const position of run.keys()) landed.add(start + position);
+      this.onLanded?.();
     }
     this.#writing--;
     return bytes;

@@ -13,8 +13,12 @@ export interface BackhaulTurns {
   caught(source: Source): void;
   /** Told that this device begins to bring `span` over the backhaul. */
   brings(span: number): void;
+  /** Told that it ceases to. */
+  ceases(span: number): void;
   /** Told that this device has `span`, and how many milliseconds it took to bring it over the backhaul, if it did. */
   has(span: number, took?: number): void;
+  /** Told how many spans the artifact has. */
+  spans(count: number): void;
   /** Told what this device rebuilds from, if anything, and which deltas there are: who needs the fewest bytes brings things. */
   decided(choice: DeltaChoice | undefined, offers: readonly DeltaOffer[]): void;
   /** Resolves when it is known, as well as it will be, who else is at work. */
@@ -22,8 +26,10 @@ export interface BackhaulTurns {
   /** Whether that is so. */
   readonly isSettled: boolean;
   mine(span: number): boolean;
-  /** Whether that is so only because another one cannot be reached: it may be bringing it where nobody here sees it, so that this comes last. */
-  standsIn(span: number): boolean;
+  /** Whether `span`, which this device is bringing, is better left to a neighbour that is bringing it as well. */
+  yields(span: number): boolean;
+  /** Above 0, and below 1, when others come before it, those with a lower number first: another one may be bringing it where nobody here sees it, or would if this one were slow. */
+  comesAfter(span: number): number;
   /** Whether index pages may be asked for over the backhaul yet: one after another begins, and most find them at a neighbour. */
   readonly mayAskForPages: boolean;
   /** It waits for what others will say, and is at work as far as they are concerned. */

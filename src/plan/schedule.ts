@@ -21,8 +21,8 @@ export interface Offer {
   bytes(span: number): number | undefined;
   /** What making the span of them takes this device, as bytes that it would rather have sent: it may prefer more bytes (`src/plan/work.ts`). */
   work?(span: number): number;
-  /** Whether the span is one that it had better be asked for last: somebody out of sight may be fetching it as well. */
-  last?(span: number): boolean;
+  /** Above 0, and below 1, for a span that it had better be asked for last, those with a lower number first: somebody out of sight may be fetching it as well. */
+  last?(span: number): number;
 }
 
 export interface Want {
@@ -103,14 +103,14 @@ class Priced {
 
   #add(want: Want): void {
     let at = this.count * this.#offers.length;
-    let [holders, least, last] = [0, Infinity, false];
+    let [holders, least, last] = [0, Infinity, 0];
     for (const offer of this.#offers) {
       const needed = want.asked.includes(offer.source) ? undefined : offer.bytes(want.span);
       const price = needed === undefined ? Infinity : (needed + (offer.work?.(want.span) ?? 0)) * offer.costPerByte;
       this.#prices[at++] = price;
       if (needed !== undefined) {
         holders++;
-        last ||= offer.last?.(want.span) === true;
+        last = Math.max(last, offer.last?.(want.span) ?? 0);
       }
       if (price < least) least = price;
     }
@@ -118,7 +118,7 @@ class Priced {
     if (holders === 0) return;
     this.want[this.count] = want;
     this.#least[this.count] = least;
-    this.order[this.count++] = (want.late || last ? this.#offers.length + 1 : 0) + holders + this.#random();
+    this.order[this.count++] = (want.late || last > 0 ? this.#offers.length + 1 : 0) + holders + (last > 0 ? last : this.#random());
   }
 
   /** Who is to be asked for it: one that holds it and has a place free, and unless it is late, one of the cheapest that hold it. */

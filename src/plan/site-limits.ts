@@ -52,7 +52,9 @@ export const BROKEN_MOST = 8;
 
 /** What was for a member to bring that shows no sign of life is left to it for so long, while there is enough else to bring, milliseconds. */
 export const STAND_IN_MS = 40_000;
-/** How often it is found out whether there is, milliseconds. */
+/** Within so long those that answer as fast as usual hear what another one is bringing, milliseconds: the interval between their questions, and a little more. */
+export const HEARD_WITHIN_MS = 1_500;
+/** How often it is found out whether there is, and what may be brought for others, milliseconds. */
 export const LEFT_MS = 250;
 
 /** Spans on their way over the backhaul at a time that a site aims at; each is lost, in part, when whoever brings it dies. */

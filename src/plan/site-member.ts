@@ -53,6 +53,8 @@ export interface Seen {
   pace: number | undefined;
   /** Spans that it says it is bringing, and since when. */
   claims: ReadonlyMap<number, number>;
+  /** Of what this device is bringing, what it says that it is bringing as well. */
+  rivals: readonly number[];
   /** When it had had a turn for too long without bringing anything. */
   passed: number | undefined;
   /** How many of these came to nothing, since the last that did not. */

@@ -1,6 +1,8 @@
 import { Agreement } from './agreement.ts';
 import { hashOf, score } from './rendezvous.ts';
 import { ALL_BUSY_LEAST, ALL_BUSY_TIMES, BROKEN_MOST, BUSY_TIMES, JOIN_MS, LAST_WIDTH, LEFT_MS, LOOKING_MS, LOTS, PATIENCE_LEAST_MS, PATIENCE_TIMES, STAND_IN_MS, TAKE_OVER_MS, TRY_MS, UNDECIDED_MS, UNHEARD_MS, WIDTH, WORK_UNSEEN_MS } from './site-limits.ts';
+import { helping } from './helping.ts';
+import type { Help } from './helping.ts';
 import type { Member, Said, Seen } from './site-member.ts';
 import { Slowness } from './slowness.ts';
 
@@ -20,6 +22,10 @@ export class SiteTurns {
   readonly #others = new Map<string, Seen>();
   /** Spans that somebody has shown, this device among them, and who was the first. */
   readonly #shown = new Map<number, Seen>();
+  /** Spans that this device is bringing. */
+  readonly #crossing = new Set<number>();
+  #helpAt = -Infinity;
+  #helps: Help = { spans: new Set(), first: undefined };
   /** By lot: whose turn it is, since when, and when that was last of interest. */
   readonly #firsts = new Map<number, { seen: Seen; since: number; asked: number }>();
   /** For how long each may bring nothing, as far as that was asked for since somebody's pace was last learned. */
@@ -84,15 +90,30 @@ export class SiteTurns {
   /** This device begins to bring `span` over the backhaul. */
   brings(span: number): void {
     this.#shown.set(span, this.#self);
+    this.#crossing.add(span);
+    this.#helpAt = -Infinity;
+  }
+
+  /** It ceases to bring it. */
+  ceases(span: number): void {
+    if (!this.#crossing.delete(span)) return;
+    if (this.#shown.get(span) === this.#self) this.#shown.delete(span);
+    for (const seen of this.#others.values()) if (seen.rivals.includes(span)) seen.claims = new Map([...seen.claims, [span, this.#now()]]);
   }
 
   /** This device has `span`; `took` milliseconds if it brought it over the backhaul. */
   has(span: number, took?: number): void {
     this.#shown.set(span, this.#self);
+    this.#crossing.delete(span);
     if (took === undefined) return;
     this.#self.pace = took;
     this.#patiences.clear();
     this.#self.brought = this.#now();
+  }
+
+  /** How many spans the artifact has. */
+  spans(count: number): void {
+    this.#count = count;
   }
 
   /** What was learned of a member. */
@@ -111,6 +132,7 @@ export class SiteTurns {
     const before = seen.claims;
     // What is here, or on its way to somebody else, is not for it to bring. That others say they have it is no reason: one may boast.
     seen.claims = new Map(bringing.filter((span) => !has(span) && (before.has(span) || (this.#shown.get(span) !== this.#self && !this.#claimed(span)))).map((span) => [span, before.get(span) ?? now]));
+    seen.rivals = bringing.filter((span) => !has(span) && this.#shown.get(span) === this.#self);
     for (const span of before.keys()) if (!seen.claims.has(span) && !has(span)) seen.broken++;
   }
 
@@ -183,6 +205,21 @@ export class SiteTurns {
     if (seen !== undefined) seen.liar = true;
     for (const [span, first] of this.#shown) if (first === seen) this.#shown.delete(span);
     this.#patiences.clear();
+  }
+
+  /**
+   * Whether `span`, which this device is bringing, is better left to a member that says that it is bringing it as well: of two who could not hear of each other in
+   * time one goes on, the same in the eyes of both. One that says so of what it never had is not believed, as with any claim.
+   */
+  yields(span: number): boolean {
+    const rank = this.#rank(this.#self);
+    const own = score(this.#self, span % LOTS);
+    for (const seen of this.#others.values()) {
+      if (!seen.rivals.includes(span) || seen.broken >= BROKEN_MOST || !this.#waitsFor(seen)) continue;
+      const other = this.#rankBeside(seen, rank);
+      if (other < rank || (other === rank && score(seen, span % LOTS) > own)) return true;
+    }
+    return false;
   }
 
   /** How many spans this device should bring at a time: so many that all members at work together keep the backhaul busy. */
@@ -292,15 +329,41 @@ export class SiteTurns {
       if (other < firstRank || (other === firstRank && theirs > firstScore)) [first, firstRank, firstScore] = [seen, other, theirs];
     }
     if (first === undefined) return !this.#leaves(span);
+    if (this.#help.spans.has(span) && !this.#comes(span)) return true;
     if (!this.#idles(first, lot)) return this.#tries && span === (this.#tried ??= span);
     // Whoever is next may begin to be waited for.
     first.passed = this.#now();
     return this.#owns(span);
   }
 
-  /** Whether it is this device's turn only because another one cannot be waited for, who may be bringing `span` where nobody here sees it: what is its own comes first. */
+  /**
+   * Above 0, and below 1, when others come before it, those with a lower number first: it is this device's turn only because another one cannot be waited for, who may
+   * be bringing `span` where nobody here sees it; or there is another span of its own, and this one may be brought by somebody who has nothing to do.
+   */
+  comesAfter(span: number): number {
+    const { first } = this.#help;
+    return (first !== undefined && span > first) || this.standsIn(span) ? (span + 1) / (span + 2) : 0;
+  }
+
+  /** Whether it is this device's turn only because another one cannot be waited for. */
   standsIn(span: number): boolean {
     return this.#lost(span % LOTS) !== undefined;
+  }
+
+  /** What this device may bring for others, and what it begins with of its own. */
+  get #help(): Help {
+    const now = this.#now();
+    if (now - this.#helpAt < LEFT_MS) return this.#helps;
+    this.#helpAt = now;
+    const rank = this.#rank(this.#self);
+    const others = [...this.#others.values()].filter((seen) => !seen.standby && this.#waitsFor(seen));
+    // A part of a delta makes several spans: who takes another one's last span would take all that there is.
+    if (this.#count === Infinity || rank !== Infinity || this.#self.standby || others.some((seen) => this.#rankBeside(seen, rank) < rank)) return (this.#helps = { spans: new Set(), first: undefined });
+    const equals = others.filter((seen) => this.#rankBeside(seen, rank) === rank);
+    const owners = Array.from({ length: LOTS }, (_, lot) => equals.reduce((best, seen) => (score(seen, lot) > score(best, lot) ? seen : best), this.#self));
+    let underWay = this.#crossing.size;
+    for (const seen of this.#others.values()) if (this.#inTime(seen)) for (const span of seen.claims.keys()) if (!this.#shown.has(span)) underWay++;
+    return (this.#helps = helping({ self: this.#self, others: equals, owners, count: this.#count, comes: (span) => this.#comes(span), underWay, now, slowness: this.slowness }));
   }
 
   /** Who would have the turns of `lot`, if he is one that shows no sign of life. */
@@ -402,6 +465,6 @@ export class SiteTurns {
 
   #first({ instance, weight, bytes, joined = true, looking, asked = true, standby = false }: Member): Seen {
     const now = this.#now();
-    return { hash: hashOf(this.#root, instance), weight, bytes, joined, looking, busy: false, held: 0, since: now, grew: now, alive: now, brought: now, pace: undefined, claims: new Map(), passed: undefined, broken: 0, heard: asked, askedLast: -Infinity, liar: false, standby };
+    return { hash: hashOf(this.#root, instance), weight, bytes, joined, looking, busy: false, held: 0, since: now, grew: now, alive: now, brought: now, pace: undefined, claims: new Map(), rivals: [], passed: undefined, broken: 0, heard: asked, askedLast: -Infinity, liar: false, standby };
   }
 }

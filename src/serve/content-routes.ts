@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ShoalError } from '../core/errors.ts';
 import type { ObjectId } from '../core/ids.ts';
-import { CACHE_IMMUTABLE, HEADER_RAW_LENGTH } from '../core/wire.ts';
+import { CACHE_IMMUTABLE, HEADER_RAW_LENGTH, HEADER_WORKING } from '../core/wire.ts';
 import type { ContentKey } from '../core/wire.ts';
 import { LEAF_MAX_CHUNKS, SERVE_DELTA_BYTES, SERVE_DELTA_BYTES_PER_CLIENT, SERVE_PIECE_BYTES } from '../core/limits.ts';
 import { formatChunkSet, parseChunkSet } from '../core/chunkset.ts';
@@ -27,7 +27,11 @@ export function contentRoutes(app: App, context: ContentContext): void {
     const etag = `"${id}"`;
     if (notModified(request, reply, etag)) return reply;
     const page = await content.page(keyOf(request.params), id);
-    if (page === undefined) throw notFound('the page');
+    if (page === undefined) {
+      // It will have it in a moment: who asks need not get it from afar.
+      if (context.coming?.(request.params.root as ObjectId) === true) void reply.header(HEADER_WORKING, '1');
+      throw notFound('the page');
+    }
     return context.send(request, reply, 200, { ...IMMUTABLE, etag }, bytesOf(page));
   });
 

@@ -14,6 +14,8 @@ export interface Holding {
   readonly release?: { readonly product: string; readonly version: string };
   /** Spans that a device is bringing over the backhaul. */
   readonly bringing?: ReadonlySet<number>;
+  /** Those of them that it passes on while they come. */
+  readonly arriving?: { keys(): Iterable<number> };
   /** The base from which a device rebuilds it, `none` when it does not; undefined while it does not know. */
   readonly base?: ObjectId | 'none' | undefined;
 }

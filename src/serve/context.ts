@@ -1,6 +1,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyReply, FastifyRequest, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerDefault } from 'fastify';
 import type { FastifyBaseLogger } from 'fastify';
+import type { ObjectId } from '../core/ids.ts';
 import type { ContentProvider } from './content.ts';
 import type { Body } from './send.ts';
 
@@ -9,6 +10,8 @@ export type App = FastifyInstance<RawServerDefault, RawRequestDefaultExpression,
 
 export interface ContentContext {
   readonly content: ContentProvider;
+  /** Whether this host is about to get an artifact, of which it may have nothing yet. */
+  readonly coming: ((root: ObjectId) => boolean) | undefined;
   /** Whose share of this host a request takes. */
   client(request: FastifyRequest): string;
   /** Waits for `work`. A client that said it has patience is told every few seconds that it still goes on. */

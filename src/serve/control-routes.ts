@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ObjectId } from '../core/ids.ts';
-import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_BASE, HEADER_BRINGING, HEADER_REVOCATIONS, HEADER_ROOT, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING, wire } from '../core/wire.ts';
+import { API, CACHE_IMMUTABLE, CACHE_NEVER, HEADER_ARRIVING, HEADER_BASE, HEADER_BRINGING, HEADER_REVOCATIONS, HEADER_ROOT, HEADER_SEGMENTS, HEADER_SPANS, HEADER_WORKING, wire } from '../core/wire.ts';
 import { ShoalError } from '../core/errors.ts';
 import { etagOf } from '../core/etag.ts';
 import { BRINGING_MOST } from '../core/limits.ts';
@@ -85,8 +85,9 @@ export function controlRoutes(app: App, context: ControlContext): void {
       if (context.onWanted?.(request.ip) === true) void reply.header(HEADER_WORKING, '1');
       throw notFound('the artifact');
     }
-    const { base, bringing, spans, working } = holding;
-    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: spans.count, ...(working === true ? { [HEADER_WORKING]: '1' } : {}), ...(bringing === undefined || bringing.size === 0 ? {} : { [HEADER_BRINGING]: [...bringing].slice(0, BRINGING_MOST).join(',') }), ...(base === undefined ? {} : { [HEADER_BASE]: base }) });
+    const { arriving, base, bringing, spans, working } = holding;
+    const coming = [...(arriving?.keys() ?? [])].slice(0, BRINGING_MOST);
+    void reply.headers({ 'cache-control': CACHE_NEVER, 'content-type': 'application/octet-stream', [HEADER_SPANS]: spans.count, ...(working === true ? { [HEADER_WORKING]: '1' } : {}), ...(bringing === undefined || bringing.size === 0 ? {} : { [HEADER_BRINGING]: [...bringing].slice(0, BRINGING_MOST).join(',') }), ...(coming.length === 0 ? {} : { [HEADER_ARRIVING]: coming.join(',') }), ...(base === undefined ? {} : { [HEADER_BASE]: base }) });
     return reply.send(Buffer.from(spans.encode()));
   });
 

@@ -1,6 +1,8 @@
 import type { Bitmap } from '../core/bitmap.ts';
 import type { ObjectId } from '../core/ids.ts';
 import type { ContentKey } from '../core/wire.ts';
+import { ShoalError } from '../core/errors.ts';
+import { SERVE_MAX_PASSING } from '../core/limits.ts';
 import { remember } from '../core/remember.ts';
 import { chunkSetOf } from '../core/wire.ts';
 import { chunkOffsets } from '../merkle/reader.ts';
@@ -15,6 +17,14 @@ import type { PlacedChunk } from './pieces.ts';
 /** Pages kept in memory: some 6 KiB each as a rule, 150 KiB at most. */
 const RECENT_PAGES = 64;
 
+/** A span of which a part is in its place, and the rest on its way there. */
+export interface ArrivingSpan {
+  /** Whether the chunk at `position` is in its place. */
+  has(position: number): boolean;
+  /** Resolves when more of it is, with false when nothing more will come. */
+  more(): Promise<boolean>;
+}
+
 /** An artifact that lies in a file, whole or as far as it has arrived. */
 export interface HeldFile {
   readonly key: ContentKey;
@@ -25,6 +35,8 @@ export interface HeldFile {
   readonly release?: { readonly product: string; readonly version: string };
   /** Spans that are being brought over the backhaul. */
   readonly bringing?: ReadonlySet<number>;
+  /** Those of them that are passed on while they come. */
+  readonly arriving?: ReadonlyMap<number, ArrivingSpan>;
   /** From which base it is being rebuilt, as `Holding` has it. */
   readonly base?: ObjectId | 'none' | undefined;
   /** The index pages that are here. Whatever is here belongs to `key`. */
@@ -50,6 +62,8 @@ export class FileContent implements ContentProvider {
   /** Pages that were asked for last: who asks for a page asks for its span next. */
   readonly #recent = new Map<string, VerifiedPage>();
   readonly #deltas: HeldDeltas | undefined;
+  /** How many wait for the rest of a span. */
+  readonly #passing = new Map<ArrivingSpan, number>();
 
   /** `deltas`: what the device keeps of deltas, which are in no file. */
   constructor(deltas?: HeldDeltas) {
@@ -91,7 +105,8 @@ export class FileContent implements ContentProvider {
 
   async span(key: ContentKey, index: number, positions: string | undefined): Promise<readonly Run[] | undefined> {
     const held = this.#held.get(nameOf(key));
-    if (held?.spans.has(index) !== true) return undefined;
+    const arriving = held?.spans.has(index) === true ? undefined : held?.arriving?.get(index);
+    if (held === undefined || (arriving === undefined && !held.spans.has(index))) return undefined;
     const found = await this.#indexes.span(key, index);
     if (found === undefined) return undefined;
     const { span, chunks: all } = found;
@@ -99,10 +114,10 @@ export class FileContent implements ContentProvider {
     const offsets = chunkOffsets(all);
     const placed = wanted.flatMap((position) => {
       const chunk = all[position];
-      return chunk === undefined ? [] : [{ chunk, offset: span.offset + (offsets[position] ?? 0) }];
+      return chunk === undefined ? [] : [{ chunk, position, offset: span.offset + (offsets[position] ?? 0) }];
     });
     const length = placed.reduce((sum, { chunk }) => sum + chunk.length, 0);
-    return [{ coding: 'identity', storedLength: length, rawLength: length, open: () => this.#checked(held, index, placed) }];
+    return [{ coding: 'identity', storedLength: length, rawLength: length, open: () => (arriving === undefined ? this.#checked(held, index, placed) : this.#passed(held, index, placed, arriving)) }];
   }
 
   async #page(key: ContentKey, id: ObjectId): Promise<VerifiedPage | undefined> {
@@ -113,6 +128,25 @@ export class FileContent implements ContentProvider {
     const page = this.#recent.get(name) ?? (await held.page(id));
     if (page !== undefined) remember(this.#recent, name, page, RECENT_PAGES);
     return page;
+  }
+
+  /** As they come. Throws `BUSY` when too many wait for them, `NOT_FOUND` when they cease to come. */
+  async *#passed(held: HeldFile, span: number, placed: readonly (PlacedChunk & { readonly position: number })[], arriving: ArrivingSpan): AsyncGenerator<Uint8Array> {
+    const passing = this.#passing.get(arriving) ?? 0;
+    if (passing >= SERVE_MAX_PASSING) throw new ShoalError('BUSY', `span ${String(span)} is passed on to as many as can be while it comes; ask again later or ask another`, { retry: 'elsewhere' });
+    this.#passing.set(arriving, passing + 1);
+    try {
+      for (let at = 0; at < placed.length; ) {
+        const begin = at;
+        for (let next = placed[at]; next !== undefined && arriving.has(next.position); next = placed[++at]);
+        if (at > begin) yield* this.#checked(held, span, placed.slice(begin, at));
+        else if (!(await arriving.more()) && !arriving.has(placed[at]?.position ?? 0)) throw new ShoalError('NOT_FOUND', `span ${String(span)} comes no further`, { retry: 'elsewhere' });
+      }
+    } finally {
+      const left = (this.#passing.get(arriving) ?? 1) - 1;
+      if (left === 0) this.#passing.delete(arriving);
+      else this.#passing.set(arriving, left);
+    }
   }
 
   async *#checked(held: HeldFile, span: number, placed: readonly PlacedChunk[]): AsyncGenerator<Uint8Array> {

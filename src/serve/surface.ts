@@ -71,6 +71,8 @@ export interface SurfaceOptions {
   readonly permissions?: Permissions;
   /** Told the address of whoever wants to know what is held of an artifact that is not known here. Says whether this host looks for news now. */
   readonly onWanted?: (address: string) => boolean;
+  /** Whether this host is about to get an artifact: who asks for a page of it that is not here is told so. */
+  readonly coming?: (root: ObjectId) => boolean;
   /** What this host has received, for who looks at the site. */
   readonly received?: () => Received;
   readonly limits?: Partial<SurfaceLimits>;
@@ -191,7 +193,7 @@ export async function createSurface(options: SurfaceOptions): Promise<Surface> {
         const { namespace, root } = request.params as { readonly namespace?: string; readonly root?: string };
         if (root !== undefined && !(await may.artifact(request, root as ObjectId, namespace))) throw notFound('what you ask for');
       });
-      contentRoutes(plane, { content: options.content, client: (request) => may.client(request), send, patiently });
+      contentRoutes(plane, { content: options.content, coming: options.coming, client: (request) => may.client(request), send, patiently });
       onlyRead(plane, '/*');
       await Promise.resolve();
     },

@@ -59,7 +59,7 @@ function neighbour(name: string, page: Page): Source {
 
 const reader = (): Promise<IndexReader> => IndexReader.open(artifact.root, artifact.size, { page: async (id) => (await store.object('page', id)) ?? new Uint8Array() });
 const wrong = (bytes: Uint8Array): Uint8Array => bytes.with(20, (bytes[20] ?? 0) ^ 1);
-const watch = { alive: () => undefined, brings: () => undefined, came: () => undefined, arrived: () => undefined };
+const watch = { passed: false, alive: () => undefined, brings: () => undefined, came: () => undefined, arrived: () => undefined };
 
 /** Asks several for one span at the same time. */
 async function fetchOf(...sources: readonly Source[]): Promise<{ readonly fill: SpanFill; readonly outcomes: readonly Promise<string>[]; readonly close: () => Promise<void> }> {

@@ -26,7 +26,7 @@ function asked(sources: readonly Source[], turns?: Partial<BackhaulTurns>, cross
 }
 
 const source = (kind: SourceKind, near?: boolean): Source => ({ name: near === undefined ? kind : `${near ? 'near' : 'far'} ${kind}`, kind, ...(near === undefined ? {} : { near }) }) as Source;
-const mine = { mine: () => true, standsIn: () => false, leads: true, width: 3 };
+const mine = { mine: () => true, comesAfter: () => 0, leads: true, width: 3 };
 const others = { mine: () => false, leads: false, width: 3 };
 
 describe('a stock BitTorrent client', () => {

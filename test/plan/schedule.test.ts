@@ -63,7 +63,7 @@ describe('the next requests', () => {
   });
 
   it('come last for what somebody else may be fetching out of sight', () => {
-    const origin = offer('origin', 1, 'all', { mostInFlight: 1, last: (span) => span === 0 });
+    const origin = offer('origin', 1, 'all', { mostInFlight: 1, last: (span) => (span === 0 ? 0.5 : 0) });
     expect(nextSteps([want(0), want(1)], [origin], () => 0)).toEqual([{ span: 1, source: 'origin', road: 'content' }]);
     expect(nextSteps([want(0)], [origin], () => 0)).toHaveLength(1);
   });

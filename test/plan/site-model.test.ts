@@ -128,6 +128,7 @@ function simulate({ lives, spans, crossing, near, news, cut, shared = false }: W
           device.heard.set(name, [...held]);
           const { lazy } = devices[other]?.life ?? {};
           const said = lazy === undefined ? [...bringing.keys()] : lazy === 'works' ? [] : Array.from({ length: Math.min(spans, 16) }, (_, each) => (lazy === 'claims' ? each : (each + Math.floor(now / 1_000) * 16) % spans));
+          own.answered(name, 0);
           own.saw(name, { held: held.size, has: (span) => held.has(span), count: spans, working: lazy !== undefined || bringing.size > 0 || (devices[other]?.near.size ?? 0) > 0 || devices[other]?.waits === true, bringing: said });
         }
       }
@@ -137,8 +138,13 @@ function simulate({ lives, spans, crossing, near, news, cut, shared = false }: W
       const settled = now - (now >= device.life.back ? device.life.back : device.life.joins) >= 1_000;
       device.waits = true;
       const open = settled && device.life.lazy === undefined ? device.order.filter((span) => !device.held.has(span) && !device.crossing.has(span) && !device.near.has(span) && own.mine(span)) : [];
-      // As the planner does: last what is another one's.
-      for (const span of [...open.filter((each) => !own.standsIn(each)), ...open.filter((each) => own.standsIn(each))]) {
+      // As the planner does: what another one brings as well is left to him, and what had better come last does.
+      for (const span of device.crossing.keys()) {
+        if (!own.yields(span) || !devices.some((other, number) => other !== device && reaches(at, number) && other.crossing.has(span))) continue;
+        device.crossing.delete(span);
+        own.ceases(span);
+      }
+      for (const span of open.map((each, place) => ({ each, after: own.comesAfter(each), place })).sort((one, other) => one.after - other.after || one.place - other.place).map(({ each }) => each)) {
         if (device.crossing.size >= own.width) break;
         if (!own.mine(span)) continue;
         device.waits = false;

@@ -93,6 +93,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       metadata,
       clock,
       onWanted: (address) => running?.wanted(address) ?? false,
+      coming: (root) => running?.coming(root) ?? false,
       received: () => receivedOf(running?.received() ?? sumOfLedgers([])),
       // Whom it sees is for who looks at the site; what it is told of others it does not pass on to neighbours that way.
       peers: { announce: () => false, at: (asked) => (asked === site ? (neighbours?.listed ?? []) : []) },

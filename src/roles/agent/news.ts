@@ -93,10 +93,12 @@ export class News {
     const own = await timestamp();
     const asking = ({ upstream }: { readonly upstream: Upstream }): boolean => new URL(upstream.url).hostname.replace(/^\[|\]$/g, '') === address.replace(/^::ffff:/, '');
     const known = neighbours();
-    const asked = [...known.filter(asking), ...known.filter((each) => !asking(each))].slice(0, NEIGHBOURS_MAX);
-    const answers = await Promise.all(asked.map(({ upstream }) => this.#ask(upstream)));
-    this.#unsure = asked.some((each, at) => asking(each) && answers[at] === undefined);
-    const [newest] = answers.filter((answer) => answer !== undefined).filter(({ version }) => version > own).sort((a, b) => b.version - a.version || a.age - b.age);
+    const asker = known.find(asking);
+    const first = asker === undefined ? undefined : await this.#ask(asker.upstream);
+    this.#unsure = asker !== undefined && first === undefined;
+    // All of a site hear of a release at the same moment: where each asked all others, handshakes would be all they do for a second.
+    const others = first !== undefined && first.version > own ? [] : await Promise.all(known.filter((each) => each !== asker).slice(0, NEIGHBOURS_MAX - 1).map(({ upstream }) => this.#ask(upstream)));
+    const [newest] = [first, ...others].filter((answer) => answer !== undefined).filter(({ version }) => version > own).sort((a, b) => b.version - a.version || a.age - b.age);
     if (newest === undefined) this.#deafUntil = clock.now() + (this.#unsure ? HEARD_MS : DEAF_MS);
     else await this.#with(newest, poll);
   }

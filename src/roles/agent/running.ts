@@ -33,6 +33,10 @@ import { Periodic } from '../periodic.ts';
 import type { Traffic } from '../traffic.ts';
 import type { Agent, AgentEvent, AgentOptions, FollowedProduct } from './types.ts';
 
+/** Within how long the neighbours of the first that has news set out, milliseconds for each of them, and in all. */
+const HERD_EACH_MS = 100;
+const HERD_MOST_MS = 3_000;
+
 /** What a running agent is made of; it closes all of it. */
 export interface AgentParts {
   readonly clock: Clock;
@@ -99,6 +103,11 @@ export class RunningAgent {
     }
   }
 
+  /** Whether `root` is being installed. */
+  coming(root: ObjectId): boolean {
+    return this.#coming.includes(root);
+  }
+
   /** What an artifact that is here, or on its way here, is used for. */
   uses(root: ObjectId): readonly Use[] {
     const manifests = [...this.#parts.state.all.map(({ manifest }) => manifest), ...(this.#following === undefined ? [] : [this.#following])];
@@ -147,10 +156,25 @@ export class RunningAgent {
     if (this.#stop.signal.aborted) return false;
     if (this.#busy > 0) return true;
     if (this.#parts.news.deaf) return this.#parts.news.unsure;
-    this.#inTurn(() => this.#parts.news.heard(address, () => this.#look())).catch((error: unknown) => {
+    this.#inTurn(async () => {
+      await this.#moment();
+      // Who was not there a moment ago may be the one that asks.
+      await this.#parts.neighbours.lookAround();
+      await this.#parts.news.heard(address, () => this.#look());
+    }).catch((error: unknown) => {
       this.#failed(error, 'update');
     });
     return true;
+  }
+
+  /**
+   * All of a site hear of a release at the same moment, from the first that has it: where all of them set out then, each is slow, he as well, who could have begun
+   * to bring it. So everybody takes a moment of his own, the longer the more there are.
+   */
+  #moment(): Promise<void> {
+    const { clock, neighbours } = this.#parts;
+    const { random = Math.random } = this.#options;
+    return new Promise((resolve) => void clock.after(random() * Math.min(HERD_EACH_MS * neighbours.members.length, HERD_MOST_MS), resolve));
   }
 
   /** One after another: what is asked for while something runs follows it. */

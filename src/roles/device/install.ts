@@ -167,6 +167,10 @@ class Part {
           if (on) this.#served?.bringing.add(span);
           else this.#served?.bringing.delete(span);
         },
+        onArriving: (span, arriving) => {
+          if (arriving === undefined) this.#served?.arriving.delete(span);
+          else this.#served?.arriving.set(span, arriving);
+        },
         onSpan: (span) => this.#served?.spans.add(span),
         onBase: (base) => {
           if (this.#served !== undefined) this.#served.base = base;

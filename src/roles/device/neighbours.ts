@@ -251,8 +251,14 @@ export class Neighbours {
         turns.asked(neighbour.instance);
         if (known) turns.saw(neighbour.instance, { held: spans.size, has: (span) => spans.has(span), count: spans.count, working, bytes: costOf(base), bringing });
       },
+      spans: (count) => {
+        turns.spans(count);
+      },
       brings: (span) => {
         turns.brings(span);
+      },
+      ceases: (span) => {
+        turns.ceases(span);
       },
       has: (span, took) => {
         turns.has(span, took);
@@ -270,7 +276,8 @@ export class Neighbours {
         return settled();
       },
       mine: (span) => settled() && turns.mine(span),
-      standsIn: (span) => turns.standsIn(span),
+      yields: (span) => turns.yields(span),
+      comesAfter: (span) => turns.comesAfter(span),
       get mayAskForPages() {
         return clock.now() >= settles + pagesAfter();
       },

@@ -7,7 +7,7 @@ import type { ChunkRef } from '../../merkle/page.ts';
 import { IndexReader } from '../../merkle/reader.ts';
 import type { VerifiedPage } from '../../merkle/verify.ts';
 import { ShoalError, isShoalError } from '../../core/errors.ts';
-import type { HeldFile } from '../../serve/file-content.ts';
+import type { ArrivingSpan, HeldFile } from '../../serve/file-content.ts';
 import type { OpenFile } from '../../store/files.ts';
 import type { PageFile } from '../../store/page-file.ts';
 
@@ -20,6 +20,7 @@ export class ServedFile implements HeldFile {
   readonly size: number;
   readonly spans: Bitmap;
   readonly bringing = new Set<number>();
+  readonly arriving = new Map<number, ArrivingSpan>();
   /** What it belongs to. */
   readonly release: { readonly product: string; readonly version: string };
   /** From which base it is being rebuilt, `none`, or undefined while that is not known. */
