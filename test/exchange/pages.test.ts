@@ -48,3 +48,37 @@ it('leaves the origin alone until it may be asked, and takes a page from whoever
   expect((await second).encoded).toEqual(encoded);
   expect(asked.at(-1)).toBe('origin');
 });
+
+it('asks the origin at once when all neighbours have answered that they have it not, unless one is about to have it', async () => {
+  const clock = new ManualClock();
+  const asked: string[] = [];
+  let working = true;
+  const source = (kind: SourceKind, name: string, page: () => Promise<Uint8Array>): Source => ({
+    name, kind,
+    page: () => {
+      asked.push(name);
+      return page();
+    },
+    holding: () => Promise.resolve(undefined),
+    span: () => Promise.resolve(),
+    totals: () => ({ content: 0, control: 0 }),
+    close: () => Promise.resolve(),
+  });
+  const absent = (ids: Readonly<Record<string, number>>): Promise<Uint8Array> => Promise.reject(new ShoalError('NOT_HELD', 'not here', { ids }));
+  const sources = [source('peer', 'idle', () => absent({})), source('peer', 'busy', () => absent(working ? { working: 1 } : {})), source('origin', 'origin', () => Promise.resolve(encoded))];
+  const fetch = (alone: boolean): Promise<VerifiedPage> => new FailoverPages(key, () => sources, new Standing(() => clock.now()), clock, undefined, undefined, () => false, () => alone).page(id);
+  const turn = async (): Promise<void> => {
+    for (let each = 0; each < 5; each++) await new Promise(setImmediate);
+  };
+  const waits = fetch(true);
+  await turn();
+  expect(asked).toEqual(['idle', 'busy']);
+  working = false;
+  clock.advance(250);
+  expect((await waits).encoded).toEqual(encoded);
+  asked.length = 0;
+  // Who does not know yet who is there leaves the origin alone.
+  void fetch(false).catch(() => undefined);
+  await turn();
+  expect(asked).toEqual(['idle', 'busy']);
+});

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ANSWER_MS, JOIN_MS, LOOKING_MS, LOTS, SLOW_TIMES_MOST, STAND_INS, STAND_IN_MS, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WORK_UNSEEN_MS } from '../../src/plan/site-limits.ts';
+import { ANSWER_MS, JOIN_MS, LOOKING_MS, LOTS, SLOW_TIMES_MOST, STAND_INS, STAND_IN_MS, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WIDTH, WORK_UNSEEN_MS } from '../../src/plan/site-limits.ts';
 import { bringersFirst, lookAt } from '../../src/plan/look.ts';
 import { SiteTurns } from '../../src/plan/site.ts';
 import type { Member } from '../../src/plan/site-member.ts';
@@ -93,6 +93,78 @@ describe('the turns of a site', () => {
     expect(theirs.filter((each) => turns.mine(each))).toEqual([]);
     now = STAND_IN_MS + 1;
     expect(theirs.filter((each) => turns.mine(each))).toEqual(theirs);
+  });
+
+  it('of another one are taken by who has nothing of its own left, from the end, and never what the other may begin before both have heard of each other', () => {
+    let now = 0;
+    const count = 20 * LOTS;
+    const all = Array.from({ length: count }, (_, each) => each);
+    const turns = turnsOf('a', ['b'], () => now);
+    turns.spans(count);
+    const own = all.filter((each) => turns.mine(each));
+    const theirs = all.filter((each) => !own.includes(each));
+    expect(theirs.length).toBeGreaterThan(2 * LOTS);
+    // Its own come one after another: it begins at the front.
+    expect(own.map((each) => turns.comesAfter(each)).toSorted((one, other) => one - other)).toEqual(own.map((each) => turns.comesAfter(each)));
+    expect(turns.comesAfter(own[0] ?? -1)).toBe(0);
+    const bringing = theirs.slice(0, 1);
+    const hear = (held: readonly number[]): void => {
+      turns.answered('b', 0);
+      turns.saw('b', { held: held.length, has: (span) => held.includes(span), working: true, count, bringing });
+    };
+    hear([]);
+    for (const span of own) turns.has(span, 8_000);
+    now = 8_000;
+    // Nobody knows yet how fast b is.
+    hear([]);
+    expect(theirs.filter((each) => turns.mine(each))).toEqual([]);
+    now = 16_000;
+    const first = bringing.splice(0, 1, theirs[1] ?? -1);
+    hear(first);
+    const taken = theirs.filter((each) => turns.mine(each));
+    expect(taken.length).toBeGreaterThan(0);
+    // What b begins with in the time of two questions stays its own, and so does all but the last of each lot.
+    for (const span of taken) expect(theirs.slice(2).indexOf(span)).toBeGreaterThan(0);
+    expect(new Set(taken.map((span) => span % LOTS)).size).toBe(taken.length);
+    // Enough is under way.
+    bringing.push(...theirs.slice(2, 2 + WIDTH));
+    hear(first);
+    now += 1_000;
+    expect(theirs.filter((each) => turns.mine(each))).toEqual([]);
+  });
+
+  it('of those that have not set out yet are taken by the first that has, where there is much to bring and no delta', () => {
+    const count = 4 * LOTS;
+    const all = Array.from({ length: count }, (_, each) => each);
+    const of = (bytes: number): readonly number[] => {
+      let now = 0;
+      const turns = new SiteTurns(member('a', 1, bytes), ROOT, () => now);
+      turns.spans(count);
+      turns.members(['b', 'c', 'd', 'e'].map((instance) => ({ instance, weight: 1, joined: false, looking: true, asked: true })));
+      const own = all.filter((each) => turns.mine(each));
+      for (const span of own) turns.has(span, 1_000);
+      now = 1_000;
+      return all.filter((each) => !own.includes(each) && turns.mine(each));
+    };
+    expect(of(Infinity).length).toBeGreaterThan(0);
+    expect(of(100_000)).toEqual([]);
+  });
+
+  it('are left to the other by one of two that bring the same, the same in the eyes of both', () => {
+    fc.assert(fc.property(fc.uuid(), fc.uuid(), fc.nat(1_000), (one, other, span) => {
+      fc.pre(one !== other);
+      const yields = [turnsOf(one, [other]), turnsOf(other, [one])].map((turns, at) => {
+        turns.brings(span);
+        expect(turns.yields(span)).toBe(false);
+        turns.saw(at === 0 ? other : one, { held: 0, working: true, bringing: [span], count: 1_001 });
+        return turns;
+      });
+      expect(yields.filter((turns) => turns.yields(span))).toHaveLength(1);
+      // Who leaves it knows that the other one is bringing it.
+      const [left] = yields.filter((turns) => turns.yields(span));
+      left?.ceases(span);
+      expect(left?.mine(span)).toBe(false);
+    }));
   });
 
   it('go by what members say they are bringing, though another one boasts that it has everything', () => {

@@ -15,6 +15,7 @@ class Site {
   readonly afar = new Map<string, number>();
   readonly near = new Map<string, number>();
   readonly versions = new Map<string, number>(NAMES.map((name) => [name, 1]));
+  readonly asked: string[] = [];
   readonly dead = new Set<string>();
   /** Those that cannot reach the origin: it has revoked them, or their line is down. */
   readonly cutOff = new Set<string>();
@@ -31,6 +32,7 @@ class Site {
 
   #upstream(name: string): Upstream {
     const answer = (): Promise<UpstreamAnswer> => {
+      this.asked.push(name);
       if (this.dead.has(name)) return Promise.reject(new Error('dead'));
       const age = this.news.get(name)?.age;
       return Promise.resolve({ status: 200, headers: new Map(age === undefined ? [] : [['age', String(age)]]), body: Buffer.from(JSON.stringify({ signed: { version: this.versions.get(name) } })) });
@@ -65,6 +67,23 @@ describe('news of a site', () => {
     expect(site.afar.get(site.first)).toBe(12);
     // At their start they have asked nobody yet.
     for (const name of NAMES) if (name !== site.first) expect([site.afar.get(name), site.near.get(name)]).toEqual([1, 11]);
+  });
+
+  it('are asked of whoever asked for what is not known, and of all others only where he has none', async () => {
+    const site = new Site();
+    for (const name of NAMES) await site.poll(name);
+    const [self = '', asker = '', other = '', third = ''] = NAMES;
+    site.versions.set(asker, 2);
+    site.asked.length = 0;
+    await site.poll(self, '10.0.0.2');
+    expect(site.asked).toEqual([asker]);
+    site.clock.advance(60_000);
+    site.versions.set(self, 2);
+    site.versions.set(third, 3);
+    site.asked.length = 0;
+    await site.poll(self, '10.0.0.2');
+    expect(site.asked.toSorted()).toEqual([asker, other, third].toSorted());
+    expect(site.near.get(self)).toBe(2);
   });
 
   it('are asked for by others when that member is gone', async () => {
