@@ -31,7 +31,7 @@ export class HttpPool {
   /** A connection for one exchange. `fresh` asks for one that has never been used. `reached`: see `HttpOptions`. Throws `HTTP_CONNECT` or the signal's reason. */
   async acquire(origin: URL, fresh: boolean, signal: AbortSignal, reached: () => void = () => undefined): Promise<HttpConnection> {
     for (;;) {
-      if (this.#closed) throw new ShoalError('HTTP_CLOSED', 'the HTTP client has been closed');
+      if (this.#closed) throw new ShoalError('HTTP_CLOSED', 'the HTTP client has been closed', { retry: 'elsewhere' });
       signal.throwIfAborted();
       const idle = [...this.#idle.keys()].findLast((each) => each.origin === origin.origin);
       if (idle !== undefined) {
@@ -136,5 +136,5 @@ export class HttpPool {
 }
 
 function unused(): ShoalError {
-  return new ShoalError('HTTP_CLOSED', 'the connection has been closed', { retry: 'again' });
+  return new ShoalError('HTTP_CLOSED', 'the connection has been closed', { retry: 'elsewhere' });
 }

@@ -12,6 +12,8 @@ export interface Member {
   readonly looking?: boolean | undefined;
   /** False: it was not asked yet, and may be bringing anything; nobody crosses before it was. Default true. */
   readonly asked?: boolean | undefined;
+  /** False: nobody has ever answered under its name. Whoever can send a packet on the LAN can name members. Default true. */
+  readonly met?: boolean | undefined;
   /** There are enough others that bring things: none of it is for this one, which may all the same have something, or be bringing it. Default false. */
   readonly standby?: boolean | undefined;
 }
@@ -63,6 +65,8 @@ export interface Seen {
   heard: boolean;
   /** When it was asked what it answered last. */
   askedLast: number;
+  /** It has answered at some time: it is there. */
+  met: boolean;
   /** It was caught with wrong bytes: nothing is left to it. */
   liar: boolean;
   /** Others bring things. */

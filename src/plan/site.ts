@@ -72,6 +72,7 @@ export class SiteTurns {
         seen.bytes = member.bytes ?? seen.bytes;
         seen.looking = member.looking;
         seen.standby = member.standby === true;
+        seen.met ||= member.met === true;
         if (!seen.joined && member.joined !== false) {
           seen.joined = true;
           seen.alive = this.#now();
@@ -172,7 +173,9 @@ export class SiteTurns {
   answered(instance: string, took: number): void {
     this.#slow.answered(took);
     const seen = this.#others.get(instance);
-    if (seen !== undefined) seen.askedLast = this.#now() - took;
+    if (seen === undefined) return;
+    seen.askedLast = this.#now() - took;
+    seen.met = true;
   }
 
   /** Spans that this device is about to bring: to be shown to others like those that it is bringing. */
@@ -271,8 +274,8 @@ export class SiteTurns {
     return false;
   }
 
-  #isUnheard({ busy, heard, liar, since }: Seen): boolean {
-    return !heard && !liar && this.#now() - since <= (busy && this.#allBusy ? Math.max(UNHEARD_MS * this.slowness, ALL_BUSY_TIMES * TAKE_OVER_MS) : UNHEARD_MS * this.slowness);
+  #isUnheard({ busy, heard, liar, met, since }: Seen): boolean {
+    return !heard && !liar && this.#now() - (met ? since : this.#begun) <= (busy && this.#allBusy ? Math.max(UNHEARD_MS * this.slowness, ALL_BUSY_TIMES * TAKE_OVER_MS) : UNHEARD_MS * this.slowness);
   }
 
   /** Whether most members are late. */
@@ -457,14 +460,15 @@ export class SiteTurns {
     return seen.joined ? this.#rank(seen) : (seen.bytes ?? own);
   }
 
-  #inTime({ alive, busy, joined, liar, looking, since }: Seen): boolean {
+  /** Of those that never answered, the newest is waited for no longer than the first: or one that is called something else every second would be waited for for ever. */
+  #inTime({ alive, busy, joined, liar, looking, met, since }: Seen): boolean {
     if (liar) return false;
     if (joined) return this.#now() - alive <= Math.max(this.slowness, !busy ? 1 : this.#allBusy ? ALL_BUSY_TIMES : BUSY_TIMES) * TAKE_OVER_MS;
-    return looking !== false && this.#now() - since <= (looking === true || busy ? LOOKING_MS : JOIN_MS) * this.slowness;
+    return looking !== false && this.#now() - (met ? since : this.#begun) <= (looking === true || busy ? LOOKING_MS : JOIN_MS) * this.slowness;
   }
 
-  #first({ instance, weight, bytes, joined = true, looking, asked = true, standby = false }: Member): Seen {
+  #first({ instance, weight, bytes, joined = true, looking, asked = true, met = true, standby = false }: Member): Seen {
     const now = this.#now();
-    return { hash: hashOf(this.#root, instance), weight, bytes, joined, looking, busy: false, held: 0, since: now, grew: now, alive: now, brought: now, pace: undefined, claims: new Map(), rivals: [], passed: undefined, broken: 0, heard: asked, askedLast: -Infinity, liar: false, standby };
+    return { hash: hashOf(this.#root, instance), weight, bytes, joined, looking, busy: false, held: 0, since: now, grew: now, alive: now, brought: now, pace: undefined, claims: new Map(), rivals: [], passed: undefined, broken: 0, heard: asked, askedLast: -Infinity, met, liar: false, standby };
   }
 }

@@ -26,7 +26,7 @@ const MiB = 1024 * 1024;
 /** Two or three spans, of which each comes half way. */
 const content = randomBytes(3.9 * MiB);
 /** Of what comes half way so much is in place at a neighbour before it goes on: all but the last batch of each span. */
-const PART = MiB;
+const PART = MiB / 2;
 const clock = livedClock();
 
 let folder: string;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ANSWER_MS, JOIN_MS, LOOKING_MS, LOTS, SLOW_TIMES_MOST, STAND_INS, STAND_IN_MS, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WIDTH, WORK_UNSEEN_MS } from '../../src/plan/site-limits.ts';
+import { ALL_BUSY_TIMES, ANSWER_MS, JOIN_MS, LOOKING_MS, LOTS, SLOW_TIMES_MOST, STAND_INS, STAND_IN_MS, TAKE_OVER_MS, UNDECIDED_MS, UNHEARD_MS, WIDTH, WORK_UNSEEN_MS } from '../../src/plan/site-limits.ts';
 import { bringersFirst, lookAt } from '../../src/plan/look.ts';
 import { SiteTurns } from '../../src/plan/site.ts';
 import type { Member } from '../../src/plan/site-member.ts';
@@ -148,6 +148,20 @@ describe('the turns of a site', () => {
     };
     expect(of(Infinity).length).toBeGreaterThan(0);
     expect(of(100_000)).toEqual([]);
+  });
+
+  it('are not held up by one that never answers, under whatever new names', () => {
+    let now = 0;
+    const turns = new SiteTurns(member('a'), ROOT, () => now);
+    let begun: number | undefined;
+    for (; now < 120_000 && begun === undefined; now += 1_000) {
+      const fakes = Array.from({ length: 20 }, (_, at) => ({ instance: `fake-${String(at)}-${String(now)}`, weight: 1, asked: false, joined: false, met: false }));
+      turns.members(fakes);
+      for (const { instance } of fakes) turns.late(instance);
+      if (Array.from({ length: LOTS }, (_, span) => span).every((span) => turns.mine(span))) begun = now;
+    }
+    // Most of them late: that may be this device's own fault, which is given its time once.
+    expect(begun).toBeLessThanOrEqual(ALL_BUSY_TIMES * TAKE_OVER_MS + 1_000);
   });
 
   it('are left to the other by one of two that bring the same, the same in the eyes of both', () => {

@@ -60,7 +60,7 @@ describe('a file that is still being written', () => {
 /** A span of which chunks land when the test says so. */
 class Coming implements ArrivingSpan {
   readonly #landed = new Set<number>();
-  #waiting: ((more: boolean) => void)[] = [];
+  readonly #waiting: ((more: boolean) => void)[] = [];
   #ended = false;
 
   has(position: number): boolean {

@@ -62,6 +62,8 @@ interface Neighbour {
   roots: readonly ObjectId[] | undefined;
   /** What it said when it was asked for it: that it knows of it, that it looks whether it is news for it, or neither. */
   readonly has: Map<ObjectId, Interest>;
+  /** It has answered a question: it is there, and over TLS one of the fleet. */
+  met: boolean;
   /** When it was to bring things and could not be waited for; `-Infinity` when it has had or brought something since. */
   lost: number;
 }
@@ -137,7 +139,7 @@ export class Neighbours {
       if (known?.instance === instance) known.roots = roots;
       else {
         const upstream = known?.upstream ?? upstreamOf(url, clock, this.#options.link, 'neighbour', this.#options.traffic.near);
-        this.#known.set(url, { instance, upstream, source: known?.source ?? new HttpSource('peer', url, clock, upstream), roots, has: new Map(), lost: -Infinity });
+        this.#known.set(url, { instance, upstream, source: known?.source ?? new HttpSource('peer', url, clock, upstream), roots, has: new Map(), met: false, lost: -Infinity });
       }
     }
   }
@@ -221,7 +223,7 @@ export class Neighbours {
         const said = neighbour.has.get(root);
         const joined = neighbour.roots?.includes(root) === true || said === 'joined';
         // What it needs once it sets out, it will say itself.
-        return { instance: neighbour.instance, weight: 1, asked: false, joined, standby: !bringers.has(neighbour), looking: said === undefined ? undefined : said === 'looking', bytes: joined ? undefined : this.#costOf(root, neighbour) };
+        return { instance: neighbour.instance, weight: 1, asked: false, met: neighbour.met, joined, standby: !bringers.has(neighbour), looking: said === undefined ? undefined : said === 'looking', bytes: joined ? undefined : this.#costOf(root, neighbour) };
       }), standby);
       this.#replace(root, turns.lost);
       return turns;
@@ -243,6 +245,7 @@ export class Neighbours {
       saw: ({ name }, { base, bringing, spans, working, known }, took) => {
         const neighbour = this.#known.get(name);
         if (neighbour === undefined) return;
+        neighbour.met = true;
         this.#heard(root, neighbour, known ? 'joined' : working ? 'looking' : 'none');
         // Words alone give nobody his place back.
         if (spans.size > 0 || (bringing?.length ?? 0) > 0) neighbour.lost = -Infinity;
