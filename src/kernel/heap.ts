@@ -18,7 +18,8 @@ export function keepHeapSmall(): void {
  * `keepHeapSmall` for processes whose large buffers are few and live to the end: V8 is not to search its heap for garbage because
  * buffers outside it are large, nor bit by bit beside the work, which costs a small job a third of its time; and what kernels free
  * between two segments is not kept by each of their threads (applying a delta of 113 MB of squashfs takes 15 MiB less, making one of
- * two kernel trees 60). To be called before the work begins.
+ * two kernel trees 60). An agent's are the spans that it receives and passes on: of sixteen on two cores the searching took a quarter of the first seconds of an
+ * update. To be called before the work begins.
  */
 export function expectLargeBuffers(): void {
   keepHeapSmall();
