@@ -134,7 +134,7 @@ class Download {
     const { artifact, clock, pages: shelf, random, slot, turns } = this.#options;
     const signal = this.#options.signal === undefined ? this.#stop.signal : AbortSignal.any([this.#options.signal, this.#stop.signal]);
     const nearest = (): readonly Source[] => this.#sources().filter(({ kind }) => kind !== 'torrent').toSorted((a, b) => PAGE_ORDER[a.kind] - PAGE_ORDER[b.kind]);
-    const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal, shelf, () => turns?.mayAskForPages !== false, () => turns?.isSettled !== false);
+    const pages = new FailoverPages(this.#key, nearest, this.#standing, clock, signal, shelf, () => turns?.mayAskForPages !== false, (coming) => turns?.mayAskForPagesBeside(coming) !== false);
     const local = new LocalChunks();
     const looker = new Looker(slot, local, artifact.chunking, shelf);
     let [looking, fetching, delta]: [Promise<void> | undefined, Fetching | undefined, DeltaUse | undefined] = [undefined, undefined, undefined];

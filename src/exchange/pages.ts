@@ -31,9 +31,9 @@ export interface PageShelf {
 
 interface Asked {
   readonly page: VerifiedPage | undefined;
-  /** How many have it not, and whether one of them will have it soon. */
+  /** How many have it not, and which of them will have it soon. */
   readonly absent: number;
-  readonly works: boolean;
+  readonly coming: readonly string[];
 }
 
 /**
@@ -48,12 +48,12 @@ export class FailoverPages implements PageSource {
   readonly #signal: AbortSignal | undefined;
   readonly #shelf: PageShelf | undefined;
   readonly #mayCross: () => boolean;
-  readonly #mayCrossAlone: () => boolean;
+  readonly #mayCrossBeside: (coming: readonly string[]) => boolean;
   /** Sources that were late, and until when they come last for it. Being late with pages says nothing about spans. */
   readonly #late = new Map<string, { readonly ms: number; readonly until: number }>();
 
-  /** `sources` in the order in which they are to be asked; asked for anew at every page. `mayCross`: whether an origin may be asked yet; `mayCrossAlone`: the same when all neighbours have answered that they have it not, and are not about to. */
-  constructor(key: ContentKey, sources: () => readonly Source[], standing: Standing, clock: Clock, signal?: AbortSignal, shelf?: PageShelf, mayCross: () => boolean = () => true, mayCrossAlone: () => boolean = () => false) {
+  /** `sources` in the order in which they are to be asked; asked for anew at every page. `mayCross`: whether an origin may be asked yet; `mayCrossBeside`: the same when all neighbours have answered that they have it not, and only those named that they are about to. */
+  constructor(key: ContentKey, sources: () => readonly Source[], standing: Standing, clock: Clock, signal?: AbortSignal, shelf?: PageShelf, mayCross: () => boolean = () => true, mayCrossBeside: (coming: readonly string[]) => boolean = () => false) {
     this.#key = key;
     this.#sources = sources;
     this.#standing = standing;
@@ -61,7 +61,7 @@ export class FailoverPages implements PageSource {
     this.#signal = signal;
     this.#shelf = shelf;
     this.#mayCross = mayCross;
-    this.#mayCrossAlone = mayCrossAlone;
+    this.#mayCrossBeside = mayCrossBeside;
   }
 
   async page(id: ObjectId): Promise<VerifiedPage> {
@@ -96,9 +96,9 @@ export class FailoverPages implements PageSource {
       const near = this.#inOrder(sources, this.#mayCross());
       const asked = await this.#ask(id, near);
       if (asked.page !== undefined) return asked.page;
-      // Who is the first of a site to want it need not wait for its turn.
-      const alone = asked.absent === near.length && !asked.works && this.#mayCrossAlone();
-      const far = alone ? await this.#ask(id, this.#inOrder(sources, true).filter((source) => !near.includes(source))) : undefined;
+      // Who is among the first of a site to want it need not wait for those that do not.
+      const turn = asked.absent === near.length && this.#mayCrossBeside(asked.coming);
+      const far = turn ? await this.#ask(id, this.#inOrder(sources, true).filter((source) => !near.includes(source))) : undefined;
       if (far?.page !== undefined) return far.page;
       const absent = asked.absent + (far?.absent ?? 0);
       this.#signal?.throwIfAborted();
@@ -122,7 +122,8 @@ export class FailoverPages implements PageSource {
     return new Promise((resolve) => {
       const stop = new AbortController();
       const signal = this.#signal === undefined ? stop.signal : AbortSignal.any([this.#signal, stop.signal]);
-      let [running, asked, absent, ended, works] = [0, 0, 0, false, false];
+      const coming: string[] = [];
+      let [running, asked, absent, ended] = [0, 0, 0, false];
       /** Of those that are not late yet: what ends the watch for it. */
       const watched = new Map<Source, () => void>();
       const unwatch = (source: Source): void => {
@@ -134,7 +135,7 @@ export class FailoverPages implements PageSource {
         // Whoever is late is left: that costs a connection. Others answer in a moment, and what they send is nothing.
         if (running > watched.size) stop.abort();
         for (const source of [...watched.keys()]) unwatch(source);
-        resolve({ page, absent, works });
+        resolve({ page, absent, coming });
       };
       const next = (): void => {
         if (ended) return;
@@ -163,7 +164,7 @@ export class FailoverPages implements PageSource {
           if (stop.signal.aborted) return;
           if (isShoalError(error, 'NOT_HELD')) {
             absent++;
-            works ||= error.ids.working !== undefined;
+            if (error.ids.working !== undefined) coming.push(source.name);
           } else if (!signal.aborted) this.#standing.failed(source, error);
           next();
         });

@@ -32,6 +32,8 @@ export interface BackhaulTurns {
   comesAfter(span: number): number;
   /** Whether index pages may be asked for over the backhaul yet: one after another begins, and most find them at a neighbour. */
   readonly mayAskForPages: boolean;
+  /** The same where of all neighbours only the sources called so want them: the others have no turn. */
+  mayAskForPagesBeside(names: readonly string[]): boolean;
   /** It waits for what others will say, and is at work as far as they are concerned. */
   readonly waits: boolean;
   /** How many spans this device should bring over the backhaul at a time, as content: few where others do so as well. */

@@ -66,7 +66,7 @@ it('asks the origin at once when all neighbours have answered that they have it 
   });
   const absent = (ids: Readonly<Record<string, number>>): Promise<Uint8Array> => Promise.reject(new ShoalError('NOT_HELD', 'not here', { ids }));
   const sources = [source('peer', 'idle', () => absent({})), source('peer', 'busy', () => absent(working ? { working: 1 } : {})), source('origin', 'origin', () => Promise.resolve(encoded))];
-  const fetch = (alone: boolean): Promise<VerifiedPage> => new FailoverPages(key, () => sources, new Standing(() => clock.now()), clock, undefined, undefined, () => false, () => alone).page(id);
+  const fetch = (alone: boolean): Promise<VerifiedPage> => new FailoverPages(key, () => sources, new Standing(() => clock.now()), clock, undefined, undefined, () => false, (coming) => alone && coming.length === 0).page(id);
   const turn = async (): Promise<void> => {
     for (let each = 0; each < 5; each++) await new Promise(setImmediate);
   };

@@ -213,8 +213,9 @@ export class Neighbours {
     // Who has listened for a while knows who is there, but for those that come just now.
     const settles = Math.min(clock.now() + AGENT_SETTLE_MS, this.#options.discovery === undefined ? Infinity : this.#began + AGENT_ACQUAINTED_MS);
     const settled = (): boolean => clock.now() >= settles;
-    const members = (): number => this.#known.size;
-    const pagesAfter = (): number => this.#pagesAfter(root);
+    const known: ReadonlyMap<string, Neighbour> = this.#known;
+    const pagesAfter = (beside: Iterable<Neighbour>): number => this.#pagesAfter(root, beside);
+    const members = (): number => known.size;
     let offers: readonly DeltaOffer[] = [];
     const costOf = (base: ObjectId | 'none' | undefined): number | undefined => (base === undefined ? undefined : (offers.find((offer) => offer.base === base)?.bytes ?? Infinity));
     const look = (): SiteTurns => {
@@ -282,8 +283,9 @@ export class Neighbours {
       yields: (span) => turns.yields(span),
       comesAfter: (span) => turns.comesAfter(span),
       get mayAskForPages() {
-        return clock.now() >= settles + pagesAfter();
+        return clock.now() >= settles + pagesAfter(known.values());
       },
+      mayAskForPagesBeside: (names) => clock.now() >= settles + pagesAfter(names.flatMap((name) => known.get(name) ?? [])),
       get waits() {
         return turns.waits;
       },
@@ -308,10 +310,10 @@ export class Neighbours {
     };
   }
 
-  /** For how long this device leaves it to those before it, in an order that is the same at all, to ask for index pages afar. Milliseconds. */
-  #pagesAfter(root: ObjectId): number {
+  /** For how long this device leaves it to those `beside` that come before it, in an order that is the same at all, to ask for index pages afar. Milliseconds. */
+  #pagesAfter(root: ObjectId, beside: Iterable<Neighbour>): number {
     const self = this.#options.self?.instance ?? this.#order;
-    const order = inOrder(`pages ${root}`, [self, ...[...this.#known.values()].map(({ instance }) => instance)]);
+    const order = inOrder(`pages ${root}`, [self, ...[...beside].map(({ instance }) => instance)]);
     return Math.min(order.indexOf(self) * PAGES_APART_MS, PAGES_APART_MOST_MS);
   }
 

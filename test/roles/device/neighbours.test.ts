@@ -53,6 +53,22 @@ it('lets one member after another ask afar for index pages', async () => {
   for (const view of views) await view.close();
 });
 
+it('lets those alone have turns for index pages that want them, where it is known who does', async () => {
+  const clock = new ManualClock();
+  const root = 'ab'.repeat(32) as ObjectId;
+  const site: readonly Seen[] = Array.from({ length: 20 }, (_, at) => ({ instance: `device-${String(at)}`, url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
+  const views = site.map((self) => new Neighbours({ hosts: () => [], site: 'hall', self, clock, discovery: { seen: site, ask: () => undefined, close: () => Promise.resolve() }, traffic: new Traffic({}, clock, () => 0) }));
+  for (const view of views) await view.refresh();
+  const turns = views.map((view) => view.turns(root));
+  const wanting = site.slice(0, 3).map(({ url }) => url);
+  const may = (): number => turns.slice(0, 3).filter((each, at) => each.mayAskForPagesBeside(wanting.filter((_, other) => other !== at))).length;
+  expect(turns[0]?.mayAskForPagesBeside([])).toBe(false);
+  clock.advance(1_000);
+  expect(turns.every((each) => each.mayAskForPagesBeside([]))).toBe(true);
+  for (let each = 1; each <= 3; each++, clock.advance(250)) expect(may()).toBe(each);
+  for (const view of views) await view.close();
+});
+
 it('at a large site looks at others instead of those that neither have nor want it', async () => {
   const clock = new ManualClock();
   const root = 'ab'.repeat(32) as ObjectId;
