@@ -42,10 +42,10 @@ export class ContentRequests {
     return twice < CRAWLING_MOST;
   }
 
-  /** Whether it is on its way over the backhaul, and nobody else is asked for it. */
+  /** Whether it is on its way over the backhaul, here or to who passes it on, and nobody else is asked for it: who passes it on bit by bit is not waited for where another one has all of it. */
   crosses(fill: SpanFill): boolean {
     const request = this.#only(fill);
-    return request !== undefined && isFar(request.source) && !request.started.arrived;
+    return request !== undefined && (isFar(request.source) || request.started.passed) && !request.started.arrived;
   }
 
   /** It is whole: what is still on its way over the backhaul would cross for nothing, and nobody need wait for what still comes to a neighbour. */

@@ -186,3 +186,20 @@ it('a neighbour keeps what it had of a span that comes no further, blames nobody
   expect(ledger.written).toBe(content.byteLength);
   expect(ledger.origin).toBeLessThan(content.byteLength - had + 64 * 1024);
 });
+
+it('a span that is passed on bit by bit is had from another one as soon as he has all of it', async () => {
+  const line = new Line();
+  const first = await device('first-slow', () => [line.source]);
+  await line.stopped;
+  let whole = false;
+  const other = http('peer', url);
+  const second = await device('second-slow', () => (whole ? [first.source, other] : [first.source]));
+  await second.reaches(PART);
+  const since = clock.now();
+  whole = true;
+  // The line has not gone on, and nobody is late yet: one who sends a little now and then never is.
+  await second.done;
+  expect(clock.now() - since).toBeLessThan(4_000);
+  line.go(true);
+  expect((await readFile(second.path)).equals(content)).toBe(true);
+});
