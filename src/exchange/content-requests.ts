@@ -50,12 +50,16 @@ export class ContentRequests {
 
   /** It is whole: what is still on its way over the backhaul would cross for nothing, and nobody need wait for what still comes to a neighbour. */
   whole(fill: SpanFill): void {
-    for (const { drop, source, started } of this.#bySpan.get(fill) ?? []) if ((isFar(source) || started.passed) && !started.arrived) drop();
+    this.#drop(fill, ({ source, started }) => isFar(source) || started.passed);
   }
 
   /** Drops what crosses the backhaul for it: a neighbour brings it, and passes it on. */
   leave(fill: SpanFill): void {
-    for (const { drop, source, started } of this.#bySpan.get(fill) ?? []) if (isFar(source) && !started.arrived) drop();
+    this.#drop(fill, ({ source }) => isFar(source));
+  }
+
+  #drop(fill: SpanFill, which: (request: ContentRequest) => boolean): void {
+    for (const request of this.#bySpan.get(fill) ?? []) if (which(request) && !request.started.arrived) request.drop();
   }
 
   /** The only request for it, of whatever kind. */

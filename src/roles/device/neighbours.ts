@@ -1,10 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../core/clock.ts';
 import { ShoalError } from '../../core/errors.ts';
-import { isObjectId } from '../../core/ids.ts';
 import type { ObjectId } from '../../core/ids.ts';
-import { AGENT_ACQUAINTED_MS, AGENT_NEWS_FIRST_MS, AGENT_NEWS_MS, AGENT_SETTLE_MS, ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS, PEERS_MAX } from '../../core/limits.ts';
-import { isName } from '../../core/names.ts';
+import { AGENT_ACQUAINTED_MS, AGENT_NEWS_FIRST_MS, AGENT_NEWS_MS, AGENT_SETTLE_MS, ANNOUNCE_MAX_ROOTS, CONTROL_MAX_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_TIMEOUT_MS } from '../../core/limits.ts';
 import { wire } from '../../core/wire.ts';
 import type { Discovery, Seen } from '../../discover/types.ts';
 import { HttpSource } from '../../exchange/source.ts';
@@ -18,6 +16,8 @@ import type { Choice } from '../../plan/look.ts';
 import { LOST_MS } from '../../plan/site-limits.ts';
 import { SiteTurns } from '../../plan/site.ts';
 import { upstreamOf } from '../membership.ts';
+import { parsePeers } from './peer-list.ts';
+import type { Listed } from './peer-list.ts';
 import { Periodic } from '../periodic.ts';
 import type { Traffic } from '../traffic.ts';
 
@@ -45,12 +45,6 @@ const PAGES_APART_MOST_MS = 3_000;
 
 /** Gateways used of those that say they are one. */
 const GATEWAYS_MAX = 2;
-
-interface Listed {
-  readonly instance: string;
-  readonly url: string;
-  readonly roots: readonly ObjectId[];
-}
 
 type Interest = 'joined' | 'looking' | 'none';
 
@@ -165,7 +159,7 @@ export class Neighbours {
 
   async #list(signal?: AbortSignal): Promise<readonly Listed[]> {
     const answer = await this.#first((host, inTime) => host.get('control', wire.peers(this.#options.site), CONTROL_MAX_BYTES, {}, inTime), 200, signal);
-    return parse(answer.body);
+    return parsePeers(answer.body);
   }
 
   /** Asks again and again who is here, until stopped. */
@@ -379,23 +373,4 @@ export class Neighbours {
     }
     throw last as Error;
   }
-}
-
-/** What can be used of a peer list; strangers wrote it, so the rest is left out without a word. */
-function parse(body: Uint8Array): readonly Listed[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
-  } catch (cause) {
-    throw new ShoalError('HTTP_BODY', 'the list of neighbours is not JSON', { cause, retry: 'again' });
-  }
-  const { peers } = (value ?? {}) as { readonly peers?: unknown };
-  if (!Array.isArray(peers)) return [];
-  return peers.slice(0, PEERS_MAX).flatMap((each: unknown) => {
-    const { instance, url, roots } = (each ?? {}) as { readonly instance?: unknown; readonly url?: unknown; readonly roots?: unknown };
-    if (typeof instance !== 'string' || !isName(instance) || typeof url !== 'string' || !Array.isArray(roots)) return [];
-    const parsed = URL.canParse(url) ? new URL(url) : undefined;
-    if (parsed === undefined || (parsed.protocol !== 'http:' && parsed.protocol !== 'https:')) return [];
-    return [{ instance, url: parsed.origin, roots: roots.slice(0, ANNOUNCE_MAX_ROOTS).filter((root): root is ObjectId => typeof root === 'string' && isObjectId(root)) }];
-  });
 }

@@ -37,12 +37,18 @@ it('of 200 devices at a site each looks at so many, among them those that bring 
   for (const view of views) await view.close();
 });
 
-it('lets one member after another ask afar for index pages', async () => {
-  const clock = new ManualClock();
-  const root = 'ab'.repeat(32) as ObjectId;
+/** Twenty devices that see each other. */
+async function twenty(clock: ManualClock): Promise<{ readonly site: readonly Seen[]; readonly views: readonly Neighbours[] }> {
   const site: readonly Seen[] = Array.from({ length: 20 }, (_, at) => ({ instance: `device-${String(at)}`, url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
   const views = site.map((self) => new Neighbours({ hosts: () => [], site: 'hall', self, clock, discovery: { seen: site, ask: () => undefined, close: () => Promise.resolve() }, traffic: new Traffic({}, clock, () => 0) }));
   for (const view of views) await view.refresh();
+  return { site, views };
+}
+
+it('lets one member after another ask afar for index pages', async () => {
+  const clock = new ManualClock();
+  const root = 'ab'.repeat(32) as ObjectId;
+  const { views } = await twenty(clock);
   const turns = views.map((view) => view.turns(root));
   const may = (): number => turns.filter(({ mayAskForPages }) => mayAskForPages).length;
   // Nobody before it is known who is there; then one by one, and after three seconds all.
@@ -56,9 +62,7 @@ it('lets one member after another ask afar for index pages', async () => {
 it('lets those alone have turns for index pages that want them, where it is known who does', async () => {
   const clock = new ManualClock();
   const root = 'ab'.repeat(32) as ObjectId;
-  const site: readonly Seen[] = Array.from({ length: 20 }, (_, at) => ({ instance: `device-${String(at)}`, url: `http://127.0.1.${String(at + 1)}:9`, role: 'agent' }));
-  const views = site.map((self) => new Neighbours({ hosts: () => [], site: 'hall', self, clock, discovery: { seen: site, ask: () => undefined, close: () => Promise.resolve() }, traffic: new Traffic({}, clock, () => 0) }));
-  for (const view of views) await view.refresh();
+  const { site, views } = await twenty(clock);
   const turns = views.map((view) => view.turns(root));
   const wanting = site.slice(0, 3).map(({ url }) => url);
   const may = (): number => turns.slice(0, 3).filter((each, at) => each.mayAskForPagesBeside(wanting.filter((_, other) => other !== at))).length;
